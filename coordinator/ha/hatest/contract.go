@@ -1,0 +1,227 @@
+// Package hatest holds the contract that every implementation of package ha must
+// pass, as one function for their tests. It is imported by tests only.
+package hatest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/weirstream/weir/coordinator/ha"
+	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/proto/metapb"
+)
+
+// Backend is an implementation under test.
+type Backend interface {
+	ha.KV
+	ha.Election
+}
+
+const testJob = job.ID("0123456789abcdef0123456789abcdef")
+
+// Run holds b, an empty store, to the contract.
+func Run(t *testing.T, open func(t *testing.T) Backend) {
+	for name, test := range map[string]func(*testing.T, Backend){
+		"JobLife":                    jobLife,
+		"I1_DeposedLeaderIsFenced":   deposedLeaderIsFenced,
+		"I6_IdIsAcceptedOnce":        acceptedOnce,
+		"I6_TerminalIsAbsorbing":     terminalIsAbsorbing,
+		"EpochsRise":                 epochsRise,
+		"StandbyWaits":               standbyWaits,
+		"ClusterRecordIsCreatedOnce": clusterOnce,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, open(t)) })
+	}
+}
+
+func lead(t *testing.T, b Backend, name string) ha.Leadership {
+	t.Helper()
+	l, err := b.Campaign(t.Context(), &metapb.LeaderRecord{Process: name})
+	if err != nil {
+		t.Fatalf("campaign of %s: %v", name, err)
+	}
+	return l
+}
+
+func resign(t *testing.T, l ha.Leadership) {
+	t.Helper()
+	if err := l.Resign(context.WithoutCancel(t.Context())); err != nil {
+		t.Fatalf("resign: %v", err)
+	}
+}
+
+func accept(t *testing.T, j *ha.Jobs) {
+	t.Helper()
+	if err := j.Accept(t.Context(), &metapb.JobRecord{JobId: string(testJob), Name: "orders"}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func jobLife(t *testing.T, b Backend) {
+	l := lead(t, b, "a")
+	defer resign(t, l)
+	j, ctx := ha.NewJobs(b, l), t.Context()
+	accept(t, j)
+	steps := []error{
+		j.PutIncarnation(ctx, testJob, &metapb.Incarnation{Number: 1}),
+		j.ReserveCheckpointIDs(ctx, testJob, 100),
+		j.PutPointer(ctx, testJob, &metapb.CheckpointPointer{CheckpointId: 9, Path: "chk-9"}),
+		j.PutPointer(ctx, testJob, &metapb.CheckpointPointer{CheckpointId: 10, Path: "chk-10"}),
+		j.PutIntent(ctx, testJob, &metapb.Intent{Kind: metapb.Intent_KIND_CANCEL}),
+		j.DeletePointers(ctx, testJob, 9),
+	}
+	if err := errors.Join(steps...); err != nil {
+		t.Fatal(err)
+	}
+	s, err := j.Get(ctx, testJob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Record.Name != "orders" || s.Incarnation.Number != 1 || s.CheckpointID != 100 || s.Intent == nil || s.Result != nil {
+		t.Fatalf("read back %+v", s)
+	}
+	if len(s.Pointers) != 1 || s.Pointers[0].CheckpointId != 10 {
+		t.Fatalf("pointers %v, want only checkpoint 10", s.Pointers)
+	}
+	if err := j.PutResult(ctx, testJob, &metapb.JobResult{State: "CANCELED"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Forget(ctx, testJob); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := j.Get(ctx, testJob); !errors.Is(err, ha.ErrNotFound) {
+		t.Fatalf("get of a forgotten job: %v, want %v", err, ha.ErrNotFound)
+	}
+}
+
+func deposedLeaderIsFenced(t *testing.T, b Backend) {
+	old := lead(t, b, "a")
+	oldJobs := ha.NewJobs(b, old)
+	accept(t, oldJobs)
+	resign(t, old)
+	now := lead(t, b, "b")
+	defer resign(t, now)
+	err := oldJobs.PutPointer(t.Context(), testJob, &metapb.CheckpointPointer{CheckpointId: 1})
+	if !errors.Is(err, ha.ErrFenced) {
+		t.Fatalf("a deposed leader's transaction: %v, want %v", err, ha.ErrFenced)
+	}
+	s, err := ha.NewJobs(b, now).Get(t.Context(), testJob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Pointers) != 0 {
+		t.Fatalf("a deposed leader moved the pointer: %v", s.Pointers)
+	}
+}
+
+func acceptedOnce(t *testing.T, b Backend) {
+	l := lead(t, b, "a")
+	defer resign(t, l)
+	j, ctx := ha.NewJobs(b, l), t.Context()
+	accept(t, j)
+	again := func() error {
+		return j.Accept(ctx, &metapb.JobRecord{JobId: string(testJob), Name: "again"})
+	}
+	if err := again(); !errors.Is(err, ha.ErrConflict) {
+		t.Fatalf("second accept: %v, want %v", err, ha.ErrConflict)
+	}
+	if err := errors.Join(j.PutResult(ctx, testJob, &metapb.JobResult{State: "FINISHED"}), j.Forget(ctx, testJob)); err != nil {
+		t.Fatal(err)
+	}
+	if err := again(); !errors.Is(err, ha.ErrConflict) {
+		t.Fatalf("accept of a forgotten job's id: %v, want %v", err, ha.ErrConflict)
+	}
+}
+
+func terminalIsAbsorbing(t *testing.T, b Backend) {
+	l := lead(t, b, "a")
+	defer resign(t, l)
+	j, ctx := ha.NewJobs(b, l), t.Context()
+	accept(t, j)
+	if err := j.PutResult(ctx, testJob, &metapb.JobResult{State: "FAILED"}); err != nil {
+		t.Fatal(err)
+	}
+	for name, err := range map[string]error{
+		"result":      j.PutResult(ctx, testJob, &metapb.JobResult{State: "FINISHED"}),
+		"incarnation": j.PutIncarnation(ctx, testJob, &metapb.Incarnation{Number: 2}),
+		"pointer":     j.PutPointer(ctx, testJob, &metapb.CheckpointPointer{CheckpointId: 2}),
+		"intent":      j.PutIntent(ctx, testJob, &metapb.Intent{}),
+	} {
+		if !errors.Is(err, ha.ErrConflict) {
+			t.Errorf("%s of an ended job: %v, want %v", name, err, ha.ErrConflict)
+		}
+	}
+	s, err := j.Get(ctx, testJob)
+	if err != nil || s.Result.State != "FAILED" {
+		t.Fatalf("result became %v (%v), want FAILED", s, err)
+	}
+}
+
+func epochsRise(t *testing.T, b Backend) {
+	var last ha.Epoch
+	for i := range 3 {
+		l := lead(t, b, fmt.Sprint(i))
+		if l.Epoch() <= last {
+			t.Fatalf("epoch %d after %d", l.Epoch(), last)
+		}
+		last = l.Epoch()
+		rec, epoch, err := b.Leader(t.Context())
+		if err != nil || rec.Process != fmt.Sprint(i) || epoch != last {
+			t.Fatalf("leader is %v with epoch %d (%v), want process %d, epoch %d", rec, epoch, err, i, last)
+		}
+		resign(t, l)
+		<-l.Lost()
+	}
+}
+
+func standbyWaits(t *testing.T, b Backend) {
+	first := lead(t, b, "a")
+	won := make(chan ha.Leadership)
+	go func() {
+		l, err := b.Campaign(context.WithoutCancel(t.Context()), &metapb.LeaderRecord{Process: "b"})
+		if err != nil {
+			t.Errorf("campaign of b: %v", err)
+		}
+		won <- l
+	}()
+	select {
+	case <-won:
+		t.Fatal("two leaders at once")
+	default:
+	}
+	resign(t, first)
+	second := <-won
+	if second.Epoch() <= first.Epoch() {
+		t.Fatalf("epoch %d after %d", second.Epoch(), first.Epoch())
+	}
+	resign(t, second)
+	ctx, cancel := context.WithCancel(t.Context())
+	third := lead(t, b, "c")
+	defer resign(t, third)
+	cancel()
+	if _, err := b.Campaign(ctx, &metapb.LeaderRecord{Process: "d"}); !errors.Is(err, context.Canceled) {
+		t.Fatalf("cancelled campaign: %v, want %v", err, context.Canceled)
+	}
+}
+
+func clusterOnce(t *testing.T, b Backend) {
+	l := lead(t, b, "a")
+	defer resign(t, l)
+	j := ha.NewJobs(b, l)
+	one, err := j.Cluster(t.Context(), time.UnixMilli(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := j.Cluster(t.Context(), time.UnixMilli(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !proto.Equal(one, two) || len(one.Incarnation) != 32 {
+		t.Fatalf("cluster records %v and %v", one, two)
+	}
+}
