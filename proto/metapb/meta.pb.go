@@ -278,6 +278,9 @@ type Plan struct {
 	Config        []*Setting             `protobuf:"bytes,6,rep,name=config,proto3" json:"config,omitempty"`                              // set by the program, sorted by key
 	Args          []string               `protobuf:"bytes,7,rep,name=args,proto3" json:"args,omitempty"`                                  // arguments of the program, replayed in each worker
 	Params        []*Setting             `protobuf:"bytes,8,rep,name=params,proto3" json:"params,omitempty"`                              // environment read through Env.Param, sorted by key
+	// The program's own defaults, sorted by key: weaker than -D and -p, stronger than
+	// the cluster's configuration. What stands in config is stronger than all of them.
+	Defaults      []*Setting `protobuf:"bytes,9,rep,name=defaults,proto3" json:"defaults,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -364,6 +367,13 @@ func (x *Plan) GetArgs() []string {
 func (x *Plan) GetParams() []*Setting {
 	if x != nil {
 		return x.Params
+	}
+	return nil
+}
+
+func (x *Plan) GetDefaults() []*Setting {
+	if x != nil {
+		return x.Defaults
 	}
 	return nil
 }
@@ -2290,7 +2300,7 @@ var File_proto_metapb_meta_proto protoreflect.FileDescriptor
 
 const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\n" +
-	"\x17proto/metapb/meta.proto\x12\fweir.meta.v1\"\xa5\x02\n" +
+	"\x17proto/metapb/meta.proto\x12\fweir.meta.v1\"\xd8\x02\n" +
 	"\x04Plan\x12%\n" +
 	"\x0eformat_version\x18\x01 \x01(\rR\rformatVersion\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x124\n" +
@@ -2299,7 +2309,8 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\arate_of\x18\x05 \x01(\tR\x06rateOf\x12-\n" +
 	"\x06config\x18\x06 \x03(\v2\x15.weir.meta.v1.SettingR\x06config\x12\x12\n" +
 	"\x04args\x18\a \x03(\tR\x04args\x12-\n" +
-	"\x06params\x18\b \x03(\v2\x15.weir.meta.v1.SettingR\x06params\"1\n" +
+	"\x06params\x18\b \x03(\v2\x15.weir.meta.v1.SettingR\x06params\x121\n" +
+	"\bdefaults\x18\t \x03(\v2\x15.weir.meta.v1.SettingR\bdefaults\"1\n" +
 	"\aSetting\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"\xae\x02\n" +
@@ -2560,32 +2571,33 @@ var file_proto_metapb_meta_proto_depIdxs = []int32{
 	6,  // 0: weir.meta.v1.Plan.operators:type_name -> weir.meta.v1.Operator
 	5,  // 1: weir.meta.v1.Plan.config:type_name -> weir.meta.v1.Setting
 	5,  // 2: weir.meta.v1.Plan.params:type_name -> weir.meta.v1.Setting
-	0,  // 3: weir.meta.v1.Operator.kind:type_name -> weir.meta.v1.OperatorKind
-	7,  // 4: weir.meta.v1.Operator.inputs:type_name -> weir.meta.v1.Input
-	8,  // 5: weir.meta.v1.Operator.states:type_name -> weir.meta.v1.State
-	1,  // 6: weir.meta.v1.Input.distribution:type_name -> weir.meta.v1.Distribution
-	2,  // 7: weir.meta.v1.State.kind:type_name -> weir.meta.v1.StateKind
-	10, // 8: weir.meta.v1.CheckpointMetadata.state_ids:type_name -> weir.meta.v1.StateID
-	11, // 9: weir.meta.v1.CheckpointMetadata.operators:type_name -> weir.meta.v1.OperatorSnapshot
-	12, // 10: weir.meta.v1.OperatorSnapshot.subtasks:type_name -> weir.meta.v1.SubtaskSnapshot
-	14, // 11: weir.meta.v1.SubtaskSnapshot.runs:type_name -> weir.meta.v1.Run
-	16, // 12: weir.meta.v1.SubtaskSnapshot.operator_states:type_name -> weir.meta.v1.OperatorState
-	17, // 13: weir.meta.v1.SubtaskSnapshot.channel_states:type_name -> weir.meta.v1.ChannelState
-	18, // 14: weir.meta.v1.SubtaskSnapshot.results:type_name -> weir.meta.v1.Result
-	13, // 15: weir.meta.v1.SubtaskSnapshot.schemas:type_name -> weir.meta.v1.Schema
-	15, // 16: weir.meta.v1.Run.files:type_name -> weir.meta.v1.RunFile
-	2,  // 17: weir.meta.v1.OperatorState.kind:type_name -> weir.meta.v1.StateKind
-	4,  // 18: weir.meta.v1.JobRecord.plan:type_name -> weir.meta.v1.Plan
-	5,  // 19: weir.meta.v1.JobRecord.config:type_name -> weir.meta.v1.Setting
-	21, // 20: weir.meta.v1.Incarnation.vertices:type_name -> weir.meta.v1.VertexParallelism
-	10, // 21: weir.meta.v1.Incarnation.state_ids:type_name -> weir.meta.v1.StateID
-	3,  // 22: weir.meta.v1.Intent.kind:type_name -> weir.meta.v1.Intent.Kind
-	18, // 23: weir.meta.v1.JobResult.results:type_name -> weir.meta.v1.Result
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	5,  // 3: weir.meta.v1.Plan.defaults:type_name -> weir.meta.v1.Setting
+	0,  // 4: weir.meta.v1.Operator.kind:type_name -> weir.meta.v1.OperatorKind
+	7,  // 5: weir.meta.v1.Operator.inputs:type_name -> weir.meta.v1.Input
+	8,  // 6: weir.meta.v1.Operator.states:type_name -> weir.meta.v1.State
+	1,  // 7: weir.meta.v1.Input.distribution:type_name -> weir.meta.v1.Distribution
+	2,  // 8: weir.meta.v1.State.kind:type_name -> weir.meta.v1.StateKind
+	10, // 9: weir.meta.v1.CheckpointMetadata.state_ids:type_name -> weir.meta.v1.StateID
+	11, // 10: weir.meta.v1.CheckpointMetadata.operators:type_name -> weir.meta.v1.OperatorSnapshot
+	12, // 11: weir.meta.v1.OperatorSnapshot.subtasks:type_name -> weir.meta.v1.SubtaskSnapshot
+	14, // 12: weir.meta.v1.SubtaskSnapshot.runs:type_name -> weir.meta.v1.Run
+	16, // 13: weir.meta.v1.SubtaskSnapshot.operator_states:type_name -> weir.meta.v1.OperatorState
+	17, // 14: weir.meta.v1.SubtaskSnapshot.channel_states:type_name -> weir.meta.v1.ChannelState
+	18, // 15: weir.meta.v1.SubtaskSnapshot.results:type_name -> weir.meta.v1.Result
+	13, // 16: weir.meta.v1.SubtaskSnapshot.schemas:type_name -> weir.meta.v1.Schema
+	15, // 17: weir.meta.v1.Run.files:type_name -> weir.meta.v1.RunFile
+	2,  // 18: weir.meta.v1.OperatorState.kind:type_name -> weir.meta.v1.StateKind
+	4,  // 19: weir.meta.v1.JobRecord.plan:type_name -> weir.meta.v1.Plan
+	5,  // 20: weir.meta.v1.JobRecord.config:type_name -> weir.meta.v1.Setting
+	21, // 21: weir.meta.v1.Incarnation.vertices:type_name -> weir.meta.v1.VertexParallelism
+	10, // 22: weir.meta.v1.Incarnation.state_ids:type_name -> weir.meta.v1.StateID
+	3,  // 23: weir.meta.v1.Intent.kind:type_name -> weir.meta.v1.Intent.Kind
+	18, // 24: weir.meta.v1.JobResult.results:type_name -> weir.meta.v1.Result
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_proto_metapb_meta_proto_init() }
