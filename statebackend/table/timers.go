@@ -1,0 +1,255 @@
+package table
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math"
+
+	"github.com/weirstream/weir/statebackend"
+)
+
+// Timers are times at which a key wants to be called. A key has at most one timer
+// for a time. Timers stay in memory.
+type Timers struct {
+	name   string
+	t      *tbl[struct{}]
+	queues []queue // by bundle
+	next   int64   // earliest time in the queues; math.MaxInt64 = none
+	full   []byte
+	fired  []byte
+}
+
+// Timer is one that is due.
+type Timer struct {
+	Hash uint64
+	Word uint64 // the key, if keys are words
+	Enc  []byte // the key, if they are bytes; valid until the next Due
+	At   int64
+}
+
+// queue is a bundle's heap of timers by time. It may hold deleted ones: the table
+// decides.
+type queue struct {
+	heap []item
+	keys []byte // of the items, if keys are bytes
+	dead int    // bytes of keys that no item refers to
+}
+
+type item struct {
+	at   int64
+	hash uint64
+	key  uint64 // the word, or position<<32 | length in queue.keys
+}
+
+const none = math.MaxInt64
+
+// NewTimers declares timers in s.
+func NewTimers(s *Store, d statebackend.Descriptor) (*Timers, error) {
+	m := &Timers{name: d.Name, queues: make([]queue, s.bundles), next: none}
+	m.t = newTbl(s, d, false, hooks[struct{}]{
+		encode: func(dst, _ []byte, _ *struct{}) []byte { return dst },
+		decode: func([]byte) (v struct{}, _ []byte, err error) { return v, nil, nil },
+		// In the table a timer is found by key, then time; in a run it sorts by time.
+		place: func(dst, key []byte) []byte {
+			n := len(key) - 8
+			return append(append(dst, key[n:]...), key[:n]...)
+		},
+		compare: func(a, b []byte) int {
+			n, k := len(a)-8, len(b)-8
+			if c := bytes.Compare(a[n:], b[k:]); c != 0 {
+				return c
+			}
+			return bytes.Compare(a[:n], b[:k])
+		},
+		split: func(scratch, rest []byte) (user, key []byte, mix uint64, err error) {
+			if len(rest) < 8 {
+				return nil, nil, 0, statebackend.ErrCorrupt
+			}
+			key = append(append(scratch, rest[8:]...), rest[:8]...)
+			return rest[8:], key, mixTime(binary.BigEndian.Uint64(rest)), nil
+		},
+		loaded: func(g *segment[struct{}], at int, user []byte, hash uint64) {
+			key := g.keyOf(&g.slots[at])
+			word := uint64(0)
+			if s.opt.KeyWidth > 0 {
+				word = wordOf(user)
+			}
+			m.push(timeOf(key[len(user):]), hash, word, user)
+		},
+		pinned: true,
+	})
+	return m, s.add(m.t)
+}
+
+// UnboundTimers returns a handle for plan time: it has a name, and using it panics.
+func UnboundTimers(d statebackend.Descriptor) *Timers { return &Timers{name: d.Name} }
+
+// appendTime appends at so that bytes sort as times do: the sign bit is flipped.
+func appendTime(dst []byte, at int64) []byte {
+	return binary.BigEndian.AppendUint64(dst, uint64(at)^1<<63)
+}
+
+func timeOf(b []byte) int64 { return int64(binary.BigEndian.Uint64(b) ^ 1<<63) }
+
+func mixTime(t uint64) uint64 { return t * 0x9E3779B97F4A7C15 >> 32 }
+
+// find makes full the slot key of the current key's timer at, and returns its
+// place.
+func (m *Timers) find(at int64) (g *segment[struct{}], i int, hash uint64, ok bool) {
+	t := m.t
+	if t == nil {
+		unbound(m.name)
+	}
+	m.full = appendTime(t.s.appendKey(m.full[:0]), at)
+	hash = mixHash(t.s.hash, mixTime(uint64(at)^1<<63))
+	g = t.segmentFor(hash)
+	i, ok = g.findBytes(hash, m.full, 0)
+	return g, i, hash, ok
+}
+
+// Register has the current key called at time at, once; a time already registered
+// stays so.
+func (m *Timers) Register(at int64) {
+	g, i, hash, ok := m.find(at)
+	t := m.t
+	if ok && g.slots[i].meta&flagGone == 0 {
+		return
+	}
+	if !ok {
+		g = t.reserve(hash, 1, len(m.full))
+		i = t.put(g, hash, 0, m.full, 0)
+	}
+	t.mark(g, i)
+	g.slots[i].meta &^= flagGone
+	m.push(at, t.s.hash, t.s.word, t.s.enc)
+}
+
+// Delete takes back the current key's timer at time at.
+func (m *Timers) Delete(at int64) {
+	g, i, _, ok := m.find(at)
+	if ok && g.slots[i].meta&flagGone == 0 {
+		m.t.mark(g, i)
+		g.slots[i].meta |= flagGone
+	}
+}
+
+// Next is the earliest time at which a timer may be due; ok is false if there is
+// none. It may be that of a timer deleted since.
+func (m *Timers) Next() (at int64, ok bool) { return m.next, m.next != none }
+
+// Due takes out a timer whose time is now or earlier, the earliest first; ok is
+// false when there is none (left). It makes the timer's key the current one.
+func (m *Timers) Due(now int64) (d Timer, ok bool) {
+	if m.t == nil {
+		unbound(m.name)
+	}
+	s := m.t.s
+	for m.next <= now && m.next != none {
+		b := 0
+		for i := range m.queues {
+			if h := m.queues[i].heap; len(h) > 0 && h[0].at == m.next {
+				b = i
+				break
+			}
+		}
+		it := m.pop(&m.queues[b])
+		if s.opt.KeyWidth > 0 {
+			s.SetWord(it.hash, it.key)
+		} else {
+			s.SetKey(it.hash, m.fired)
+		}
+		g, i, _, ok := m.find(it.at)
+		if !ok || g.slots[i].meta&flagGone != 0 {
+			continue // deleted, or a second item of one that has fired
+		}
+		m.t.mark(g, i)
+		g.slots[i].meta |= flagGone
+		return Timer{Hash: s.hash, Word: s.word, Enc: s.enc, At: it.at}, true
+	}
+	return Timer{}, false
+}
+
+// Len is the number of items in the queues, deleted ones included.
+func (m *Timers) Len() (n int) {
+	for i := range m.queues {
+		n += len(m.queues[i].heap)
+	}
+	return n
+}
+
+func (m *Timers) push(at int64, hash, word uint64, enc []byte) {
+	q := &m.queues[m.t.s.bundleOf(hash)]
+	was := q.bytes()
+	if m.t.s.opt.KeyWidth == 0 {
+		word = uint64(len(q.keys))<<32 | uint64(len(enc))
+		q.keys = append(q.keys, enc...)
+	}
+	q.heap = append(q.heap, item{at, hash, word})
+	i := len(q.heap) - 1
+	for i > 0 {
+		up := (i - 1) / 4
+		if q.heap[up].at <= q.heap[i].at {
+			break
+		}
+		q.heap[up], q.heap[i] = q.heap[i], q.heap[up]
+		i = up
+	}
+	m.next = min(m.next, at)
+	if now := q.bytes(); now != was {
+		m.t.grew(now - was)
+	}
+}
+
+// pop takes the earliest item out of q; its key is copied to fired.
+func (m *Timers) pop(q *queue) item {
+	h := q.heap
+	top := h[0]
+	last := len(h) - 1
+	h[0] = h[last]
+	q.heap = h[:last]
+	q.down()
+	if m.t.s.opt.KeyWidth == 0 {
+		n := int(uint32(top.key))
+		m.fired = append(m.fired[:0], q.keys[top.key>>32:top.key>>32+uint64(n)]...)
+		q.dead += n
+		if q.dead > 4096 && q.dead > len(q.keys)/2 {
+			q.compact()
+		}
+	}
+	m.next = none
+	for i := range m.queues {
+		if h := m.queues[i].heap; len(h) > 0 {
+			m.next = min(m.next, h[0].at)
+		}
+	}
+	return top
+}
+
+func (q *queue) down() {
+	h, i := q.heap, 0
+	for {
+		small := i
+		for c := 4*i + 1; c <= 4*i+4 && c < len(h); c++ {
+			if h[c].at < h[small].at {
+				small = c
+			}
+		}
+		if small == i {
+			return
+		}
+		h[i], h[small] = h[small], h[i]
+		i = small
+	}
+}
+
+func (q *queue) compact() {
+	old := q.keys
+	q.keys, q.dead = make([]byte, 0, len(old)-q.dead+64), 0
+	for i := range q.heap {
+		pos, n := q.heap[i].key>>32, uint64(uint32(q.heap[i].key))
+		q.heap[i].key = uint64(len(q.keys))<<32 | n
+		q.keys = append(q.keys, old[pos:pos+n]...)
+	}
+}
+
+func (q *queue) bytes() int64 { return int64(cap(q.heap))*24 + int64(cap(q.keys)) }
