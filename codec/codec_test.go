@@ -1,0 +1,392 @@
+package codec
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zeebo/xxh3"
+	"pgregory.net/rapid"
+)
+
+type pair struct {
+	Key   uint64
+	Value int64
+}
+
+type inner struct {
+	At   time.Time
+	Tags []string
+}
+
+type order struct {
+	ID      uint64
+	User    string
+	Small   int8
+	Flag    bool
+	Rate    float32
+	Raw     []byte
+	Grid    [3]int16
+	Items   []pair
+	Counts  map[string]int64
+	Next    *inner
+	Skipped func() `weir:"-"`
+	inner2
+}
+
+type inner2 struct{ Depth uint32 }
+
+func mustFor[T any](t testing.TB) Codec[T] {
+	t.Helper()
+	c, err := For[T]()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func mustKey[K any](t testing.TB) Key[K] {
+	t.Helper()
+	k, err := ForKey[K]()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func genOrder() *rapid.Generator[order] {
+	return rapid.Custom(func(t *rapid.T) order {
+		o := order{
+			ID: rapid.Uint64().Draw(t, "id"), User: rapid.String().Draw(t, "user"),
+			Small: rapid.Int8().Draw(t, "small"), Flag: rapid.Bool().Draw(t, "flag"), Rate: rapid.Float32().Draw(t, "rate"),
+			Grid:   [3]int16{1, -2, rapid.Int16().Draw(t, "grid")},
+			inner2: inner2{rapid.Uint32().Draw(t, "depth")},
+		}
+		if b := rapid.SliceOf(rapid.Byte()).Draw(t, "raw"); len(b) > 0 {
+			o.Raw = b
+		}
+		for range rapid.IntRange(0, 100).Draw(t, "items") {
+			o.Items = append(o.Items, pair{rapid.Uint64().Draw(t, "k"), rapid.Int64().Draw(t, "v")})
+		}
+		if m := rapid.MapOf(rapid.String(), rapid.Int64()).Draw(t, "counts"); len(m) > 0 {
+			o.Counts = m
+		}
+		if rapid.Bool().Draw(t, "next") {
+			o.Next = &inner{At: time.Unix(rapid.Int64Range(-1<<40, 1<<40).Draw(t, "at"), 5).UTC(), Tags: []string{"a", ""}}
+		}
+		return o
+	})
+}
+
+func TestRoundTripStruct(t *testing.T) {
+	c := mustFor[order](t)
+	rapid.Check(t, func(rt *rapid.T) {
+		vs := rapid.SliceOfN(genOrder(), 0, 5).Draw(rt, "orders")
+		var enc []byte
+		for _, v := range vs {
+			enc = c.Append(enc, v)
+		}
+		if batch := c.AppendBatch(nil, vs); !bytes.Equal(batch, enc) {
+			rt.Fatalf("AppendBatch differs from Append: %x, %x", batch, enc)
+		}
+		src := bytes.Clone(enc)
+		got, n, err := c.DecodeBatch(nil, src, len(vs))
+		if err != nil || n != len(enc) {
+			rt.Fatalf("DecodeBatch: %d of %d bytes, %v", n, len(enc), err)
+		}
+		for i := range src { // what was decoded must not lie in the caller's buffer
+			src[i] = 0xdb
+		}
+		for i := range vs {
+			if !reflect.DeepEqual(got[i], vs[i]) {
+				rt.Fatalf("decoded %+v, want %+v", got[i], vs[i])
+			}
+			one, n, err := c.Decode(enc)
+			if err != nil || !reflect.DeepEqual(one, vs[i]) {
+				rt.Fatalf("Decode: %+v, %v, want %+v", one, err, vs[i])
+			}
+			enc = enc[n:]
+		}
+	})
+}
+
+func TestZeroTimeAndNegativeZeroRoundTrip(t *testing.T) {
+	c := mustFor[time.Time](t)
+	for _, want := range []time.Time{{}, time.Unix(0, 0).UTC(), time.Unix(-5, 999_999_999).UTC(), time.Date(9999, 1, 2, 3, 4, 5, 6, time.UTC)} {
+		got, _, err := c.Decode(c.Append(nil, want))
+		if err != nil || got != want {
+			t.Errorf("%v came back as %v, %v", want, got, err)
+		}
+	}
+}
+
+func TestUnsupportedTypesNameThePath(t *testing.T) {
+	type item struct{ Done chan int }
+	type hidden struct{ secret int }
+	type loop struct{ Next *loop }
+	_, err1 := For[struct{ Items []item }]()
+	_, err2 := For[hidden]()
+	_, err3 := For[loop]()
+	_, err4 := ForKey[*int]()
+	_, err5 := ForKey[struct{ Inner any }]()
+	_, err6 := ForKey[[0]int]()
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{err1, ".Items[].Done has type chan int"}, {err2, "hidden.secret"}, {err3, "contains itself"},
+		{err4, "cannot be (part of) a key"}, {err5, ".Inner has type interface"}, {err6, "no bytes"},
+	} {
+		if c.err == nil || !strings.Contains(c.err.Error(), c.want) {
+			t.Errorf("error %v does not say %q", c.err, c.want)
+		}
+	}
+	_ = hidden{secret: 1}
+}
+
+func TestHash8IsXXH3(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		w := rapid.Uint64().Draw(rt, "word")
+		var b [8]byte
+		binary.BigEndian.PutUint64(b[:], w)
+		if got, want := hash8(w), xxh3.Hash(b[:]); got != want {
+			rt.Fatalf("hash8(%x) = %x, want %x", w, got, want)
+		}
+	})
+}
+
+type compound struct {
+	Name string
+	N    int32
+	F    float64
+	At   time.Time
+}
+
+// checkOrder is A7: encoded keys order as the values do, are equal only for equal
+// values, decode back, and a pair of keys parses back from its concatenation.
+func checkOrder[K any](t *testing.T, gen *rapid.Generator[K], less func(a, b K) bool) {
+	t.Helper()
+	k := mustKey[K](t)
+	rapid.Check(t, func(rt *rapid.T) {
+		a, b := gen.Draw(rt, "a"), gen.Draw(rt, "b")
+		ea, eb := k.Append(nil, a), k.Append(nil, b)
+		if got := bytes.Compare(ea, eb) < 0; got != less(a, b) {
+			rt.Fatalf("order of %v, %v: encoded %x, %x", a, b, ea, eb)
+		}
+		da, n, err := k.Decode(append(bytes.Clone(ea), eb...))
+		if err != nil || n != len(ea) || !bytes.Equal(k.Append(nil, da), ea) {
+			rt.Fatalf("decode %x: %v, %d bytes, %v", ea, da, n, err)
+		}
+		if e, h := k.AppendHash([]byte("x"), a); !bytes.Equal(e[1:], ea) || h != xxh3.Hash(ea) || k.Hash(a) != h {
+			rt.Fatalf("hash of %x", ea)
+		}
+		if w := k.WordWidth(); w > 0 {
+			if len(ea) != w || !bytes.Equal(k.Append(nil, k.FromWord(k.Word(a))), ea) || HashWord(k.Word(a), w) != k.Hash(a) {
+				rt.Fatalf("word of %x: %x", ea, k.Word(a))
+			}
+		}
+	})
+}
+
+func TestKeyOrder(t *testing.T) {
+	checkOrder(t, rapid.Uint64(), func(a, b uint64) bool { return a < b })
+	checkOrder(t, rapid.Int64(), func(a, b int64) bool { return a < b })
+	checkOrder(t, rapid.Int(), func(a, b int) bool { return a < b })
+	checkOrder(t, rapid.Int8(), func(a, b int8) bool { return a < b })
+	checkOrder(t, rapid.Uint16(), func(a, b uint16) bool { return a < b })
+	checkOrder(t, rapid.Int32(), func(a, b int32) bool { return a < b })
+	checkOrder(t, rapid.Bool(), func(a, b bool) bool { return !a && b })
+	checkOrder(t, rapid.Float64(), func(a, b float64) bool { return a < b })
+	checkOrder(t, rapid.Float32(), func(a, b float32) bool { return a < b })
+	zeros := rapid.Map(rapid.SliceOfN(rapid.SampledFrom([]byte{0, 1, 0xff, 'a'}), 0, 6), func(b []byte) string { return string(b) })
+	checkOrder(t, zeros, func(a, b string) bool { return a < b })
+	checkOrder(t, rapid.Custom(func(t *rapid.T) compound {
+		return compound{zeros.Draw(t, "s"), rapid.Int32Range(-2, 2).Draw(t, "n"), float64(rapid.IntRange(-1, 1).Draw(t, "f")), time.Unix(rapid.Int64Range(-2, 2).Draw(t, "t"), 0).UTC()}
+	}), func(a, b compound) bool {
+		switch {
+		case a.Name != b.Name:
+			return a.Name < b.Name
+		case a.N != b.N:
+			return a.N < b.N
+		case a.F != b.F:
+			return a.F < b.F
+		}
+		return a.At.Before(b.At)
+	})
+}
+
+func TestFloatKeysAreNormalised(t *testing.T) {
+	k := mustKey[float64](t)
+	zero := 0.0
+	if !bytes.Equal(k.Append(nil, zero), k.Append(nil, -zero*1)) || !bytes.Equal(k.Append(nil, 1/(-1/zero)), k.Append(nil, 0)) {
+		t.Error("−0 and 0 differ")
+	}
+	nan := zero / zero
+	if !bytes.Equal(k.Append(nil, nan), k.Append(nil, -nan)) {
+		t.Error("two NaNs")
+	}
+}
+
+// TestGolden holds version 1 of both layouts for ever.
+func TestGolden(t *testing.T) {
+	o := order{
+		ID: 1, User: "ann", Small: -1, Flag: true, Rate: 1.5, Raw: []byte{9, 0}, Grid: [3]int16{1, 2, 3},
+		Items: []pair{{7, -7}}, Counts: map[string]int64{"b": 2, "a": 1}, Next: &inner{At: time.Unix(10, 20).UTC(), Tags: []string{"x"}},
+		inner2: inner2{4},
+	}
+	lines := []string{
+		fmt.Sprintf("order %x", mustFor[order](t).Append(nil, o)),
+		fmt.Sprintf("order-schema %x", []byte(mustFor[order](t).Schema())),
+		fmt.Sprintf("pair %x", mustFor[pair](t).Append(nil, pair{1, -1})),
+		fmt.Sprintf("key-uint64 %x", mustKey[uint64](t).Append(nil, 258)),
+		fmt.Sprintf("key-int32 %x", mustKey[int32](t).Append(nil, -2)),
+		fmt.Sprintf("key-string %x", mustKey[string](t).Append(nil, "a\x00b")),
+		fmt.Sprintf("key-float64 %x", mustKey[float64](t).Append(nil, -1.5)),
+		fmt.Sprintf("key-compound %x", mustKey[compound](t).Append(nil, compound{"n", 1, 2, time.Unix(3, 4).UTC()})),
+		fmt.Sprintf("key-schema %x", []byte(mustKey[compound](t).Schema())),
+		fmt.Sprintf("hash-uint64-258 %016x", mustKey[uint64](t).Hash(258)),
+		fmt.Sprintf("hash-string-ann %016x", mustKey[string](t).Hash("ann")),
+	}
+	got := strings.Join(lines, "\n") + "\n"
+	want, err := os.ReadFile("testdata/golden.v1.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("layout changed:\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestSchemaCompatibility(t *testing.T) {
+	a, b := mustFor[pair](t).Schema(), mustFor[order](t).Schema()
+	if c, why := Compatible(a, a); c != AsIs || why != "" {
+		t.Errorf("same: %v %q", c, why)
+	}
+	if c, why := Compatible(a, b); c != Incompatible || !strings.Contains(why, "struct{Key uint64;Value int64}") {
+		t.Errorf("different: %v %q", c, why)
+	}
+	if c, _ := Compatible(encodeSchema(valueSchema, "x", 1, "d"), encodeSchema(valueSchema, "x", 2, "d")); c != Migrate {
+		t.Errorf("versions: %v", c)
+	}
+	if c, _ := Compatible(a[:3], a); c != Incompatible {
+		t.Errorf("damaged: %v", c)
+	}
+}
+
+func TestHotPathDoesNotAllocate(t *testing.T) {
+	buf := make([]byte, 0, 4096)
+	pc, oc := mustFor[pair](t), mustFor[struct {
+		A uint64
+		B string
+		C bool
+	}](t)
+	uk, sk, ck := mustKey[uint64](t), mustKey[string](t), mustKey[compound](t)
+	dst := make([]pair, 0, 8)
+	enc := pc.AppendBatch(nil, []pair{{1, 2}, {3, 4}})
+	for name, f := range map[string]func(){
+		"append pair": func() { buf = pc.Append(buf[:0], pair{1, 2}) },
+		"append struct": func() {
+			buf = oc.Append(buf[:0], struct {
+				A uint64
+				B string
+				C bool
+			}{1, "b", true})
+		},
+		"decode batch":    func() { dst, _, _ = pc.DecodeBatch(dst[:0], enc, 2) },
+		"hash uint64":     func() { uk.Hash(7) },
+		"hash string":     func() { sk.Hash("12345678") },
+		"hash compound":   func() { ck.Hash(compound{Name: "n"}) },
+		"append string":   func() { buf = sk.Append(buf[:0], "12345678") },
+		"append compound": func() { buf = ck.Append(buf[:0], compound{Name: "n"}) },
+	} {
+		if n := testing.AllocsPerRun(100, f); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
+func FuzzDecodeStruct(f *testing.F) {
+	c := mustFor[order](f)
+	f.Add(c.Append(nil, order{ID: 1, Items: []pair{{1, 2}}, Counts: map[string]int64{"a": 1}}))
+	f.Add(bytes.Repeat([]byte{0xff}, 40))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		v, n, err := c.Decode(b)
+		if err != nil {
+			return
+		}
+		again, _, err := c.Decode(c.Append(nil, v))
+		if err != nil || n > len(b) || fmt.Sprint(again.ID, again.User) != fmt.Sprint(v.ID, v.User) {
+			t.Fatalf("decoded %d of %d bytes, again: %v", n, len(b), err)
+		}
+	})
+}
+
+func FuzzDecodeKey(f *testing.F) {
+	k := mustKey[compound](f)
+	f.Add(k.Append(nil, compound{Name: "a\x00b"}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		v, n, err := k.Decode(b)
+		if err == nil && len(k.Append(nil, v)) != n {
+			t.Fatalf("key of %d bytes encodes to %d", n, len(k.Append(nil, v)))
+		}
+	})
+}
+
+func FuzzSchema(f *testing.F) {
+	f.Add([]byte(mustFor[order](f).Schema()))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		_ = Schema(b).String()
+		Compatible(b, b)
+	})
+}
+
+func BenchmarkKeyHashUint64(b *testing.B) {
+	k := mustKey[uint64](b)
+	var sum uint64
+	for i := range b.N {
+		sum += k.Hash(uint64(i))
+	}
+	_ = sum
+}
+
+func BenchmarkKeyHashString(b *testing.B) {
+	k := mustKey[string](b)
+	var sum uint64
+	for range b.N {
+		sum += k.Hash("w1234567")
+	}
+	_ = sum
+}
+
+func BenchmarkBatchPair(b *testing.B) {
+	c := mustFor[pair](b)
+	vs, dst := make([]pair, 512), make([]pair, 0, 512)
+	var buf []byte
+	for i := 0; i < b.N; i += 512 {
+		buf = c.AppendBatch(buf[:0], vs)
+		dst, _, _ = c.DecodeBatch(dst[:0], buf, 512)
+	}
+}
+
+func BenchmarkBatchStringStruct(b *testing.B) {
+	type rec struct {
+		Word string
+		N    int64
+	}
+	c := mustFor[rec](b)
+	vs, dst := make([]rec, 512), make([]rec, 0, 512)
+	for i := range vs {
+		vs[i].Word = "w1234567"
+	}
+	var buf []byte
+	b.ReportAllocs()
+	for i := 0; i < b.N; i += 512 {
+		buf = c.AppendBatch(buf[:0], vs)
+		dst, _, _ = c.DecodeBatch(dst[:0], buf, 512)
+	}
+}
