@@ -1,0 +1,101 @@
+package exchange
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/weirstream/weir/operator"
+	"github.com/weirstream/weir/stream"
+)
+
+// Consumer runs batches of one input into the head of a chain.
+type Consumer interface {
+	// Run hands the records of batch (an Item.Batch of the consumer's edge) from index
+	// from on to the receiver, and stops after the record during which
+	// Runtime.Attention was raised. next is the index of the first record not taken;
+	// the batch is used up when it equals Len(batch).
+	Run(batch any, from int) (next int)
+	// Len is the number of records of batch.
+	Len(batch any) int
+}
+
+func (e *Edge[T]) newConsumer(rt *operator.Runtime, receiver any) (Consumer, error) {
+	switch r := receiver.(type) {
+	case operator.KeyedReceiver[T]:
+		if !e.keyed() {
+			return nil, errors.New("the receiver is keyed, the edge is not")
+		}
+		return &keyedConsumer[T]{rt: rt, receiver: r}, nil
+	case operator.Receiver[T]:
+		return &plainConsumer[T]{rt: rt, receiver: r}, nil
+	}
+	return nil, fmt.Errorf("%T receives no %v", receiver, e.recordType())
+}
+
+type plainConsumer[T any] struct {
+	rt       *operator.Runtime
+	receiver operator.Receiver[T]
+}
+
+func (c *plainConsumer[T]) Len(batch any) int { return batch.(*stream.Batch[T]).Len() }
+
+func (c *plainConsumer[T]) Run(batch any, from int) int {
+	b := batch.(*stream.Batch[T])
+	rt := c.rt
+	if rt.HasTime = b.Times != nil; rt.HasTime {
+		return c.runTimed(b, from)
+	}
+	for i, v := range b.Values[from:] {
+		c.receiver.Receive(v)
+		if rt.Attention.Load() {
+			return from + i + 1
+		}
+	}
+	return len(b.Values)
+}
+
+func (c *plainConsumer[T]) runTimed(b *stream.Batch[T], from int) int {
+	for i := from; i < len(b.Values); i++ {
+		c.rt.Time = b.Times[i]
+		c.receiver.Receive(b.Values[i])
+		if c.rt.Attention.Load() {
+			return i + 1
+		}
+	}
+	return len(b.Values)
+}
+
+type keyedConsumer[T any] struct {
+	rt       *operator.Runtime
+	receiver operator.KeyedReceiver[T]
+}
+
+func (c *keyedConsumer[T]) Len(batch any) int { return batch.(*stream.Batch[T]).Len() }
+
+func (c *keyedConsumer[T]) Run(batch any, from int) int {
+	b := batch.(*stream.Batch[T])
+	rt := c.rt
+	if rt.HasTime = b.Times != nil; rt.HasTime {
+		return c.runTimed(b, from)
+	}
+	values := b.Values[from:]
+	hashes := b.Hashes[from:][:len(values)]
+	for i, v := range values {
+		c.receiver.ReceiveKeyed(hashes[i], v)
+		if rt.Attention.Load() {
+			return from + i + 1
+		}
+	}
+	return len(b.Values)
+}
+
+func (c *keyedConsumer[T]) runTimed(b *stream.Batch[T], from int) int {
+	for i := from; i < len(b.Values); i++ {
+		c.rt.Time = b.Times[i]
+		c.receiver.ReceiveKeyed(b.Hashes[i], b.Values[i])
+		if c.rt.Attention.Load() {
+			return i + 1
+		}
+	}
+	return len(b.Values)
+}

@@ -1,0 +1,6 @@
+//go:build race
+
+package exchange
+
+// poison says whether batches are mangled when they are given back.
+const poison = true

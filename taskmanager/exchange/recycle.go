@@ -1,0 +1,80 @@
+package exchange
+
+import (
+	"reflect"
+	"unsafe"
+
+	"github.com/weirstream/weir/stream"
+)
+
+// Answers to "does a T hold pointers", kept in Edge.pointers.
+const (
+	pointersUnknown int32 = iota
+	pointersNone
+	pointersSome
+)
+
+// reset empties b for its next records, and lets go what the last ones pointed to.
+func (e *Edge[T]) reset(b *stream.Batch[T]) {
+	if poison {
+		mangle(b)
+	}
+	if e.hasPointers() {
+		clear(b.Values)
+	}
+	b.Values, b.Hashes, b.Times = b.Values[:0], b.Hashes[:0], b.Times[:0]
+}
+
+func (e *Edge[T]) recycle(batch any) { e.reset(batch.(*stream.Batch[T])) }
+
+func (e *Edge[T]) hasPointers() bool {
+	known := e.pointers.Load()
+	if known == pointersUnknown {
+		known = pointersNone
+		if hasPointers(reflect.TypeFor[T]()) {
+			known = pointersSome
+		}
+		e.pointers.Store(known)
+	}
+	return known == pointersSome
+}
+
+// mangle overwrites a batch that was given back, so that whoever kept its slices
+// sees garbage: zero values where a T holds pointers, 0xDB bytes elsewhere.
+func mangle[T any](b *stream.Batch[T]) {
+	if hasPointers(reflect.TypeFor[T]()) {
+		clear(b.Values)
+	} else if len(b.Values) > 0 {
+		size := uintptr(len(b.Values)) * unsafe.Sizeof(b.Values[0])
+		raw := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(b.Values))), size)
+		for i := range raw {
+			raw[i] = 0xDB
+		}
+	}
+	for i := range b.Hashes {
+		b.Hashes[i] = 0xDBDBDBDBDBDBDBDB
+	}
+	for i := range b.Times {
+		b.Times[i] = -0x2424242424242425
+	}
+}
+
+// hasPointers reports whether a T keeps something else alive.
+func hasPointers(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Bool, reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
+		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr,
+		reflect.Float32, reflect.Float64, reflect.Complex64, reflect.Complex128:
+		return false
+	case reflect.Array:
+		return t.Len() > 0 && hasPointers(t.Elem())
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if hasPointers(t.Field(i).Type) {
+				return true
+			}
+		}
+		return false
+	}
+	return true
+}
