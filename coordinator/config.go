@@ -1,0 +1,91 @@
+package coordinator
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/weirstream/weir/job"
+)
+
+// Retention says what becomes of the checkpoints of a job that was cancelled.
+// Those of a FINISHED job are always deleted, those of a FAILED one always kept.
+type Retention uint8
+
+const (
+	// RetainOnCancellation keeps them; the user deletes them.
+	RetainOnCancellation Retention = iota
+	// DeleteOnCancellation deletes them.
+	DeleteOnCancellation
+)
+
+// String is the value of execution.checkpointing.externalized-checkpoint-retention.
+func (r Retention) String() string {
+	switch r {
+	case RetainOnCancellation:
+		return "RETAIN_ON_CANCELLATION"
+	case DeleteOnCancellation:
+		return "DELETE_ON_CANCELLATION"
+	}
+	return fmt.Sprintf("retention-%d", uint8(r))
+}
+
+// Config is how a job is checkpointed (execution.checkpointing.*).
+type Config struct {
+	// Interval between two triggers; 0 = no periodic checkpoints. The terminal one is
+	// taken all the same.
+	Interval time.Duration
+	// Timeout is the age at which a checkpoint that still lacks acks is given up.
+	// 0 = 10 min, Flink's default.
+	Timeout time.Duration
+	// MinPause is the least time between the end of a checkpoint and the next trigger.
+	MinPause time.Duration
+	// TolerableFailures is how many checkpoints may fail one after the other; one more
+	// fails the job. A completed one resets the count.
+	TolerableFailures int
+	// Retained is num-retained: how many completed checkpoints are kept. 0 = 1.
+	Retained int
+	// Retention of a cancelled job's checkpoints.
+	Retention Retention
+	// AlignmentTimeout after which barriers turn unaligned; 0 = never (the only value
+	// that workers support now).
+	AlignmentTimeout time.Duration
+	// IDBatch is how many checkpoint ids are reserved with one transaction; 0 = 64:
+	// at the default interval one transaction in ten minutes.
+	IDBatch int
+}
+
+// DefaultTolerableFailures is execution.checkpointing.tolerable-failed-checkpoints.
+const DefaultTolerableFailures = 3
+
+func (c Config) withDefaults() Config {
+	if c.Timeout <= 0 {
+		c.Timeout = 10 * time.Minute
+	}
+	if c.Retained <= 0 {
+		c.Retained = 1
+	}
+	if c.IDBatch <= 0 {
+		c.IDBatch = 64
+	}
+	return c
+}
+
+// Identity is what stands in every _metadata.
+type Identity struct {
+	ClusterID  string
+	JobID      job.ID
+	JobName    string
+	Epoch      uint64 // of the leader that this coordinator works for
+	PlanSHA256 []byte
+}
+
+const (
+	maxInline      = 20 << 10 // bytes: Flink's threshold; smaller files cost more than they hold
+	maxInlineTotal = 8 << 20  // bytes of inline runs in one _metadata, whatever the parallelism
+)
+
+// InlineLimit is the largest run in bytes that a subtask may put into its ack
+// instead of into a file.
+func InlineLimit(subtasks int) uint32 {
+	return uint32(min(maxInline, maxInlineTotal/max(1, subtasks)))
+}

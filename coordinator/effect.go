@@ -1,0 +1,142 @@
+package coordinator
+
+import (
+	"time"
+
+	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/stream"
+)
+
+// Effect is what the JobMaster has to do. The types of this file implement it.
+// Effects of one Step are carried out in their order; those that say "answered by"
+// may run in the background, and their answer is an event.
+type Effect interface{ coordinatorEffect() }
+
+// ReserveIDs makes durable that ids up to UpTo may be used (I7). Answered by
+// IDsReserved.
+type ReserveIDs struct {
+	UpTo  stream.CheckpointID
+	After time.Duration // wait so long first: an earlier try had no certain result
+}
+
+// Trigger injects the barrier into the root subtasks. Sending it is enough; a
+// worker that does not get it lets the checkpoint expire.
+type Trigger struct {
+	Barrier          stream.Barrier
+	Roots            []Execution
+	InlineLimit      uint32 // bytes
+	AlignmentTimeout time.Duration
+}
+
+// Abort tells the subtasks that checkpoints First to Last (both included) will not
+// complete. It rolls nothing back.
+type Abort struct {
+	First, Last stream.CheckpointID
+	To          []Execution
+	Reason      string
+}
+
+// WriteMetadata encodes Metadata (coordinator/metadata) and makes it durable as
+// Object, below the job's checkpoint folder. Answered by MetadataWritten.
+type WriteMetadata struct {
+	ID       stream.CheckpointID
+	Object   string // "chk-7/_metadata"
+	Metadata *metapb.CheckpointMetadata
+}
+
+// CommitPointer makes the checkpoint complete, by one guarded transaction. The
+// JobMaster fills in Pointer.Path (its folder, absolute). Answered by
+// PointerCommitted. The transaction is idempotent.
+type CommitPointer struct {
+	ID      stream.CheckpointID
+	Pointer *metapb.CheckpointPointer
+}
+
+// ReadPointer looks, linearizably and After the given time, whether the pointer of ID
+// is there. Answered by PointerRead.
+type ReadPointer struct {
+	ID    stream.CheckpointID
+	After time.Duration
+}
+
+// NotifyCompleted tells subtasks that checkpoint ID has completed: sinks commit
+// every prepared id ≤ ID. After a Terminal one they report Committed and finish.
+type NotifyCompleted struct {
+	ID       stream.CheckpointID
+	Terminal bool
+	To       []Target
+}
+
+// Target is a subtask to be notified, with the runs that its host's cache must keep.
+type Target struct {
+	Execution
+	KeepRuns []string // run ids, sorted
+}
+
+// DeletePointers takes checkpoints out of the store. Answered by PointersDeleted.
+// Bytes follow only after the answer.
+type DeletePointers struct {
+	IDs   []stream.CheckpointID
+	After time.Duration
+}
+
+// DeleteObjects deletes objects below the job's checkpoint folder. Answered by
+// ObjectsDeleted.
+type DeleteObjects struct{ Names []string }
+
+// RestoreFrom answers RestoreWanted: start from this checkpoint, or empty if
+// Pointer is nil. Skipped are newer ones that are damaged: report them loudly.
+type RestoreFrom struct {
+	Pointer  *metapb.CheckpointPointer
+	Metadata *metapb.CheckpointMetadata
+	Skipped  []Completed
+}
+
+// SetTimer asks for a Tick at At, replacing the earlier request; the zero time
+// cancels it.
+type SetTimer struct{ At time.Time }
+
+// FailJob: too many checkpoints failed one after the other. The job fails over as
+// after any failure.
+type FailJob struct{ Reason string }
+
+// Finished: the terminal checkpoint has been committed by everybody. The JobMaster
+// persists the result, then hands in JobEnded.
+type Finished struct {
+	Results []*metapb.Result // merged, sorted by name
+	Problem string           // why Results could not be merged
+}
+
+// Refused answers CheckpointWanted.
+type Refused struct {
+	TriggerID string
+	Reason    string
+}
+
+// LeadershipLost: the store says that somebody else leads. No effect follows.
+type LeadershipLost struct{}
+
+// CleanedUp: everything that JobEnded asked for has been deleted. If Folder, nothing
+// below the job's checkpoint folder is needed any more and all of it may go.
+type CleanedUp struct{ Folder bool }
+
+// Record is for the history, logs and metrics.
+type Record struct{ Info Info }
+
+func (ReserveIDs) coordinatorEffect()      {}
+func (Trigger) coordinatorEffect()         {}
+func (Abort) coordinatorEffect()           {}
+func (WriteMetadata) coordinatorEffect()   {}
+func (CommitPointer) coordinatorEffect()   {}
+func (ReadPointer) coordinatorEffect()     {}
+func (NotifyCompleted) coordinatorEffect() {}
+func (DeletePointers) coordinatorEffect()  {}
+func (DeleteObjects) coordinatorEffect()   {}
+func (RestoreFrom) coordinatorEffect()     {}
+func (SetTimer) coordinatorEffect()        {}
+func (FailJob) coordinatorEffect()         {}
+func (Finished) coordinatorEffect()        {}
+func (Refused) coordinatorEffect()         {}
+func (LeadershipLost) coordinatorEffect()  {}
+func (CleanedUp) coordinatorEffect()       {}
+func (Record) coordinatorEffect()          {}

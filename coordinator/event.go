@@ -1,0 +1,223 @@
+package coordinator
+
+import (
+	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/stream"
+)
+
+// Event is what happened. The types of this file implement it.
+type Event interface{ coordinatorEvent() }
+
+// Execution names one attempt of one subtask.
+type Execution struct {
+	Subtask     job.SubtaskID
+	Attempt     job.Attempt
+	Incarnation job.Incarnation
+}
+
+// Outcome is how a write ended.
+type Outcome uint8
+
+// Outcomes.
+const (
+	// OK: it is durable.
+	OK Outcome = iota + 1
+	// Failed: it certainly did not happen.
+	Failed
+	// Unknown: it may or may not have happened, or may still happen.
+	Unknown
+	// Fenced: somebody else leads. The coordinator stops and has no further effect.
+	Fenced
+)
+
+// ---- from the JobMaster ----
+
+// TookOver is the first event: what the store holds of the job. A job that was
+// never checkpointed has the zero value.
+type TookOver struct {
+	// Reserved is the highest id recorded as perhaps used (JobState.CheckpointID).
+	Reserved stream.CheckpointID
+	// Completed are the retained checkpoints, ascending.
+	Completed []Completed
+	// Incarnation is the highest one recorded; 0 = none.
+	Incarnation job.Incarnation
+}
+
+// Completed is a checkpoint that stands in the store.
+type Completed struct {
+	Pointer *metapb.CheckpointPointer
+	// Metadata is what its _metadata says; nil if that could not be read or trusted.
+	// Such a checkpoint is damaged: never restored from, and reported.
+	Metadata *metapb.CheckpointMetadata
+	Problem  string // why Metadata is nil
+}
+
+// Deployed says that Deploy is about to be sent to a region (or the whole job): from
+// now on only these attempts of its subtasks count. It replaces what was known of
+// every subtask in Executions; acks of replaced attempts are refused.
+type Deployed struct {
+	Graph      *job.Graph // with the parallelism deployed
+	Executions []Execution
+	StateIDs   []*metapb.StateID
+	// NextStateID is the lowest id never given.
+	NextStateID uint32
+	// Restored is the checkpoint that they start from; 0 = none.
+	Restored stream.CheckpointID
+}
+
+// Adopted says that a new leader found these attempts running and keeps them.
+// Checkpoints above the newest completed one are aborted there, and the newest is
+// notified again.
+type Adopted struct {
+	Graph       *job.Graph
+	Executions  []Execution
+	StateIDs    []*metapb.StateID
+	NextStateID uint32
+}
+
+// SubtaskRunning: the attempt has restored its state and reads its input. When all
+// of the job are running, checkpoints begin.
+type SubtaskRunning struct{ Execution Execution }
+
+// AttemptsLost: these attempts will never ack again: their region has failed or is
+// being cancelled. Pending checkpoints are aborted.
+type AttemptsLost struct {
+	Executions []Execution
+	Reason     string
+}
+
+// AttemptsDead: the goroutines of these attempts have certainly returned or their
+// process is gone. What only they could have listed may be deleted.
+type AttemptsDead struct{ Executions []Execution }
+
+// RestoreWanted asks for the snapshot to start from. It is answered with
+// RestoreFrom as soon as no pointer is under way (I5).
+type RestoreWanted struct {
+	// Unusable are checkpoints found damaged since TookOver (a digest did not match).
+	Unusable []stream.CheckpointID
+}
+
+// Tick is a wake-up: SetTimer's time has come. Any event may come late or early.
+type Tick struct{}
+
+// CheckpointWanted asks for a checkpoint out of turn, or a savepoint. Not available
+// yet: answered with Refused.
+type CheckpointWanted struct {
+	TriggerID string
+	Kind      stream.BarrierKind
+	Target    string // folder of the savepoint
+}
+
+// JobEnded: the job's terminal state has been persisted (I6). Checkpoints are now
+// deleted or kept; CleanedUp follows.
+type JobEnded struct{ State string } // FINISHED, FAILED or CANCELED
+
+// Stop ends the coordinator without cleaning up: this process no longer leads, or
+// is shutting down.
+type Stop struct{}
+
+// ---- from the subtasks ----
+
+// Acked: a subtask's snapshot is durable.
+type Acked struct {
+	ID        stream.CheckpointID
+	Execution Execution
+	// Operators are the snapshots of the chain, each with exactly one subtask.
+	Operators []*metapb.OperatorSnapshot
+	// StillReads names objects that the working state reads although no run lists them
+	// (base path and name, see ObjectName).
+	StillReads []string
+	NewBytes   uint64
+	Timings    Timings
+}
+
+// Timings of one subtask's part, in ns.
+type Timings struct {
+	StartDelay, Alignment, Sync, Async, LongestStall int64
+}
+
+// Declined: a subtask cannot take part.
+type Declined struct {
+	ID        stream.CheckpointID
+	Execution Execution
+	Reason    string
+}
+
+// SourceEnded: a source subtask will never have another record. Repeated after a
+// restore of an ended source.
+type SourceEnded struct{ Execution Execution }
+
+// Committed: every committer of the subtask has committed all it prepared at or
+// before ID.
+type Committed struct {
+	ID        stream.CheckpointID
+	Execution Execution
+}
+
+// ---- results of effects ----
+
+// IDsReserved answers ReserveIDs.
+type IDsReserved struct {
+	UpTo    stream.CheckpointID
+	Outcome Outcome
+}
+
+// MetadataWritten answers WriteMetadata. Size and digest are those of the object.
+type MetadataWritten struct {
+	ID      stream.CheckpointID
+	Outcome Outcome
+	Size    uint64
+	Digest  []byte
+	Problem string
+}
+
+// PointerCommitted answers CommitPointer.
+type PointerCommitted struct {
+	ID      stream.CheckpointID
+	Outcome Outcome
+	Problem string
+}
+
+// PointerRead answers ReadPointer: OK and Found when the pointer is there, OK and
+// not Found when it isn't, Failed or Unknown when the store could not be read.
+type PointerRead struct {
+	ID      stream.CheckpointID
+	Outcome Outcome
+	Found   bool
+}
+
+// PointersDeleted answers DeletePointers. Only OK makes the bytes deletable.
+type PointersDeleted struct {
+	IDs     []stream.CheckpointID
+	Outcome Outcome
+}
+
+// ObjectsDeleted answers DeleteObjects. An object that was not there counts as
+// deleted. Those that could not be deleted are tried again.
+type ObjectsDeleted struct {
+	Names   []string
+	Outcome Outcome
+}
+
+func (TookOver) coordinatorEvent()         {}
+func (Deployed) coordinatorEvent()         {}
+func (Adopted) coordinatorEvent()          {}
+func (SubtaskRunning) coordinatorEvent()   {}
+func (AttemptsLost) coordinatorEvent()     {}
+func (AttemptsDead) coordinatorEvent()     {}
+func (RestoreWanted) coordinatorEvent()    {}
+func (Tick) coordinatorEvent()             {}
+func (CheckpointWanted) coordinatorEvent() {}
+func (JobEnded) coordinatorEvent()         {}
+func (Stop) coordinatorEvent()             {}
+func (Acked) coordinatorEvent()            {}
+func (Declined) coordinatorEvent()         {}
+func (SourceEnded) coordinatorEvent()      {}
+func (Committed) coordinatorEvent()        {}
+func (IDsReserved) coordinatorEvent()      {}
+func (MetadataWritten) coordinatorEvent()  {}
+func (PointerCommitted) coordinatorEvent() {}
+func (PointerRead) coordinatorEvent()      {}
+func (PointersDeleted) coordinatorEvent()  {}
+func (ObjectsDeleted) coordinatorEvent()   {}
