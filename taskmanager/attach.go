@@ -1,0 +1,167 @@
+package taskmanager
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/weirstream/weir/proto/weirpb"
+)
+
+// serveAgent opens the door for workers.
+func (t *TaskManager) serveAgent() error {
+	l := t.cfg.AgentListener
+	if l == nil {
+		// A unix path holds 107 bytes, so the socket has a short folder of its own.
+		var err error
+		if t.tmp, err = os.MkdirTemp("", "weir"); err != nil {
+			return fmt.Errorf("make folder for the agent's socket: %w", err)
+		}
+		if l, err = net.Listen("unix", filepath.Join(t.tmp, "agent")); err != nil {
+			return errors.Join(fmt.Errorf("listen for workers: %w", err), os.RemoveAll(t.tmp))
+		}
+	}
+	t.agent = grpc.NewServer(grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage))
+	weirpb.RegisterAgentServiceServer(t.agent, &agentService{tm: t})
+	go func() {
+		if err := t.agent.Serve(l); err != nil {
+			t.log.Error("the door for workers is closed", "cause", err)
+		}
+	}()
+	return nil
+}
+
+func (t *TaskManager) agentAddress() string {
+	if t.tmp == "" {
+		return ""
+	}
+	return filepath.Join(t.tmp, "agent")
+}
+
+func (t *TaskManager) closeAgent() {
+	t.agent.Stop()
+	if t.tmp != "" {
+		if err := os.RemoveAll(t.tmp); err != nil {
+			t.log.Warn("folder of the agent's socket stays behind", "cause", err)
+		}
+	}
+}
+
+type agentService struct {
+	weirpb.UnimplementedAgentServiceServer
+	tm *TaskManager
+}
+
+// Attach is the life of a worker's control stream.
+func (a *agentService) Attach(stream grpc.BidiStreamingServer[weirpb.FromWorker, weirpb.ToWorker]) error {
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	hello := first.GetAttach()
+	if hello == nil {
+		return status.Error(codes.InvalidArgument, "the first message of a worker must be its attach")
+	}
+	to := newQueue[*weirpb.ToWorker]()
+	answer := make(chan error, 1)
+	a.tm.post(&attaching{hello, to, answer})
+	select {
+	case err := <-answer:
+		if err != nil {
+			return status.Error(codes.FailedPrecondition, err.Error())
+		}
+	case <-a.tm.done:
+		return status.Error(codes.Unavailable, "the TaskManager is stopping")
+	}
+	go func() {
+		if err := to.drain(stream.Context().Done(), stream.Send); err != nil {
+			a.tm.log.Debug("send to worker", "worker", hello.WorkerId, "cause", err)
+		}
+	}()
+	for {
+		m, err := stream.Recv()
+		if err != nil {
+			to.close()
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		a.tm.post(&fromWorker{hello.WorkerId, to, m})
+	}
+}
+
+type attaching struct {
+	hello  *weirpb.AttachWorker
+	to     *queue[*weirpb.ToWorker]
+	answer chan<- error
+}
+
+func (e *attaching) handle(t *TaskManager) {
+	w := t.workers[e.hello.WorkerId]
+	switch {
+	case w == nil || w.start.JobId != e.hello.JobId:
+		e.answer <- fmt.Errorf("worker %d of job %s is not expected here", e.hello.WorkerId, e.hello.JobId)
+		return
+	case w.phase != workerStarting:
+		e.answer <- fmt.Errorf("worker %d is %v and cannot attach", e.hello.WorkerId, w.phase)
+		return
+	case e.hello.ProtocolVersion > ProtocolVersion || e.hello.ProtocolVersion+2 < ProtocolVersion:
+		w.userError = true
+		w.kill(fmt.Sprintf("job binary %s speaks control protocol %d, this TaskManager (%s) speaks %d to %d; build the job with a matching weir",
+			e.hello.Version, e.hello.ProtocolVersion, t.cfg.Version, max(0, ProtocolVersion-2), ProtocolVersion))
+		e.answer <- errors.New(w.reason)
+		return
+	}
+	e.answer <- nil
+	w.phase, w.to, w.attached = workerBuilding, e.to, e.hello
+	w.to.put(&weirpb.ToWorker{LeaderEpoch: t.epoch, Message: &weirpb.ToWorker_Accepted{Accepted: &weirpb.WorkerAccepted{
+		Start: w.start, DataDir: w.data, MemoryBytes: uint64(w.memory()),
+	}}})
+}
+
+type fromWorker struct {
+	id uint64
+	to *queue[*weirpb.ToWorker]
+	m  *weirpb.FromWorker
+}
+
+func (e *fromWorker) handle(t *TaskManager) {
+	w := t.workers[e.id]
+	if w == nil || w.to != e.to {
+		return // of a worker that is gone
+	}
+	switch m := e.m.Message.(type) {
+	case *weirpb.FromWorker_Attach: // the program has been built
+		w.built(m.Attach)
+	case *weirpb.FromWorker_FromSubtasks:
+		if s := m.FromSubtasks.GetStatus(); s != nil {
+			w.statuses[subtaskKey{s.Subtask.GetVertex(), s.Subtask.GetSubtask()}] = s
+		}
+		t.send(&weirpb.FromTaskManager{Message: &weirpb.FromTaskManager_FromSubtasks{FromSubtasks: m.FromSubtasks}})
+	}
+}
+
+// built compares the plan that the worker built with the submitted one.
+func (w *worker) built(a *weirpb.AttachWorker) {
+	if w.phase != workerBuilding {
+		return
+	}
+	if a.PlanDifference != "" || !bytes.Equal(a.PlanSha256, w.start.PlanSha256) {
+		w.userError = true
+		w.kill(fmt.Sprintf("the program builds another plan here than at submission: %s; build must depend on nothing but its arguments and Env.Param", a.PlanDifference))
+		return
+	}
+	w.phase, w.attached = workerReady, a
+	w.tm.send(&weirpb.FromTaskManager{Message: &weirpb.FromTaskManager_WorkerStarted{WorkerStarted: &weirpb.WorkerStarted{
+		JobId: w.start.JobId, Pid: a.Pid, DataAddress: a.DataAddress, WorkerId: w.start.WorkerId, UnixAddress: a.UnixAddress,
+	}}})
+}

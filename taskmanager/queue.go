@@ -1,0 +1,67 @@
+package taskmanager
+
+import "sync"
+
+// queue is an unbounded hand-over from the loop to a goroutine that may block in
+// a send. Its length is bounded by what one peer can be behind before its
+// heartbeats fail.
+type queue[T any] struct {
+	mu     sync.Mutex
+	items  []T
+	closed bool
+	ready  chan struct{} // cap 1
+}
+
+func newQueue[T any]() *queue[T] { return &queue[T]{ready: make(chan struct{}, 1)} }
+
+func (q *queue[T]) put(v T) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return
+	}
+	q.items = append(q.items, v)
+	q.signal()
+}
+
+func (q *queue[T]) signal() {
+	select {
+	case q.ready <- struct{}{}:
+	default:
+	}
+}
+
+// close ends the queue; what is in it is still handed out.
+func (q *queue[T]) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	q.signal()
+}
+
+// drain calls send for each item until the queue is closed and empty, send fails,
+// or stop is closed.
+func (q *queue[T]) drain(stop <-chan struct{}, send func(T) error) error {
+	for {
+		q.mu.Lock()
+		items, closed := q.items, q.closed
+		q.items = nil
+		q.mu.Unlock()
+		for _, v := range items {
+			if err := send(v); err != nil {
+				return err
+			}
+		}
+		if len(items) > 0 {
+			continue
+		}
+		if closed {
+			return nil
+		}
+		select {
+		case <-q.ready:
+		case <-stop:
+			return nil
+		}
+	}
+}

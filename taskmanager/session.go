@@ -1,0 +1,195 @@
+package taskmanager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/weirstream/weir/proto/weirpb"
+)
+
+// session is one stream to a JobManager, from Connect to its end.
+type session struct {
+	client weirpb.JobManagerServiceClient
+	out    *queue[*weirpb.FromTaskManager]
+	epoch  uint64
+	cancel context.CancelCauseFunc
+}
+
+// Bounds of the wait between two tries to reach a JobManager. The first retry is
+// quick because a standby often takes over within a lease.
+const (
+	reconnectFirst = 50 * time.Millisecond
+	reconnectMost  = time.Second
+)
+
+// connectForEver keeps a stream to the leading JobManager, whichever that is. It
+// logs changes, not tries.
+func (t *TaskManager) connectForEver(ctx context.Context) {
+	wait := reconnectFirst
+	var said string
+	for i := 0; ctx.Err() == nil; i++ {
+		address := t.cfg.JobManagers[i%len(t.cfg.JobManagers)]
+		registered, err := t.runSession(ctx, address)
+		if ctx.Err() != nil {
+			return
+		}
+		if registered {
+			wait, said = reconnectFirst, ""
+		}
+		if what := fmt.Sprintf("%s: %v", address, err); what != said {
+			t.log.Warn("no JobManager; trying again until there is one", "address", address, "cause", err)
+			said = what
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+		if (i+1)%len(t.cfg.JobManagers) == 0 {
+			wait = min(2*wait, reconnectMost)
+		}
+	}
+}
+
+// runSession connects, registers and reads until the stream ends.
+func (t *TaskManager) runSession(ctx context.Context, address string) (registered bool, err error) {
+	options := []grpc.DialOption{
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
+	}
+	if t.cfg.Dial != nil {
+		options = append(options, grpc.WithContextDialer(t.cfg.Dial))
+	}
+	conn, err := grpc.NewClient("passthrough:///"+address, options...)
+	if err != nil {
+		return false, fmt.Errorf("connect to JobManager %s: %w", address, err)
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s := &session{client: weirpb.NewJobManagerServiceClient(conn), out: newQueue[*weirpb.FromTaskManager](), cancel: cancel}
+	stream, err := s.client.Connect(ctx)
+	if err != nil {
+		return false, fmt.Errorf("connect to JobManager %s: %w", address, err)
+	}
+	inventory := make(chan *weirpb.RegisterTaskManager, 1)
+	t.post(&registering{inventory})
+	select {
+	case r := <-inventory:
+		err = stream.Send(&weirpb.FromTaskManager{Message: &weirpb.FromTaskManager_Register{Register: r}})
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil && !errors.Is(err, io.EOF) { // after io.EOF Recv tells why
+		return false, fmt.Errorf("register with JobManager %s: %w", address, err)
+	}
+	first, err := stream.Recv()
+	if err != nil {
+		return false, fmt.Errorf("register with JobManager %s: %w", address, err)
+	}
+	if refused := first.GetRefused(); refused != nil {
+		return false, fmt.Errorf("JobManager %s refuses this TaskManager: %s", address, refused.Reason)
+	}
+	if first.GetRegistered() == nil {
+		return false, fmt.Errorf("JobManager %s answers registration with %T", address, first.Message)
+	}
+	s.epoch = first.LeaderEpoch
+	go func() {
+		if err := s.out.drain(ctx.Done(), stream.Send); err != nil {
+			cancel(fmt.Errorf("send to JobManager: %w", err))
+		}
+	}()
+	t.post(&sessionOpened{s, address})
+	defer t.post(&sessionClosed{s})
+	return true, t.readSession(stream, s)
+}
+
+// maxMessage bounds a control message; larger acks travel in chunks.
+const maxMessage = 16 << 20
+
+// sessionSilence is how long a JobManager may say nothing: it sends a heartbeat
+// each second.
+const sessionSilence = 5 * time.Second
+
+func (t *TaskManager) readSession(stream grpc.BidiStreamingClient[weirpb.FromTaskManager, weirpb.ToTaskManager], s *session) error {
+	silence := time.AfterFunc(sessionSilence, func() {
+		s.cancel(fmt.Errorf("JobManager silent for %v", sessionSilence))
+	})
+	defer silence.Stop()
+	for {
+		m, err := stream.Recv()
+		if err != nil {
+			if cause := context.Cause(stream.Context()); cause != nil && !errors.Is(cause, context.Canceled) {
+				err = cause
+			}
+			return fmt.Errorf("stream from JobManager: %w", err)
+		}
+		silence.Reset(sessionSilence)
+		if m.GetHeartbeat() == nil {
+			t.post(&fromJobManager{s, m})
+		}
+	}
+}
+
+// registering asks the loop for what runs here.
+type registering struct {
+	reply chan<- *weirpb.RegisterTaskManager
+}
+
+func (e *registering) handle(t *TaskManager) { e.reply <- t.inventory() }
+
+type sessionOpened struct {
+	s       *session
+	address string
+}
+
+func (e *sessionOpened) handle(t *TaskManager) {
+	if e.s.epoch < t.epoch {
+		e.s.cancel(fmt.Errorf("JobManager %s has epoch %d, a newer one has %d", e.address, e.s.epoch, t.epoch))
+		return
+	}
+	t.epoch, t.session = e.s.epoch, e.s
+	t.log.Info("registered with JobManager", "address", e.address, "epoch", e.s.epoch, "slots", t.cfg.Slots)
+}
+
+type sessionClosed struct{ s *session }
+
+func (e *sessionClosed) handle(t *TaskManager) {
+	e.s.out.close()
+	if t.session != e.s {
+		return
+	}
+	t.session = nil
+	for _, w := range t.workers {
+		w.leaderLost()
+	}
+}
+
+type fromJobManager struct {
+	s *session
+	m *weirpb.ToTaskManager
+}
+
+func (e *fromJobManager) handle(t *TaskManager) {
+	if e.m.LeaderEpoch < t.epoch || e.s != t.session { // I2
+		t.log.Warn("refused a command of a former leader", "epoch", e.m.LeaderEpoch, "newest", t.epoch)
+		return
+	}
+	switch m := e.m.Message.(type) {
+	case *weirpb.ToTaskManager_StartWorker:
+		t.startWorker(m.StartWorker)
+	case *weirpb.ToTaskManager_StopWorker:
+		t.stopWorkers(m.StopWorker)
+	case *weirpb.ToTaskManager_ToSubtasks:
+		t.relay(e.m.LeaderEpoch, m.ToSubtasks)
+	default:
+		t.log.Warn("unknown message from JobManager; is it newer than this TaskManager?", "type", fmt.Sprintf("%T", m))
+	}
+}

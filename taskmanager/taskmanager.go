@@ -1,0 +1,175 @@
+package taskmanager
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/weirstream/weir/proto/weirpb"
+)
+
+// ProtocolVersion is the minor version of the control protocol that this program
+// speaks; the two before it are served.
+const ProtocolVersion = 1
+
+// Config says what a TaskManager offers and where its JobManagers are. The zero
+// value of each optional field is its default.
+type Config struct {
+	ID          string   // random if empty
+	ClusterID   string   // default "weir"
+	Host        string   // address that workers listen on for records and others reach them at; default 127.0.0.1
+	Slots       int      // default 1
+	JobManagers []string // RPC addresses, tried in turn
+	Data        string   // folder for binaries, workers and logs
+	Memory      int64    // bytes for all workers together (taskmanager.memory.process.size)
+	Version     string   // of this program
+
+	Launcher Launcher // how workers are started; required
+	// Dial connects to a JobManager; nil: TCP.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
+	// AgentListener takes the workers' control connections; nil: a unix socket in a
+	// short folder of its own.
+	AgentListener net.Listener
+
+	Log *slog.Logger
+}
+
+func (c *Config) ensureDefaults() error {
+	if c.Launcher == nil {
+		return errors.New("taskmanager: no launcher")
+	}
+	if c.ID == "" {
+		var b [8]byte
+		rand.Read(b[:])
+		c.ID = "tm-" + hex.EncodeToString(b[:])
+	}
+	c.ClusterID = cmp.Or(c.ClusterID, "weir")
+	c.Host = cmp.Or(c.Host, "127.0.0.1")
+	c.Slots = cmp.Or(c.Slots, 1)
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if len(c.JobManagers) == 0 {
+		return errors.New("taskmanager: no JobManager address")
+	}
+	return nil
+}
+
+// TaskManager is the agent. Everything below Run's comment belongs to the loop.
+type TaskManager struct {
+	cfg    Config
+	log    *slog.Logger
+	events chan event // to the loop
+	done   chan struct{}
+
+	// Owned by the loop.
+	session  *session // the present stream to a JobManager, nil while there is none
+	epoch    uint64   // highest leader epoch seen (I2)
+	workers  map[uint64]*worker
+	stopping bool
+	agent    *grpc.Server
+	tmp      string // folder of the agent's socket
+	binaries *binaryCache
+}
+
+// event is what the loop takes in.
+type event interface{ handle(*TaskManager) }
+
+// post hands e to the loop; it is dropped when the loop has ended.
+func (t *TaskManager) post(e event) {
+	select {
+	case t.events <- e:
+	case <-t.done:
+	}
+}
+
+// New checks cfg and prepares the agent's folder; Run starts it.
+func New(cfg Config) (*TaskManager, error) {
+	if err := cfg.ensureDefaults(); err != nil {
+		return nil, err
+	}
+	for _, dir := range []string{"binaries", "workers", "logs"} {
+		if err := os.MkdirAll(filepath.Join(cfg.Data, dir), 0o700); err != nil {
+			return nil, fmt.Errorf("make data folder of TaskManager: %w", err)
+		}
+	}
+	t := &TaskManager{
+		cfg: cfg, log: cfg.Log.With("taskmanager", cfg.ID),
+		events: make(chan event, 256), done: make(chan struct{}),
+		workers:  map[uint64]*worker{},
+		binaries: &binaryCache{dir: filepath.Join(cfg.Data, "binaries")},
+	}
+	return t, nil
+}
+
+// ID names this TaskManager process.
+func (t *TaskManager) ID() string { return t.cfg.ID }
+
+// stopGrace is how long workers have to end when the agent is asked to stop.
+const stopGrace = 2 * time.Second
+
+// Run serves until ctx is done, then stops the workers and returns nil.
+func (t *TaskManager) Run(ctx context.Context) error {
+	if err := t.serveAgent(); err != nil {
+		close(t.done)
+		return err
+	}
+	sessions := make(chan struct{})
+	sctx, cancel := context.WithCancel(ctx)
+	go func() {
+		defer close(sessions)
+		t.connectForEver(sctx)
+	}()
+	defer func() {
+		cancel()
+		close(t.done) // from here on posts are dropped, so nobody waits for the loop
+		<-sessions
+		t.closeAgent()
+	}()
+	heartbeat := time.NewTicker(heartbeatInterval)
+	defer heartbeat.Stop()
+	stop := ctx.Done()
+	var kill <-chan time.Time
+	for {
+		select {
+		case e := <-t.events:
+			e.handle(t)
+		case <-heartbeat.C:
+			t.send(&weirpb.FromTaskManager{Message: &weirpb.FromTaskManager_Heartbeat{Heartbeat: &weirpb.Heartbeat{}}})
+		case <-stop:
+			stop, t.stopping = nil, true
+			kill = time.After(stopGrace)
+			for _, w := range t.workers {
+				w.stop("the TaskManager is stopping", stopGrace)
+			}
+		case <-kill:
+			for _, w := range t.workers {
+				w.kill("did not end in time while the TaskManager was stopping")
+			}
+		}
+		if t.stopping && len(t.workers) == 0 {
+			return nil
+		}
+	}
+}
+
+// heartbeatInterval: one second, so that a silent peer is noticed within five.
+const heartbeatInterval = time.Second
+
+// send hands m to the JobManager, if there is one; else it is dropped: a new
+// leader asks for what it needs.
+func (t *TaskManager) send(m *weirpb.FromTaskManager) {
+	if t.session != nil {
+		t.session.out.put(m)
+	}
+}

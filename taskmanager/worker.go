@@ -1,0 +1,269 @@
+package taskmanager
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/proto/weirpb"
+)
+
+// workerPhase is where a worker is in its life.
+//
+//	fetching ──binary here──▶ starting ──attach──▶ building ──plan matches──▶ ready
+//	    │                        │                    │                        │
+//	    └──────── stop, failure, exit ────────────────┴────────▶ stopping ─────┘
+//	                                                               │ exit
+//	                                                               ▼
+//	                                                      (removed, exit reported)
+type workerPhase uint8
+
+const (
+	workerFetching workerPhase = iota + 1 // the binary is on its way from the JobManager
+	workerStarting                        // the process runs but has not attached
+	workerBuilding                        // attached; it builds its program
+	workerReady                           // its plan is the submitted one; the JobManager knows it
+	workerStopping                        // told to end, or killed
+)
+
+// String returns the phase's name in logs.
+func (p workerPhase) String() string {
+	return [...]string{"?", "fetching", "starting", "building", "ready", "stopping"}[p]
+}
+
+// worker is one job's process on this host. Owned by the loop.
+type worker struct {
+	tm        *TaskManager
+	start     *weirpb.StartWorker
+	phase     workerPhase
+	process   Process                  // nil while fetching
+	to        *queue[*weirpb.ToWorker] // nil until attached
+	data      string                   // its folder
+	attached  *weirpb.AttachWorker
+	statuses  map[subtaskKey]*weirpb.SubtaskStatus // last reported
+	reason    string                               // why it was stopped or killed
+	userError bool                                 // the program is at fault
+}
+
+type subtaskKey struct{ vertex, subtask uint32 }
+
+func (t *TaskManager) startWorker(s *weirpb.StartWorker) {
+	if err := job.ID(s.JobId).Validate(); err != nil {
+		t.log.Error("refused to start a worker", "cause", err)
+		return
+	}
+	if _, dup := t.workers[s.WorkerId]; dup {
+		return // a repeated command
+	}
+	w := &worker{
+		tm: t, start: s, phase: workerFetching, statuses: map[subtaskKey]*weirpb.SubtaskStatus{},
+		data: filepath.Join(t.cfg.Data, "workers", fmt.Sprintf("%s-%d", s.JobId, s.WorkerId)),
+	}
+	t.workers[s.WorkerId] = w
+	if t.stopping {
+		w.ended(Exit{Reason: "the TaskManager is stopping"})
+		return
+	}
+	if !t.cfg.Launcher.NeedsBinary() {
+		w.launch("")
+		return
+	}
+	session := t.session
+	go func() {
+		path, err := t.binaries.fetch(session.client, s.BinarySha256)
+		t.post(&binaryFetched{w, path, err})
+	}()
+}
+
+type binaryFetched struct {
+	w    *worker
+	path string
+	err  error
+}
+
+func (e *binaryFetched) handle(t *TaskManager) {
+	switch {
+	case e.w.phase == workerStopping:
+		e.w.ended(Exit{Reason: e.w.reason})
+	case e.err != nil:
+		e.w.ended(Exit{Reason: fmt.Sprintf("fetch binary %x of job %s: %v", e.w.start.BinarySha256, e.w.start.JobId, e.err)})
+	default:
+		e.w.launch(e.path)
+	}
+}
+
+func (w *worker) launch(binary string) {
+	t := w.tm
+	if err := os.MkdirAll(w.data, 0o700); err != nil {
+		w.ended(Exit{Reason: fmt.Sprintf("make folder of worker: %v", err)})
+		return
+	}
+	p, err := t.cfg.Launcher.Launch(WorkerSpec{
+		Binary: binary, Args: w.start.Args, Params: w.start.Params, JobID: w.start.JobId, WorkerID: w.start.WorkerId,
+		Agent: t.agentAddress(), Logs: filepath.Join(t.cfg.Data, "logs", w.start.JobId), Dir: w.data,
+		Memory: w.memory(),
+	})
+	if err != nil {
+		w.ended(Exit{Reason: fmt.Sprintf("start worker of job %s: %v", w.start.JobId, err), NeverStarted: true, UserError: true})
+		return
+	}
+	w.process, w.phase = p, workerStarting
+	t.log.Info("worker started", "job", w.start.JobId, "worker", w.start.WorkerId, "pid", p.PID())
+	go func() {
+		exit := p.Wait()
+		t.post(&workerExited{w, exit})
+	}()
+}
+
+// memory is the worker's share: what the TaskManager has × its slots ÷ all slots.
+func (w *worker) memory() int64 {
+	return w.tm.cfg.Memory * int64(max(1, w.start.Slots)) / int64(max(1, w.tm.cfg.Slots))
+}
+
+type workerExited struct {
+	w    *worker
+	exit Exit
+}
+
+func (e *workerExited) handle(t *TaskManager) {
+	exit := e.exit
+	if e.w.reason != "" {
+		exit.Reason = e.w.reason
+	}
+	exit.UserError = exit.UserError || e.w.userError
+	exit.NeverStarted = exit.NeverStarted || e.w.attached == nil
+	e.w.ended(exit)
+}
+
+// ended removes the worker and reports why it is gone.
+func (w *worker) ended(exit Exit) {
+	t := w.tm
+	delete(t.workers, w.start.WorkerId)
+	if w.to != nil {
+		w.to.close()
+	}
+	if err := os.RemoveAll(w.data); err != nil {
+		t.log.Warn("folder of an ended worker stays behind", "cause", err)
+	}
+	t.log.Info("worker ended", "job", w.start.JobId, "worker", w.start.WorkerId, "reason", exit.Reason)
+	t.send(&weirpb.FromTaskManager{Message: &weirpb.FromTaskManager_WorkerExited{WorkerExited: &weirpb.WorkerExited{
+		JobId: w.start.JobId, WorkerId: w.start.WorkerId, Reason: exit.Reason, UserError: exit.UserError, NeverStarted: exit.NeverStarted,
+	}}})
+}
+
+func (t *TaskManager) stopWorkers(s *weirpb.StopWorker) {
+	for _, w := range t.workers {
+		if w.start.JobId == s.JobId && (s.WorkerId == 0 || s.WorkerId == w.start.WorkerId) {
+			w.stop(s.Reason, time.Duration(s.GraceMs)*time.Millisecond)
+		}
+	}
+}
+
+// stop asks the worker to end and kills it after grace. With no grace it is killed
+// at once.
+func (w *worker) stop(reason string, grace time.Duration) {
+	if w.phase == workerStopping {
+		if grace == 0 {
+			w.kill(reason)
+		}
+		return
+	}
+	phase := w.phase
+	w.phase, w.reason = workerStopping, reason
+	switch {
+	case phase == workerFetching: // ends when the fetch does
+	case grace == 0:
+		w.process.Kill()
+	default:
+		w.process.Terminate()
+		time.AfterFunc(grace, func() { w.tm.post(&graceOver{w}) })
+	}
+}
+
+func (w *worker) kill(reason string) {
+	if w.process == nil {
+		return
+	}
+	w.phase, w.reason = workerStopping, reason
+	w.process.Kill()
+}
+
+type graceOver struct{ w *worker }
+
+func (e *graceOver) handle(t *TaskManager) {
+	if t.workers[e.w.start.WorkerId] == e.w {
+		e.w.kill(e.w.reason + "; killed because it did not end in time")
+	}
+}
+
+func (w *worker) leaderLost() {
+	if w.to != nil {
+		w.to.put(&weirpb.ToWorker{LeaderEpoch: w.tm.epoch, Message: &weirpb.ToWorker_LeaderLost{LeaderLost: &weirpb.LeaderLost{}}})
+	}
+}
+
+// relay hands a command to the worker of its job.
+func (t *TaskManager) relay(epoch uint64, m *weirpb.ToSubtasks) {
+	for _, w := range t.workers {
+		if w.start.JobId == m.JobId && w.phase == workerReady {
+			w.to.put(&weirpb.ToWorker{LeaderEpoch: epoch, Message: &weirpb.ToWorker_ToSubtasks{ToSubtasks: m}})
+			if c := m.GetCancel(); c != nil {
+				time.AfterFunc(time.Duration(c.GraceMs)*time.Millisecond, func() { t.post(&cancelGraceOver{w, c}) })
+			}
+		}
+	}
+}
+
+// cancelGraceOver kills a worker whose cancelled attempts did not return: a
+// goroutine stuck in user code can't be ended in any other way.
+type cancelGraceOver struct {
+	w *worker
+	c *weirpb.CancelAttempts
+}
+
+func (e *cancelGraceOver) handle(t *TaskManager) {
+	if t.workers[e.w.start.WorkerId] != e.w || e.c.GraceMs == 0 {
+		return
+	}
+	var stuck []string
+	for k, s := range e.w.statuses {
+		if s.Incarnation == e.c.Incarnation && !ended(s.State) {
+			stuck = append(stuck, fmt.Sprintf("v%d[%d]", k.vertex, k.subtask))
+		}
+	}
+	if len(stuck) > 0 {
+		e.w.kill(fmt.Sprintf("subtasks %s ignored their cancellation for %d ms (user code does not return); worker killed",
+			strings.Join(stuck, ", "), e.c.GraceMs))
+	}
+}
+
+func ended(s weirpb.SubtaskStatus_State) bool {
+	switch s {
+	case weirpb.SubtaskStatus_STATE_FINISHED, weirpb.SubtaskStatus_STATE_CANCELED, weirpb.SubtaskStatus_STATE_FAILED:
+		return true
+	}
+	return false
+}
+
+// inventory tells a JobManager what this process is and what runs in it.
+func (t *TaskManager) inventory() *weirpb.RegisterTaskManager {
+	r := &weirpb.RegisterTaskManager{
+		ProtocolVersion: ProtocolVersion, Version: t.cfg.Version, TaskmanagerId: t.cfg.ID, Host: t.cfg.Host,
+		Slots: uint32(t.cfg.Slots), Pid: uint32(os.Getpid()), ClusterId: t.cfg.ClusterID, MemoryBytes: uint64(t.cfg.Memory),
+		Local: !t.cfg.Launcher.NeedsBinary(),
+	}
+	for _, w := range t.workers {
+		running := &weirpb.RunningWorker{JobId: w.start.JobId}
+		if w.attached != nil {
+			running.Pid, running.DataAddress = w.attached.Pid, w.attached.DataAddress
+		}
+		for _, s := range w.statuses {
+			running.Subtasks = append(running.Subtasks, s)
+		}
+		r.Workers = append(r.Workers, running)
+	}
+	return r
+}
