@@ -54,7 +54,7 @@ func (l *List[E]) at(read bool) (t *tbl[ref], ok bool) {
 	if t.gen != t.s.gen {
 		t.locate(read)
 	}
-	return t, t.live
+	return t, t.present()
 }
 
 func (l *List[E]) encode(es []E) {

@@ -103,7 +103,7 @@ func (m *Map[K, V]) findEncoded(t *tbl[link], read bool) (g *segment[link], at i
 	hash = mixHash(t.s.hash, xxh3.Hash(m.full[m.key:]))
 	g = t.segmentFor(hash)
 	if at, ok = g.findBytes(hash, m.full, 0); ok {
-		if t.s.opt.Cold != nil {
+		if t.s.evicts {
 			g.slots[at].meta |= flagRef
 		}
 		return g, at, hash, true

@@ -93,7 +93,7 @@ func (g *segment[V]) room() int { return len(g.slots) / 4 * 3 }
 // findWord returns the slot of the key, or the empty slot where it would go.
 func (g *segment[V]) findWord(hash, word uint64) (at int, ok bool) {
 	slots, mask := g.slots, g.mask
-	i := hash & probeMask & mask
+	i := hash & mask
 	for {
 		s := &slots[i]
 		if s.meta == 0 {
@@ -110,7 +110,7 @@ func (g *segment[V]) findWord(hash, word uint64) (at int, ok bool) {
 func (g *segment[V]) findBytes(hash uint64, key []byte, kind uint64) (at int, ok bool) {
 	want := hash&hashMask | kind | flagUsed
 	slots, mask := g.slots, g.mask
-	i := hash & probeMask & mask
+	i := hash & mask
 	for {
 		s := &slots[i]
 		if s.meta == 0 {

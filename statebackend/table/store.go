@@ -46,6 +46,7 @@ type Store struct {
 	shift   uint8 // a bundle is 1<<shift key groups
 	first   int   // number of the first bundle, counted from group 0
 	bundles int
+	evicts  bool // there is a cold tier
 
 	// The current key. gen changes with it; handles that cached a slot compare it.
 	hash uint64
@@ -84,7 +85,7 @@ func New(o Options) *Store {
 	if o.KeyWidth < 0 || o.KeyWidth > 8 {
 		panic(fmt.Sprintf("weir: BUG: key width %d", o.KeyWidth))
 	}
-	s := &Store{opt: o, gen: 1}
+	s := &Store{opt: o, gen: 1, evicts: o.Cold != nil}
 	// A bundle is a power-of-two block of key groups such that the range has 64 to 128
 	// of them (fewer if it has fewer groups).
 	if n := o.Range.Size(); n > 64 {

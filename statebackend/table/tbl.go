@@ -20,10 +20,9 @@ type tbl[V any] struct {
 	mem  int64
 
 	// Where the current key stands, valid while gen is the store's.
-	gen  uint64
-	seg  *segment[V]
-	at   int
-	live bool // the slot at holds the key, and it is not cleared
+	gen uint64
+	seg *segment[V]
+	at  int // the key's slot, or the empty one where it would go
 
 	dirty  []*segment[V] // segments with a dirty bit, each once
 	frozen []*segment[V] // of the cut being copied
@@ -103,7 +102,36 @@ func (t *tbl[V]) segmentFor(hash uint64) *segment[V] {
 
 // locate finds the current key's slot, reading it from the cold tier if it may be
 // there and read is set. It returns whether the key has a value.
+//
+// The common case, a word that is in the table, is written out: what counts is how
+// few stores and calls stand between two cache misses, so that the processor can
+// have several in flight.
 func (t *tbl[V]) locate(read bool) bool {
+	s := t.s
+	if hash := s.hash; t.words {
+		d := &t.dirs[int(hash>>48>>(s.shift&15))-s.first]
+		if d.segs != nil {
+			g := d.segs[hash>>dirShift&d.mask]
+			word, slots, mask := s.word, g.slots, g.mask
+			for i := hash & mask; ; i = (i + 1) & mask {
+				sl := &slots[i]
+				if sl.key == word && sl.meta != 0 {
+					t.gen, t.seg, t.at = s.gen, g, int(i)
+					if s.evicts {
+						sl.meta |= flagRef
+					}
+					return sl.meta&flagGone == 0
+				}
+				if sl.meta == 0 {
+					break
+				}
+			}
+		}
+	}
+	return t.locateSlow(read)
+}
+
+func (t *tbl[V]) locateSlow(read bool) bool {
 	s := t.s
 	g := t.segmentFor(s.hash)
 	var at int
@@ -116,36 +144,36 @@ func (t *tbl[V]) locate(read bool) bool {
 	t.gen, t.seg, t.at = s.gen, g, at
 	if ok {
 		sl := &g.slots[at]
-		t.live = sl.meta&flagGone == 0
-		if s.opt.Cold != nil {
+		if s.evicts {
 			sl.meta |= flagRef
 		}
-		return t.live
+		return sl.meta&flagGone == 0
 	}
-	t.live = false
-	if s.spilled[g.bundle] && read {
-		t.fetch()
-	}
-	return t.live
+	return s.spilled[g.bundle] && read && t.fetch()
+}
+
+// present reports whether the located slot has a value.
+func (t *tbl[V]) present() bool {
+	return t.seg.slots[t.at].meta&(flagUsed|flagGone) == flagUsed
 }
 
 // fetch reads the current key from the cold tier into the table.
-func (t *tbl[V]) fetch() {
+func (t *tbl[V]) fetch() bool {
 	t.s.ns = t.s.appendKey(t.s.ns[:0])
 	payload, ok := t.readCold(t.s.ns)
 	if !ok {
-		return
+		return false
 	}
 	v, b, err := t.hooks.decode(payload)
 	if err != nil {
 		t.s.fail(fmt.Errorf("decode state %q from the cold tier: %w: %w", t.d.Name, statebackend.ErrCorrupt, err))
-		return
+		return false
 	}
 	sl := t.create()
 	sl.val = v
 	sl.meta |= flagStored | flagRef
 	t.store(t.seg, t.at, b)
-	t.live = true
+	return true
 }
 
 // readCold asks the cold tier for the slot key under the current key's group. The
@@ -165,13 +193,12 @@ func (t *tbl[V]) readCold(key []byte) (payload []byte, ok bool) {
 	return payload, ok
 }
 
-// touch makes the current key's slot ready to be changed: it exists, is marked
-// dirty, and its frozen state has been copied. The value of a slot that was not
-// live is zero.
+// touch makes the located slot ready to be changed: it exists, is marked dirty,
+// and its frozen state has been copied. The value of a slot that had none is zero.
 func (t *tbl[V]) touch() *slot[V] {
 	g, at := t.seg, t.at
-	if t.live && g.dirty[at>>6]&(1<<(at&63)) != 0 {
-		return &g.slots[at]
+	if sl := &g.slots[at]; sl.meta&flagGone == 0 && g.dirty[at>>6]&(1<<(at&63)) != 0 {
+		return sl // a dirty slot is in use
 	}
 	return t.touchSlow()
 }
@@ -190,7 +217,6 @@ func (t *tbl[V]) touchSlow() *slot[V] {
 		sl.meta &^= flagGone
 		sl.val = zero
 	}
-	t.live = true
 	return sl
 }
 
@@ -212,7 +238,6 @@ func (t *tbl[V]) clear() {
 	t.mark(g, t.at)
 	t.free(g, sl)
 	sl.meta |= flagGone
-	t.live = false
 }
 
 // free lets the value's bytes go.

@@ -68,10 +68,10 @@ func (v *Value[V]) Get() (x V, ok bool) {
 	if t.gen != t.s.gen {
 		t.locate(true)
 	}
-	if !t.live {
-		return x, false
+	if sl := &t.seg.slots[t.at]; sl.meta&(flagUsed|flagGone) == flagUsed {
+		return sl.val, true
 	}
-	return t.seg.slots[t.at].val, true
+	return x, false
 }
 
 // Set makes x the current key's value.
@@ -84,7 +84,12 @@ func (v *Value[V]) Set(x V) {
 	if t.gen != t.s.gen {
 		t.locate(false)
 	}
-	t.touch().val = x
+	g, at := t.seg, t.at
+	if sl := &g.slots[at]; sl.meta&flagGone == 0 && g.dirty[at>>6]&(1<<(at&63)) != 0 {
+		sl.val = x // touch, written out: it is not inlined
+		return
+	}
+	t.touchSlow().val = x
 }
 
 // Update sets the current key's value to what f makes of it.
@@ -120,7 +125,7 @@ func (v *Value[V]) getCoded() (x V, ok bool) {
 	if t.gen != t.s.gen {
 		t.locate(true)
 	}
-	if !t.live {
+	if !t.present() {
 		return x, false
 	}
 	x, err := decodeAll(v.c, t.seg.valueOf(&t.seg.slots[t.at].val))
