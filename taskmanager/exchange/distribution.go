@@ -21,7 +21,7 @@ func (o *hashOutput[T]) Receive(v T) {
 	if o.edge.HasTimes {
 		b.Times = append(b.Times, o.rt.Time)
 	}
-	if len(b.Values) >= o.capacity {
+	if o.isFull(l) {
 		o.handOver(l)
 	}
 }
@@ -103,7 +103,7 @@ type broadcastOutput[T any] struct{ sender[T] }
 // Receive implements operator.Receiver.
 func (o *broadcastOutput[T]) Receive(v T) {
 	l := &o.lanes[0]
-	if o.add(l, v); len(l.batch.Values) >= o.capacity {
+	if o.add(l, v); o.isFull(l) {
 		o.Flush()
 	}
 }

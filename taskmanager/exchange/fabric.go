@@ -1,6 +1,8 @@
 package exchange
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -63,7 +65,9 @@ type Fabric struct {
 	window      int64 // bytes of credit of a channel between workers
 	budget      int64 // bytes of batches of a channel inside the worker
 	failed      chan *PeerError
-	done        chan struct{} // closed by Close
+	workers     map[string]Location // of all subtasks
+	ctx         context.Context     // done when the fabric is closed
+	cancel      context.CancelFunc
 	goroutines  sync.WaitGroup
 
 	stale atomic.Uint64 // frames dropped because their incarnation is not ours
@@ -88,23 +92,25 @@ func (n *Network) NewFabric(o FabricOptions) (*Fabric, error) {
 	if o.Graph == nil || o.Worker == "" || o.Incarnation == 0 {
 		return nil, fmt.Errorf("open incarnation %d on worker %q: graph, worker and incarnation are needed", o.Incarnation, o.Worker)
 	}
-	workers := map[string]bool{}
+	workers := map[string]Location{}
 	for _, s := range o.Graph.Subtasks() {
 		l, ok := o.Locations[s]
 		if !ok || l.Worker == "" {
 			return nil, fmt.Errorf("open incarnation %d: subtask %v has no location", o.Incarnation, s)
 		}
-		workers[l.Worker] = true
+		workers[l.Worker] = l
 	}
 	f := &Fabric{
 		network: n, incarnation: o.Incarnation, secret: slices.Clone(o.Secret), graph: o.Graph,
-		locations: o.Locations, worker: o.Worker,
-		failed: make(chan *PeerError, len(workers)), done: make(chan struct{}),
-		gates: map[job.SubtaskID]*Gate{}, taken: map[outputKey]bool{},
+		locations: maps.Clone(o.Locations), worker: o.Worker, workers: workers,
+		failed: make(chan *PeerError, len(workers)),
+		gates:  map[job.SubtaskID]*Gate{}, taken: map[outputKey]bool{},
 		types: map[int]reflect.Type{}, peers: map[string]*peer{},
 	}
+	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.share(n.options.Memory)
 	if err := n.register(f); err != nil {
+		f.cancel()
 		return nil, fmt.Errorf("open incarnation %d: %w", o.Incarnation, err)
 	}
 	return f, nil
@@ -220,7 +226,7 @@ func (f *Fabric) lanes(sub job.SubtaskID, edge int) ([]laneEnd, error) {
 			lanes = append(lanes, laneEnd{local: g.channelFrom(edge, sub.Index)})
 			continue
 		}
-		p, err := f.peer(f.locations[to])
+		p, err := f.peer(f.locations[to].Worker)
 		if err != nil {
 			return nil, err
 		}
@@ -270,7 +276,7 @@ func (f *Fabric) gate(sub job.SubtaskID) (*Gate, error) {
 		g = newGate(f, sub)
 		for _, c := range g.channels {
 			if !f.here(c.from) {
-				c.peer = f.peerLocked(f.locations[c.from])
+				c.peer = f.peerLocked(f.locations[c.from].Worker)
 			}
 		}
 		f.gates[sub] = g
@@ -286,6 +292,60 @@ func (f *Fabric) addOutput(c *outputCore) {
 	if closed {
 		c.shut()
 	}
+}
+
+// peer returns the peer that is another worker of the incarnation.
+func (f *Fabric) peer(worker string) (*peer, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return nil, ErrClosed
+	}
+	return f.peerLocked(worker), nil
+}
+
+// peerLocked also starts connecting, if it is ours to connect.
+func (f *Fabric) peerLocked(worker string) *peer {
+	p := f.peers[worker]
+	if p == nil {
+		p = newPeer(f, f.workers[worker])
+		f.peers[worker] = p
+		if p.dials() {
+			f.goroutines.Go(p.dial)
+		}
+	}
+	return p
+}
+
+// report tells of a peer's failure.
+func (f *Fabric) report(worker string, err error) {
+	e := &PeerError{Worker: worker, Subtasks: f.partners(worker), Err: err}
+	f.network.options.Log.Warn("lost a worker", "incarnation", uint64(f.incarnation), "worker", worker, "error", err)
+	f.failed <- e // has room: one for each worker
+}
+
+// partners lists the subtasks here that exchange records with a worker.
+func (f *Fabric) partners(worker string) (subtasks []job.SubtaskID) {
+	for _, e := range f.graph.Edges {
+		for i := range f.graph.Vertices[e.From].Parallelism {
+			for j := range f.graph.Vertices[e.To].Parallelism {
+				if e.Distribution == metapb.Distribution_DISTRIBUTION_FORWARD && i != j {
+					continue
+				}
+				from, to := job.SubtaskID{Vertex: e.From, Index: i}, job.SubtaskID{Vertex: e.To, Index: j}
+				switch {
+				case f.here(from) && f.locations[to].Worker == worker:
+					subtasks = append(subtasks, from)
+				case f.here(to) && f.locations[from].Worker == worker:
+					subtasks = append(subtasks, to)
+				}
+			}
+		}
+	}
+	slices.SortFunc(subtasks, func(a, b job.SubtaskID) int {
+		return cmp.Or(cmp.Compare(a.Vertex, b.Vertex), cmp.Compare(a.Index, b.Index))
+	})
+	return slices.Compact(subtasks)
 }
 
 // Failed delivers each peer whose connection broke, once. Nothing is delivered
@@ -305,10 +365,13 @@ func (f *Fabric) Close() {
 		return
 	}
 	f.closed = true
-	gates, outputs := maps.Values(f.gates), f.outputs
+	gates, outputs, peers := maps.Values(f.gates), f.outputs, maps.Values(f.peers)
 	f.mu.Unlock()
+	for p := range peers {
+		p.end(peerClosed)
+	}
+	f.cancel()
 	f.network.unregister(f)
-	close(f.done)
 	for _, o := range outputs {
 		o.shut()
 	}

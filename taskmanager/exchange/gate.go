@@ -66,6 +66,7 @@ type channel struct {
 	queue    ring[entry]
 	queued   bool // stands in gate.ready
 	blocked  bool
+	broken   bool  // a frame could not be decoded
 	free     []any // used batches, for the producer (in this worker) or for decode
 	producer *outputCore
 	hinted   bool // a hint came before the producer
@@ -159,7 +160,7 @@ func (g *Gate) Poll() (it Item, ok bool) {
 		}
 		c := g.ready.pop()
 		c.queued = false
-		if c.blocked || c.queue.len() == 0 {
+		if c.blocked || c.broken || c.queue.len() == 0 {
 			g.mu.Unlock()
 			continue
 		}
@@ -177,7 +178,7 @@ func (g *Gate) Poll() (it Item, ok bool) {
 			it.Event.Barrier.Age += time.Since(e.since)
 		case e.frame != nil:
 			if it.Batch, it.bytes, ok = g.decode(c, e.frame, free); !ok {
-				return Item{}, false
+				continue
 			}
 		}
 		return it, true
@@ -186,7 +187,7 @@ func (g *Gate) Poll() (it Item, ok bool) {
 
 // enqueueLocked gives c a turn if it has something to deliver.
 func (g *Gate) enqueueLocked(c *channel) {
-	if !c.queued && !c.blocked && c.queue.len() > 0 {
+	if !c.queued && !c.blocked && !c.broken && c.queue.len() > 0 {
 		c.queued = true
 		g.ready.push(c)
 	}
@@ -199,6 +200,9 @@ func (g *Gate) decode(c *channel, f *frame, free any) (batch any, bytes int64, o
 	batch, err := g.edges[c.input].decode(f, free)
 	f.release()
 	if err != nil {
+		g.mu.Lock()
+		c.broken = true // or a barrier would pass for all records having come
+		g.mu.Unlock()
 		c.peer.fail(fmt.Errorf("decode frame of channel %v to %v: %w", c.from, g.subtask, err))
 		return nil, 0, false
 	}
@@ -375,11 +379,12 @@ func (g *Gate) attach(edges []AnyEdge, wake func()) error {
 	return nil
 }
 
-// Close drops what is queued and what will come. Producers find no room.
+// Close drops what is queued and what will come, and wakes the consumer. Producers
+// find no more room.
 func (g *Gate) Close() {
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	if g.state == gateClosed {
+		g.mu.Unlock()
 		return
 	}
 	g.state = gateClosed
@@ -392,6 +397,11 @@ func (g *Gate) Close() {
 		c.free = nil
 	}
 	g.ready = ring[*channel]{}
+	wake := g.wake
+	g.mu.Unlock()
+	if wake != nil {
+		wake()
+	}
 }
 
 // connect makes p the producer of c; batches is the room of the channel.

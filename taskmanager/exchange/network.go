@@ -2,9 +2,12 @@ package exchange
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 
 	"github.com/weirstream/weir/job"
@@ -44,12 +47,18 @@ const (
 // Network is one worker's end of the data path. Safe for concurrent use.
 type Network struct {
 	// Immutable after NewNetwork.
-	options NetworkOptions
+	options    NetworkOptions
+	listeners  []net.Listener
+	tcp, unix  string
+	done       chan struct{} // closed by Close
+	goroutines sync.WaitGroup
 
-	mu      sync.Mutex
-	closed  bool
-	fabrics map[job.Incarnation]*Fabric
-	newest  job.Incarnation
+	mu         sync.Mutex
+	closed     bool
+	fabrics    map[job.Incarnation]*Fabric // open ones
+	newest     job.Incarnation             // of all there ever were
+	changed    chan struct{}               // closed when a fabric comes
+	handshakes map[net.Conn]struct{}
 }
 
 // NewNetwork listens on the addresses of o.
@@ -60,29 +69,86 @@ func NewNetwork(o NetworkOptions) (*Network, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Network{options: o, fabrics: map[job.Incarnation]*Fabric{}}, nil
+	if o.Listen == nil {
+		o.Listen = net.Listen
+	}
+	if o.Dial == nil {
+		o.Dial = new(net.Dialer).DialContext
+	}
+	n := &Network{
+		options: o, done: make(chan struct{}), changed: make(chan struct{}),
+		fabrics: map[job.Incarnation]*Fabric{}, handshakes: map[net.Conn]struct{}{},
+	}
+	for _, at := range []struct {
+		network, address string
+		got              *string
+	}{{"tcp", o.TCP, &n.tcp}, {"unix", o.Unix, &n.unix}} {
+		if at.address == "" {
+			continue
+		}
+		l, err := o.Listen(at.network, at.address)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("listen for data on %s %s: %w", at.network, at.address, err), n.Close())
+		}
+		n.listeners = append(n.listeners, l)
+		*at.got = l.Addr().String()
+		n.goroutines.Go(func() { n.accept(l) })
+	}
+	return n, nil
 }
 
 // TCPAddress is the address it listens on (host:port); "" if none.
-func (n *Network) TCPAddress() string { return "" }
+func (n *Network) TCPAddress() string { return n.tcp }
 
 // UnixAddress is the path of the unix socket it listens on; "" if none.
-func (n *Network) UnixAddress() string { return "" }
+func (n *Network) UnixAddress() string { return n.unix }
 
-// Close closes every fabric and waits for the network's goroutines.
-func (n *Network) Close() error { return nil }
+// Close stops listening, closes every fabric and waits for all goroutines.
+func (n *Network) Close() error {
+	n.mu.Lock()
+	if n.closed {
+		n.mu.Unlock()
+		return nil
+	}
+	n.closed = true
+	fabrics := slices.Collect(maps.Values(n.fabrics))
+	for conn := range n.handshakes {
+		_ = conn.Close() // it never became ours
+	}
+	n.mu.Unlock()
+	close(n.done)
+	var errs []error
+	for _, l := range n.listeners {
+		if err := l.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("close data listener %s: %w", l.Addr(), err))
+		}
+	}
+	for _, f := range fabrics {
+		f.Close()
+	}
+	n.goroutines.Wait()
+	return errors.Join(errs...)
+}
+
+func (n *Network) isClosed() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.closed
+}
 
 func (n *Network) register(f *Fabric) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.closed {
+	switch {
+	case n.closed:
 		return ErrClosed
-	}
-	if n.fabrics[f.incarnation] != nil {
-		return fmt.Errorf("incarnation %d is open already", f.incarnation)
+	case n.fabrics[f.incarnation] != nil:
+		return errors.New("it is open already")
 	}
 	n.fabrics[f.incarnation] = f
 	n.newest = max(n.newest, f.incarnation)
+	close(n.changed)
+	n.changed = make(chan struct{})
 	return nil
 }
 

@@ -2,8 +2,8 @@ package exchange
 
 import (
 	"fmt"
+	"reflect"
 	"time"
-	"unsafe"
 
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/stream"
@@ -17,6 +17,7 @@ type sender[T any] struct {
 	edge     *Edge[T]
 	lanes    []lane[T]
 	capacity int // records of a batch
+	weights  []weight
 	interval time.Duration
 	width    int // bytes a record took in the last frame
 }
@@ -25,6 +26,7 @@ type sender[T any] struct {
 type lane[T any] struct {
 	laneEnd
 	batch *stream.Batch[T] // being filled
+	bytes int              // what its strings and slices weigh, if T has any
 	since time.Time        // when FlushDue first saw it not empty; zero: not yet
 }
 
@@ -56,15 +58,12 @@ func (e *Edge[T]) newOutput(c outputConfig) (Output, error) {
 	return out, nil
 }
 
-// recordWidth is the size in bytes that a T takes in a batch, without what it
-// points to.
-func recordWidth[T any]() int { return max(1, int(unsafe.Sizeof(*new(T)))) }
-
 func (s *sender[T]) init(e *Edge[T], c outputConfig) {
 	s.rt, s.wake, s.edge = c.rt, c.wake, e
 	width := recordWidth[T]()
 	s.capacity = min(stream.MaxBatch, max(minBatch, frameBytes/width))
 	s.width = width
+	s.weights = weights(reflect.TypeFor[T](), 0, nil)
 	s.interval = flushInterval(len(c.lanes))
 	batches := min(maxBatches, max(minBatches, int(c.budget)/(s.capacity*width)))
 	s.lanes = make([]lane[T], len(c.lanes))
@@ -81,9 +80,20 @@ func (s *sender[T]) init(e *Edge[T], c outputConfig) {
 
 // put adds a record to lane l and hands the batch over when that fills it.
 func (s *sender[T]) put(l *lane[T], v T) {
-	if s.add(l, v); len(l.batch.Values) >= s.capacity {
+	if s.add(l, v); s.isFull(l) {
 		s.handOver(l)
 	}
+}
+
+// isFull reports whether the lane's batch is to be handed over, after a record was
+// added.
+func (s *sender[T]) isFull(l *lane[T]) bool {
+	n := len(l.batch.Values)
+	if s.weights != nil {
+		l.bytes += weigh(s.weights, &l.batch.Values[n-1])
+		return n >= s.capacity || l.bytes >= frameBytes
+	}
+	return n >= s.capacity
 }
 
 // add appends a record to the lane's batch.
@@ -105,7 +115,7 @@ func (s *sender[T]) handOver(l *lane[T]) {
 	if n == 0 {
 		return
 	}
-	l.since = time.Time{}
+	l.since, l.bytes = time.Time{}, 0
 	if l.remote != nil {
 		s.encode(l.remote, l.batch)
 		s.edge.reset(l.batch)

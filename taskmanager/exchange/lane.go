@@ -1,0 +1,127 @@
+package exchange
+
+import (
+	"sync"
+
+	"github.com/weirstream/weir/stream"
+)
+
+// remoteLane is the producer's end of a channel to another worker. Data frames
+// cost credit, which the consumer grants: a frame may be sent while credit is
+// positive, so the last one may overdraw it (the channel's reserve). Events cost
+// none, but wait their turn.
+type remoteLane struct {
+	// Immutable after newLane.
+	peer           *peer
+	edge, from, to int
+
+	mu sync.Mutex
+	// Guarded by mu.
+	core   *outputCore // nil until the producer is there
+	credit int64       // bytes that may still be sent; negative when overdrawn
+	window int64       // the first grant
+	queue  ring[*frame]
+	full   bool // core counts this lane as full
+	hint   int  // of a hint that came before the producer
+	hinted bool
+}
+
+// frameCost is the credit of a full frame.
+const frameCost = headerBytes + frameBytes
+
+func (l *remoteLane) newFrame() *frame { return l.frame(dataFrame) }
+
+func (l *remoteLane) frame(kind frameKind) *frame {
+	return l.peer.newFrame(kind, l.edge, l.from, l.to)
+}
+
+// connect makes c the producer. Until the first grant there is no room.
+func (l *remoteLane) connect(c *outputCore) {
+	l.mu.Lock()
+	l.core = c
+	l.full = l.credit < frameCost
+	full, hint, hinted := l.full, l.hint, l.hinted
+	l.hinted = false
+	if full {
+		c.laneFilled() // not after unlock: a grant could undo it first
+	}
+	l.mu.Unlock()
+	if hinted {
+		c.hint(l.to, hint)
+	}
+}
+
+func (l *remoteLane) hasRoom() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.full
+}
+
+// send hands a data frame to the connection, or queues it for want of credit.
+func (l *remoteLane) send(f *frame) (filled, overdrawn bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	overdrawn = l.full
+	if l.queue.len() == 0 && l.credit > 0 {
+		l.credit -= f.cost()
+		l.peer.enqueue(f)
+	} else {
+		l.queue.push(f)
+	}
+	if !l.full && (l.credit < frameCost || l.queue.len() > 0) {
+		l.full, filled = true, true
+	}
+	return filled, overdrawn
+}
+
+func (l *remoteLane) sendEvent(e stream.Event) {
+	f := l.frame(eventFrame)
+	f.putEvent(e)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.queue.len() > 0 {
+		l.queue.push(f)
+		return
+	}
+	l.peer.enqueue(f)
+}
+
+// granted adds credit that the consumer returned, and sends what waited for it.
+func (l *remoteLane) granted(bytes int64) {
+	l.mu.Lock()
+	if l.window == 0 {
+		l.window = bytes
+	}
+	l.credit += bytes
+	for l.queue.len() > 0 {
+		f := *l.queue.peek()
+		if f.header().kind == dataFrame {
+			if l.credit <= 0 {
+				break
+			}
+			l.credit -= f.cost()
+		}
+		l.peer.enqueue(l.queue.pop())
+	}
+	// As inside a worker, the producer starts again when half of the room is free. The
+	// consumer keeps back less than a quarter of it.
+	var freed *outputCore
+	if l.full && l.queue.len() == 0 && l.credit >= max(frameCost, l.window/2) {
+		l.full, freed = false, l.core
+	}
+	l.mu.Unlock()
+	if freed != nil {
+		freed.laneFreed()
+	}
+}
+
+// hintFrom takes the consumer's hint.
+func (l *remoteLane) hintFrom(want int) {
+	l.mu.Lock()
+	c := l.core
+	l.hint, l.hinted = want, c == nil
+	l.mu.Unlock()
+	if c != nil {
+		c.hint(l.to, want)
+	}
+}
