@@ -141,7 +141,7 @@ func BenchmarkCut(b *testing.B) {
 			v.Set(1)
 		}
 		b.StartTimer()
-		c, err := s.Freeze()
+		c, err := s.Freeze(false)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -175,7 +175,7 @@ func BenchmarkCopy(b *testing.B) {
 			v.Set(1)
 		}
 		b.StartTimer()
-		c, err := s.Freeze()
+		c, err := s.Freeze(false)
 		if err != nil {
 			b.Fatal(err)
 		}

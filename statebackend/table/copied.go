@@ -15,7 +15,7 @@ import (
 type copied[V any] struct {
 	t       *tbl[V]
 	bundles [][]chunk[V]
-	n       int
+	n, gone int // entries, tombstones among them
 }
 
 type chunk[V any] struct {
@@ -31,6 +31,7 @@ const (
 
 func (p *copied[V]) id() statebackend.StateID { return p.t.d.ID }
 func (p *copied[V]) len() int                 { return p.n }
+func (p *copied[V]) live() int                { return p.n - p.gone }
 
 func (p *copied[V]) add(g *segment[V], sl *slot[V]) {
 	chunks := p.bundles[g.bundle]
@@ -43,6 +44,9 @@ func (p *copied[V]) add(g *segment[V], sl *slot[V]) {
 	}
 	c := &chunks[len(chunks)-1]
 	p.n++
+	if sl.meta&flagGone != 0 {
+		p.gone++
+	}
 	c.slots = append(c.slots, *sl)
 	if p.t.words && p.t.hooks.ref == nil {
 		return
@@ -61,8 +65,15 @@ func (p *copied[V]) add(g *segment[V], sl *slot[V]) {
 	}
 }
 
-// freeze makes the dirty slots the frozen ones.
-func (t *tbl[V]) freeze(*Cut) part {
+func (t *tbl[V]) entries() int { return t.live }
+
+// freeze makes the dirty slots the frozen ones, or all of them.
+func (t *tbl[V]) freeze(full bool) part {
+	if full {
+		for b := range t.dirs {
+			t.segments(b, t.markAll)
+		}
+	}
 	t.part = &copied[V]{t: t, bundles: make([][]chunk[V], t.s.bundles)}
 	t.frozen, t.dirty = t.dirty, t.frozen[:0]
 	for _, g := range t.frozen {
@@ -70,6 +81,21 @@ func (t *tbl[V]) freeze(*Cut) part {
 		g.listed, g.waiting = false, true
 	}
 	return t.part
+}
+
+// markAll makes every entry of g dirty.
+func (t *tbl[V]) markAll(g *segment[V]) {
+	any := false
+	for i := range g.slots {
+		if g.slots[i].meta&(flagUsed|flagHead|flagGone) == flagUsed {
+			setBit(g.dirty, i)
+			any = true
+		}
+	}
+	if any && !g.listed {
+		g.listed = true
+		t.dirty = append(t.dirty, g)
+	}
 }
 
 // copyFrozen copies up to limit entries; done says that none is left.

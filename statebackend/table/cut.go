@@ -18,6 +18,8 @@ type Cut struct {
 	tag   uint64 // 1..7, in slots that this cut copied
 	parts []part // by state, in order of state id
 	done  bool   // all entries are copied
+	full  bool   // it holds every entry there is
+	want  int    // how many those are; -1: the cold tier may have more
 }
 
 // Sink takes the entries of a cut in key order.
@@ -30,6 +32,7 @@ type Sink interface {
 type part interface {
 	id() statebackend.StateID
 	len() int
+	live() int // without tombstones
 	// bundle sorts the entries of bundle b and returns an iterator over them.
 	bundle(b int) emitter
 }
@@ -56,6 +59,10 @@ func (c *Cut) Len() int {
 	}
 	return n
 }
+
+// Full reports whether the cut holds every entry that the store had: it needs no
+// older run below it. Known when it is copied.
+func (c *Cut) Full() bool { return c.full }
 
 // Copied reports whether every entry has been copied out. Mailbox goroutine.
 func (c *Cut) Copied() bool { return c.done }
@@ -105,8 +112,9 @@ var errTooManyCuts = errors.New("too many cuts are being written")
 func (s *Store) inFlight(meta uint64) bool { return s.flying>>(meta&tagMask>>tagShift)&1 != 0 }
 
 // Freeze begins a cut: what is dirty now is in it, what is changed from here on is
-// not. An unfinished copying is finished first.
-func (s *Store) Freeze() (*Cut, error) {
+// not. An unfinished copying is finished first. With full, what is clean is in it
+// too, unless the cold tier holds more.
+func (s *Store) Freeze(full bool) (*Cut, error) {
 	for !s.CopyFrozen(1 << 20) {
 	}
 	s.seq++
@@ -116,9 +124,12 @@ func (s *Store) Freeze() (*Cut, error) {
 		return nil, errTooManyCuts
 	}
 	s.flying |= 1 << tag
-	c := &Cut{s: s, seq: s.seq, tag: tag}
+	c := &Cut{s: s, seq: s.seq, tag: tag, want: -1}
+	if s.complete() {
+		c.want = s.Entries()
+	}
 	for _, t := range s.states {
-		c.parts = append(c.parts, t.freeze(c))
+		c.parts = append(c.parts, t.freeze(full && c.want >= 0))
 	}
 	s.cut = c
 	return c, nil
@@ -127,6 +138,11 @@ func (s *Store) Freeze() (*Cut, error) {
 // finish ends the copying: Encode may begin.
 func (c *Cut) finish() {
 	slices.SortFunc(c.parts, func(a, b part) int { return cmp.Compare(a.id(), b.id()) })
+	live := 0
+	for _, p := range c.parts {
+		live += p.live()
+	}
+	c.full = live == c.want
 	c.done = true
 }
 

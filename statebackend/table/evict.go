@@ -24,7 +24,7 @@ func (s *Store) CutBundle(b int) *Cut {
 		panic("weir: BUG: eviction of dirty entries while a cut is being written (A2)")
 	}
 	s.seq++
-	c := &Cut{s: s, seq: s.seq, tag: s.seq%7 + 1}
+	c := &Cut{s: s, seq: s.seq, tag: s.seq%7 + 1, want: -1}
 	s.flying |= 1 << c.tag
 	s.cut = c
 	for _, t := range s.states {

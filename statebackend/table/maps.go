@@ -210,7 +210,7 @@ func (m *Map[K, V]) Set(k K, x V) {
 	} else {
 		t.mark(g, at)
 		if sl := &g.slots[at]; sl.meta&flagGone != 0 {
-			sl.meta &^= flagGone
+			t.revive(sl)
 			if _, head := m.head(t); head == nil && g.used >= g.room() {
 				t.rebuild(g, m.key) // links the entry
 				g = t.segmentFor(hash)
@@ -238,7 +238,8 @@ func (m *Map[K, V]) remove() {
 		if !t.s.spilled[g.bundle] {
 			return
 		}
-		g, at = m.insert(hash, flagStored|flagGone)
+		g, at = m.insert(hash, flagStored)
+		t.bury(&g.slots[at])
 		t.mark(g, at)
 		return
 	}
@@ -248,7 +249,7 @@ func (m *Map[K, V]) remove() {
 	}
 	t.mark(g, at)
 	t.free(g, sl)
-	sl.meta |= flagGone
+	t.bury(sl)
 	if _, head := m.head(t); head != nil {
 		head.ref.n--
 	}

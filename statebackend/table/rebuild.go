@@ -16,6 +16,9 @@ func (t *tbl[V]) rebuildDropping(g *segment[V], extra int, drop func(at int, sl 
 	for i := range g.slots {
 		sl := &g.slots[i]
 		if sl.meta == 0 || t.droppable(g, i, sl) || drop != nil && drop(i, sl) {
+			if sl.meta&(flagUsed|flagGone|flagHead) == flagUsed {
+				t.live--
+			}
 			if sl.meta != 0 {
 				clearBit(g.dirty, i)
 				sl.meta = 0

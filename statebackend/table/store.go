@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+	"slices"
 
 	"github.com/weirstream/weir/statebackend"
 	"github.com/weirstream/weir/stream"
@@ -72,7 +73,8 @@ type Store struct {
 type state interface {
 	desc() statebackend.Descriptor
 	bytes() int64
-	freeze(c *Cut) part
+	entries() int
+	freeze(full bool) part
 	copyFrozen(limit int) (copied int, done bool)
 	load(group stream.KeyGroup, rest, value []byte) error
 	cutBundle(c *Cut, b int) part
@@ -223,3 +225,14 @@ func appendPrefix(dst []byte, group stream.KeyGroup, id statebackend.StateID) []
 	dst = binary.BigEndian.AppendUint16(dst, uint16(group))
 	return binary.BigEndian.AppendUint32(dst, uint32(id))
 }
+
+// Entries is the number of entries with a value in memory, of all states.
+func (s *Store) Entries() (n int) {
+	for _, t := range s.states {
+		n += t.entries()
+	}
+	return n
+}
+
+// complete reports whether memory holds every entry: nothing lies only below.
+func (s *Store) complete() bool { return !slices.Contains(s.spilled, true) }

@@ -266,7 +266,7 @@ func runModel(t *testing.T, seed uint64, words, cold bool) {
 		switch r.IntN(8) {
 		case 0, 1:
 			if flying == nil {
-				c, err := w.s.Freeze()
+				c, err := w.s.Freeze(r.IntN(4) == 0)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -279,6 +279,10 @@ func runModel(t *testing.T, seed uint64, words, cold bool) {
 				if r.IntN(3) == 0 {
 					w.s.Failed(flying)
 				} else {
+					if flying.Full() {
+						clear(d.m) // it needs nothing below it
+						d.keys = nil
+					}
 					if err := flying.Encode(&ordered{disk: d, t: t}); err != nil {
 						t.Fatal(err)
 					}
@@ -320,7 +324,7 @@ func (w *world) evict(r *rand.Rand, d *disk) {
 }
 
 func (w *world) restored(d *disk, tier Cold) *world {
-	c, err := w.s.Freeze()
+	c, err := w.s.Freeze(false)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -362,7 +366,7 @@ func TestManyKeys(t *testing.T) {
 			x, _ := v.Get()
 			v.Set(x + 1)
 			if j == n/2 {
-				if flying, err = s.Freeze(); err != nil {
+				if flying, err = s.Freeze(false); err != nil {
 					t.Fatal(err)
 				}
 			}

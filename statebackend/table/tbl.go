@@ -18,6 +18,7 @@ type tbl[V any] struct {
 
 	dirs []dir[V] // by bundle
 	mem  int64
+	live int // entries with a value in memory
 
 	// Where the current key stands, valid while gen is the store's.
 	gen uint64
@@ -214,7 +215,7 @@ func (t *tbl[V]) touchSlow() *slot[V] {
 	t.mark(t.seg, t.at)
 	if sl.meta&flagGone != 0 {
 		var zero V
-		sl.meta &^= flagGone
+		t.revive(sl)
 		sl.val = zero
 	}
 	return sl
@@ -237,8 +238,12 @@ func (t *tbl[V]) clear() {
 	}
 	t.mark(g, t.at)
 	t.free(g, sl)
-	sl.meta |= flagGone
+	t.bury(sl)
 }
+
+// bury makes a slot with a value a tombstone, revive the reverse.
+func (t *tbl[V]) bury(sl *slot[V])   { sl.meta |= flagGone; t.live-- }
+func (t *tbl[V]) revive(sl *slot[V]) { sl.meta &^= flagGone; t.live++ }
 
 // free lets the value's bytes go.
 func (t *tbl[V]) free(g *segment[V], sl *slot[V]) {
@@ -310,6 +315,9 @@ func (t *tbl[V]) put(g *segment[V], hash, word uint64, key []byte, kind uint64) 
 	}
 	g.slots[at] = slot[V]{key: word, meta: hash&hashMask | kind | flagUsed}
 	g.used++
+	if kind != flagHead {
+		t.live++
+	}
 	return at
 }
 

@@ -120,7 +120,9 @@ func (m *Timers) Register(at int64) {
 		i = t.put(g, hash, 0, m.full, 0)
 	}
 	t.mark(g, i)
-	g.slots[i].meta &^= flagGone
+	if ok {
+		t.revive(&g.slots[i])
+	}
 	m.push(at, t.s.hash, t.s.word, t.s.enc)
 }
 
@@ -129,7 +131,7 @@ func (m *Timers) Delete(at int64) {
 	g, i, _, ok := m.find(at)
 	if ok && g.slots[i].meta&flagGone == 0 {
 		m.t.mark(g, i)
-		g.slots[i].meta |= flagGone
+		m.t.bury(&g.slots[i])
 	}
 }
 
@@ -163,7 +165,7 @@ func (m *Timers) Due(now int64) (d Timer, ok bool) {
 			continue // deleted, or a second item of one that has fired
 		}
 		m.t.mark(g, i)
-		g.slots[i].meta |= flagGone
+		m.t.bury(&g.slots[i])
 		return Timer{Hash: s.hash, Word: s.word, Enc: s.enc, At: it.at}, true
 	}
 	return Timer{}, false
