@@ -1,0 +1,89 @@
+package job
+
+import (
+	"fmt"
+	"time"
+)
+
+// RestartKind is a restart strategy (restart-strategy.type).
+type RestartKind uint8
+
+// Restart strategies.
+const (
+	// ExponentialDelay waits longer after each failure, and forgets after a quiet time.
+	ExponentialDelay RestartKind = iota + 1
+	// FixedDelay tries a number of times, always after the same delay.
+	FixedDelay
+	// NoRestart fails the job at the first failure.
+	NoRestart
+)
+
+// String is the strategy's name in the configuration.
+func (k RestartKind) String() string {
+	switch k {
+	case ExponentialDelay:
+		return "exponential-delay"
+	case FixedDelay:
+		return "fixed-delay"
+	case NoRestart:
+		return "none"
+	}
+	return fmt.Sprintf("restart-kind-%d", uint8(k))
+}
+
+// RestartPolicy says whether and when a failed job is started again.
+type RestartPolicy struct {
+	Kind RestartKind
+
+	// Of ExponentialDelay.
+	Initial    time.Duration // delay after the first failure
+	Most       time.Duration // the longest delay
+	Multiplier float64
+	ResetAfter time.Duration // without a failure, after which Initial holds again
+
+	// Of FixedDelay.
+	Delay    time.Duration
+	Attempts int
+}
+
+// DefaultRestart is exponential delay from 1 s to 1 min, by 1.5, forgotten after
+// an hour, without a bound on the number: Flink's defaults.
+var DefaultRestart = RestartPolicy{
+	Kind: ExponentialDelay, Initial: time.Second, Most: time.Minute, Multiplier: 1.5, ResetAfter: time.Hour,
+	Delay: time.Second, Attempts: 1,
+}
+
+// RestartHistory is what a policy remembers of a job's failures.
+type RestartHistory struct {
+	Failures int           // since the last reset; of FixedDelay: all
+	Delay    time.Duration // the last one given by ExponentialDelay
+	Last     time.Time     // of the last failure
+}
+
+// Next says how long to wait before the job is started again after a failure at
+// now, or ok = false if it has failed for good. The first restart after a lost
+// process is immediate: the cause is gone with the process, not in the job.
+func (p RestartPolicy) Next(h *RestartHistory, now time.Time, lostProcess bool) (delay time.Duration, ok bool) {
+	switch p.Kind {
+	case NoRestart:
+		return 0, false
+	case FixedDelay:
+		h.Failures++
+		h.Last = now
+		return p.Delay, h.Failures <= p.Attempts
+	}
+	if !h.Last.IsZero() && now.Sub(h.Last) >= p.ResetAfter+h.Delay {
+		*h = RestartHistory{}
+	}
+	h.Failures++
+	h.Last = now
+	if h.Failures == 1 && lostProcess {
+		return 0, true
+	}
+	if h.Delay == 0 {
+		h.Delay = p.Initial
+	} else {
+		h.Delay = min(time.Duration(float64(h.Delay)*p.Multiplier), p.Most)
+	}
+	return h.Delay, true
+}

@@ -1,0 +1,39 @@
+package job
+
+import (
+	"testing"
+	"time"
+)
+
+func TestRestartPolicy(t *testing.T) {
+	t0 := time.Unix(1000, 0)
+	type failure struct {
+		after time.Duration // since the one before
+		lost  bool
+		want  time.Duration // < 0: failed for good
+	}
+	for name, c := range map[string]struct {
+		policy   RestartPolicy
+		failures []failure
+	}{
+		"none":  {RestartPolicy{Kind: NoRestart}, []failure{{0, true, -1}}},
+		"fixed": {RestartPolicy{Kind: FixedDelay, Delay: time.Second, Attempts: 2}, []failure{{0, false, time.Second}, {1, true, time.Second}, {1, false, -1}}},
+		"exponential grows to its bound": {RestartPolicy{Kind: ExponentialDelay, Initial: time.Second, Most: 2 * time.Second, Multiplier: 1.5, ResetAfter: time.Hour},
+			[]failure{{0, false, time.Second}, {1, false, 1500 * time.Millisecond}, {1, false, 2 * time.Second}, {1, false, 2 * time.Second}}},
+		"a lost process is replaced at once, once": {DefaultRestart, []failure{{0, true, 0}, {time.Minute, true, time.Second}, {time.Minute, true, 1500 * time.Millisecond}}},
+		"a quiet hour is forgotten":                {DefaultRestart, []failure{{0, false, time.Second}, {2 * time.Hour, false, time.Second}, {2 * time.Hour, true, 0}}},
+	} {
+		var h RestartHistory
+		now := t0
+		for i, f := range c.failures {
+			now = now.Add(f.after)
+			d, ok := c.policy.Next(&h, now, f.lost)
+			if !ok {
+				d = -1
+			}
+			if d != f.want {
+				t.Errorf("%s: failure %d: delay %v, want %v", name, i, d, f.want)
+			}
+		}
+	}
+}

@@ -1,0 +1,114 @@
+package execgraph
+
+import (
+	"time"
+
+	"github.com/weirstream/weir/job"
+)
+
+// Effect is what the JobMaster has to do, in order. The types of this file
+// implement it.
+type Effect interface{ execgraphEffect() }
+
+// RequestSlots asks for N slots in all; Have says where the job has some. Answered
+// by SlotsGranted now and whenever more can be given, until nothing is missing.
+type RequestSlots struct {
+	N    int
+	Have []string // TaskManager by slot, "" = missing
+}
+
+// ReleaseSlots gives all slots back.
+type ReleaseSlots struct{}
+
+// StartWorker starts the job's process on a TaskManager. Answered by WorkerStarted
+// or WorkerExited.
+type StartWorker struct {
+	TaskManager string
+	ID          uint64
+	Slots       int
+}
+
+// StopWorker ends a worker.
+type StopWorker struct {
+	TaskManager string
+	ID          uint64
+	Reason      string
+	Grace       time.Duration
+}
+
+// RestoreSnapshot asks which snapshot to start from. Answered by SnapshotReady; the
+// JobMaster keeps the snapshot for Deploy.
+type RestoreSnapshot struct{}
+
+// PersistIncarnation records the deployment before its first Deploy. Answered by
+// IncarnationPersisted.
+type PersistIncarnation struct {
+	Number   job.Incarnation
+	Attempt  job.Attempt
+	Restarts int
+}
+
+// Deploy sends the new attempts to their workers.
+type Deploy struct {
+	Incarnation job.Incarnation
+	Attempt     job.Attempt
+	Executions  []Execution // of the regions that start, in order
+}
+
+// CancelAttempts tells a worker to end the attempts that it runs of an
+// incarnation; after Grace the agent kills the worker.
+type CancelAttempts struct {
+	TaskManager string
+	Incarnation job.Incarnation
+	Attempt     job.Attempt
+	Reason      string
+	Grace       time.Duration
+}
+
+// AttemptRunning, AttemptsLost and AttemptsDead are for the coordinator.
+type AttemptRunning struct{ Execution Execution }
+
+// AttemptsLost: they will not ack any more.
+type AttemptsLost struct {
+	Executions []Execution
+	Reason     string
+}
+
+// AttemptsDead: their goroutines have returned or their process is gone.
+type AttemptsDead struct{ Executions []Execution }
+
+// StateChanged is for history and log.
+type StateChanged struct{ From, To JobState }
+
+// RegionFailed is for history and log; Delay is how long the restart waits.
+type RegionFailed struct {
+	Failure Failure
+	Delay   time.Duration
+	GivenUp bool
+}
+
+// SetTimer asks for a Tick at At, replacing the earlier request.
+type SetTimer struct{ At time.Time }
+
+// JobTerminal: everything has stopped; State (FAILED or CANCELED) is to be put on
+// record. Answered by ResultPersisted.
+type JobTerminal struct {
+	State   JobState
+	Failure Failure
+}
+
+func (RequestSlots) execgraphEffect()       {}
+func (ReleaseSlots) execgraphEffect()       {}
+func (StartWorker) execgraphEffect()        {}
+func (StopWorker) execgraphEffect()         {}
+func (RestoreSnapshot) execgraphEffect()    {}
+func (PersistIncarnation) execgraphEffect() {}
+func (Deploy) execgraphEffect()             {}
+func (CancelAttempts) execgraphEffect()     {}
+func (AttemptRunning) execgraphEffect()     {}
+func (AttemptsLost) execgraphEffect()       {}
+func (AttemptsDead) execgraphEffect()       {}
+func (StateChanged) execgraphEffect()       {}
+func (RegionFailed) execgraphEffect()       {}
+func (SetTimer) execgraphEffect()           {}
+func (JobTerminal) execgraphEffect()        {}

@@ -1,0 +1,94 @@
+package execgraph
+
+import (
+	"github.com/weirstream/weir/job"
+)
+
+// Event is what happened. The types of this file implement it.
+type Event interface{ execgraphEvent() }
+
+// Schedule starts the job.
+type Schedule struct{}
+
+// SlotsGranted answers RequestSlots: the TaskManager of each slot that was wanted,
+// by slot; "" where there is none yet. Slots that the job has keep their place.
+type SlotsGranted struct {
+	TaskManagers []string
+	// Free is how many slots the cluster could give in all, counting those granted.
+	Free int
+}
+
+// TaskManagerLost: nothing on it lives any more, as far as the cluster is
+// concerned.
+type TaskManagerLost struct {
+	TaskManager string
+	Reason      string
+}
+
+// WorkerStarted: the worker has built the program and is ready for Deploy.
+type WorkerStarted struct {
+	TaskManager string
+	ID          uint64
+	Data, Unix  string // addresses for records
+	Host        string
+	PID         uint32
+	HostPID     uint32
+}
+
+// WorkerExited: the process is gone, or never came to be.
+type WorkerExited struct {
+	TaskManager string
+	ID          uint64
+	Reason      string
+	UserError   bool
+}
+
+// SnapshotReady answers RestoreSnapshot. An error says that no snapshot can be
+// used, which fails the job.
+type SnapshotReady struct {
+	Problem string
+}
+
+// IncarnationPersisted answers PersistIncarnation.
+type IncarnationPersisted struct {
+	Problem string // "" = written
+}
+
+// Status is what a subtask says of itself.
+type Status struct {
+	Subtask     job.SubtaskID
+	Attempt     job.Attempt
+	Incarnation job.Incarnation
+	State       ExecutionState // Initializing, TaskRunning, TaskFinished, TaskCanceled or TaskFailed
+	Failure     string
+	Detail      string
+	UID         string
+	Fatal       bool
+}
+
+// CancelJob: somebody wants the job gone.
+type CancelJob struct{}
+
+// FailRegions: something outside the subtasks failed (too many checkpoints did).
+// All regions fail over.
+type FailRegions struct{ Reason string }
+
+// ResultPersisted: the job's terminal state is on record (I6): FINISHED after the
+// terminal checkpoint, or what JobTerminal said. Everything may be let go.
+type ResultPersisted struct{ State JobState }
+
+// Tick is a wake-up at the time asked for by SetTimer, or any other time.
+type Tick struct{}
+
+func (Schedule) execgraphEvent()             {}
+func (SlotsGranted) execgraphEvent()         {}
+func (TaskManagerLost) execgraphEvent()      {}
+func (WorkerStarted) execgraphEvent()        {}
+func (WorkerExited) execgraphEvent()         {}
+func (SnapshotReady) execgraphEvent()        {}
+func (IncarnationPersisted) execgraphEvent() {}
+func (Status) execgraphEvent()               {}
+func (CancelJob) execgraphEvent()            {}
+func (FailRegions) execgraphEvent()          {}
+func (ResultPersisted) execgraphEvent()      {}
+func (Tick) execgraphEvent()                 {}

@@ -1,0 +1,311 @@
+package execgraph
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/weirstream/weir/job"
+)
+
+// JobState is the state of a job, in Flink's words.
+//
+//	CREATED ─▶ RUNNING ◀──────────▶ RESTARTING
+//	   │          │  ╲                  │
+//	   │          │   ╲─▶ FAILING ◀─────┤
+//	   │          │          │          │
+//	   └──────────┼──▶ CANCELLING ◀─────┘
+//	              ▼      ▼   ▼
+//	          FINISHED  FAILED  CANCELED
+type JobState uint8
+
+// Job states.
+const (
+	Created JobState = iota + 1
+	Running
+	Restarting
+	Failing
+	Cancelling
+	Finished
+	Failed
+	Canceled
+)
+
+var jobStateNames = [...]string{"?", "CREATED", "RUNNING", "RESTARTING", "FAILING", "CANCELLING", "FINISHED", "FAILED", "CANCELED"}
+
+// String is Flink's name of the state.
+func (s JobState) String() string { return jobStateNames[s] }
+
+// Terminal reports whether the state is never left (I6).
+func (s JobState) Terminal() bool { return s >= Finished }
+
+// jobEdges are the transitions of a job.
+var jobEdges = map[JobState][]JobState{
+	Created:    {Running, Failing, Cancelling, Failed, Canceled},
+	Running:    {Restarting, Failing, Cancelling, Finished},
+	Restarting: {Running, Failing, Cancelling},
+	Failing:    {Failed, Cancelling},
+	Cancelling: {Canceled, Finished},
+}
+
+// ExecutionState is the state of one attempt of a subtask, in Flink's words.
+type ExecutionState uint8
+
+// Execution states.
+const (
+	Waiting ExecutionState = iota + 1 // CREATED: no attempt yet, or the old one is gone
+	Scheduled
+	Deploying
+	Initializing
+	TaskRunning
+	TaskFinished
+	Canceling
+	TaskCanceled
+	TaskFailed
+)
+
+var executionStateNames = [...]string{"?", "CREATED", "SCHEDULED", "DEPLOYING", "INITIALIZING", "RUNNING", "FINISHED", "CANCELING", "CANCELED", "FAILED"}
+
+// String is Flink's name of the state.
+func (s ExecutionState) String() string { return executionStateNames[s] }
+
+// Live reports whether the attempt may still do something.
+func (s ExecutionState) Live() bool {
+	switch s {
+	case Deploying, Initializing, TaskRunning, Canceling:
+		return true
+	}
+	return false
+}
+
+// Slot is a slot of a TaskManager granted to the job. Subtask i of every vertex
+// runs in slot i.
+type Slot struct {
+	TaskManager string // "" while the slot is wanted
+}
+
+// Execution is one subtask with its present attempt.
+type Execution struct {
+	Subtask     job.SubtaskID
+	State       ExecutionState
+	Attempt     job.Attempt
+	Incarnation job.Incarnation
+	TaskManager string
+	Worker      uint64
+	Since       time.Time // of State
+}
+
+// Worker is the job's process on one TaskManager.
+type Worker struct {
+	TaskManager string
+	ID          uint64
+	Ready       bool // its program is built and its addresses are known
+	Data, Unix  string
+	Host        string
+	PID         uint32
+	HostPID     uint32 // of the TaskManager
+}
+
+// regionPhase is where a region is.
+//
+//	idle ──round──▶ deploying ──all RUNNING──▶ running
+//	  ▲                 │                         │ failure, cancel
+//	  │                 └────────────┬────────────┘
+//	  │                              ▼
+//	  └── delay over ── backoff ◀── stopping ──▶ stopped   (failing, cancelling, finished)
+type regionPhase uint8
+
+const (
+	regionIdle regionPhase = iota + 1
+	regionDeploying
+	regionRunning
+	regionStopping
+	regionBackoff
+	regionStopped
+)
+
+var regionPhaseNames = [...]string{"?", "idle", "deploying", "running", "stopping", "backoff", "stopped"}
+
+// String names the phase in transcripts.
+func (p regionPhase) String() string { return regionPhaseNames[p] }
+
+var regionEdges = map[regionPhase][]regionPhase{
+	regionIdle:      {regionDeploying, regionStopped, regionBackoff},
+	regionDeploying: {regionRunning, regionStopping, regionBackoff, regionStopped},
+	regionRunning:   {regionStopping},
+	regionStopping:  {regionBackoff, regionStopped},
+	regionBackoff:   {regionIdle, regionStopped},
+	regionStopped:   {},
+}
+
+type region struct {
+	index    int
+	vertices []job.VertexID
+	phase    regionPhase
+	until    time.Time // end of the back-off
+	lost     bool      // a process was lost in the present failure
+	fatal    bool      // restarting will not help
+	cause    Failure   // of the present failure
+}
+
+func (r *region) to(p regionPhase) {
+	for _, q := range regionEdges[r.phase] {
+		if p == q {
+			r.phase = p
+			return
+		}
+	}
+	panic(fmt.Sprintf("weir: BUG: region %d goes from %v to %v", r.index, r.phase, p))
+}
+
+// roundPhase is where a deployment of regions is. One at a time.
+//
+//	none ──regions and workers ready──▶ restoring ──snapshot known──▶ persisting ──written──▶ none, Deploy
+type roundPhase uint8
+
+const (
+	roundNone roundPhase = iota
+	roundRestoring
+	roundPersisting
+)
+
+// Failure is what went wrong, for people.
+type Failure struct {
+	Time        time.Time
+	Subtask     *job.SubtaskID // nil: not a subtask's
+	UID         string         // of the operator to blame, if known
+	TaskManager string
+	Cause       string // one line
+	Detail      string // stack
+}
+
+// Config is how a job is run.
+type Config struct {
+	Epoch       uint64 // of this leader
+	WorkerIDs   uint64 // ids of workers are above this number
+	Restart     job.RestartPolicy
+	CancelGrace time.Duration // after which a worker whose subtasks don't return is killed; 0 = 2 s
+	SlotWait    time.Duration // after which the job starts with fewer slots; 0 = 10 s
+	SlotTimeout time.Duration // after which a job without enough slots fails; 0 = 5 min
+}
+
+func (c Config) withDefaults() Config {
+	if c.CancelGrace == 0 {
+		c.CancelGrace = 2 * time.Second
+	}
+	if c.SlotWait == 0 {
+		c.SlotWait = 10 * time.Second
+	}
+	if c.SlotTimeout == 0 {
+		c.SlotTimeout = 5 * time.Minute
+	}
+	return c
+}
+
+// Graph is the execution graph of one job. Owned by its JobMaster.
+type Graph struct {
+	cfg   Config
+	graph *job.Graph
+
+	state       JobState
+	stateSince  time.Time
+	executions  map[job.SubtaskID]*Execution
+	regions     []*region
+	slots       []Slot
+	workers     map[string]*Worker // by TaskManager
+	nextWorker  uint64
+	incarnation job.Incarnation
+	attempt     uint32
+	restarts    int
+	history     job.RestartHistory
+	failure     Failure // that the job fails or failed with
+
+	round        roundPhase
+	roundRegions []*region
+	slotsSince   time.Time // since when slots are missing; zero: none are
+	timer        time.Time // as last asked for
+}
+
+// Start is what a new leader knows of a job.
+type Start struct {
+	Graph       *job.Graph
+	Incarnation job.Incarnation // highest recorded
+	Attempt     uint32          // highest recorded
+	Restarts    int
+}
+
+// New returns the graph of a job that is about to be scheduled; the first event is
+// Schedule.
+func New(cfg Config, s Start) *Graph {
+	g := &Graph{
+		cfg: cfg.withDefaults(), state: Created, workers: map[string]*Worker{}, nextWorker: cfg.WorkerIDs,
+		incarnation: s.Incarnation, attempt: s.Attempt, restarts: s.Restarts,
+	}
+	g.setGraph(s.Graph)
+	return g
+}
+
+func (g *Graph) setGraph(jg *job.Graph) {
+	g.graph = jg
+	g.executions = map[job.SubtaskID]*Execution{}
+	for _, s := range jg.Subtasks() {
+		g.executions[s] = &Execution{Subtask: s, State: Waiting}
+	}
+	if g.regions == nil {
+		for i, vs := range jg.Regions() {
+			g.regions = append(g.regions, &region{index: i, vertices: vs, phase: regionIdle})
+		}
+	}
+	g.slots = append(g.slots[:min(len(g.slots), jg.Slots())], make([]Slot, max(0, jg.Slots()-len(g.slots)))...)
+}
+
+// Job is the graph with the present parallelism.
+func (g *Graph) Job() *job.Graph { return g.graph }
+
+// State is the job's state, and since when.
+func (g *Graph) State() (JobState, time.Time) { return g.state, g.stateSince }
+
+// Restarts is how often regions were started again.
+func (g *Graph) Restarts() int { return g.restarts }
+
+// Failure is what the job failed with, or what its last restart was for.
+func (g *Graph) Failure() Failure { return g.failure }
+
+// Execution returns the present attempt of a subtask.
+func (g *Graph) Execution(s job.SubtaskID) (Execution, bool) {
+	e, ok := g.executions[s]
+	if !ok {
+		return Execution{}, false
+	}
+	return *e, true
+}
+
+// WorkerOn returns the job's worker on a TaskManager.
+func (g *Graph) WorkerOn(taskManager string) (Worker, bool) {
+	w, ok := g.workers[taskManager]
+	if !ok {
+		return Worker{}, false
+	}
+	return *w, true
+}
+
+// of lists the executions of a region in order.
+func (g *Graph) of(r *region) []*Execution {
+	var all []*Execution
+	for _, v := range r.vertices {
+		for i := range g.graph.Vertices[v].Parallelism {
+			all = append(all, g.executions[job.SubtaskID{Vertex: v, Index: i}])
+		}
+	}
+	return all
+}
+
+func (g *Graph) regionOf(v job.VertexID) *region {
+	for _, r := range g.regions {
+		for _, w := range r.vertices {
+			if v == w {
+				return r
+			}
+		}
+	}
+	panic(fmt.Sprintf("weir: BUG: vertex %d is in no region", v))
+}
