@@ -1,0 +1,151 @@
+package lint
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// policy says who may import whom ("a < b": b may import a). It is a statement of
+// intent, not a record of what happens to be so: do not change it to fix a build. An
+// edge that is added needs a reason, here.
+//
+// Tests are free: only files that are shipped are bound.
+const policy = `
+	# Leaves. invariants may be imported by everyone (see always).
+	NONE < internal/invariants, internal/buildflags;
+	NONE < stream, codec, proto/metapb, internal/loop, statebackend/objstore;
+	proto/metapb < proto/weirpb;
+
+	# What was asked for. The plan is persisted and hashed, so job speaks metapb.
+	stream, proto/metapb < job, statebackend;
+	stream < taskmanager/align;
+	job < internal/event, client, jobmanager/execgraph, jobmanager/slots;
+	job < internal/config;
+	job, client < jobmanager/rest;
+
+	# State.
+	statebackend/objstore < statebackend/objstore/errstore;
+	statebackend, codec < statebackend/table;
+	statebackend, statebackend/objstore < statebackend/run;
+	statebackend/table, statebackend/run < statebackend/heap, statebackend/pebble;
+	statebackend/table, statebackend/run < statebackend/statetest;
+
+	# The contract with user code; keyed state handles are thin covers of the table's.
+	statebackend/table, codec, job < operator;
+	operator < window, connectors, operator/operatortest;
+	statebackend/objstore < connectors;
+
+	# Checkpoints. restore hands out runs, so it knows the shape of a snapshot only.
+	job, statebackend < coordinator < coordinator/restore;
+	coordinator < coordinator/metadata;
+	coordinator, coordinator/metadata < coordinator/ha;
+	coordinator/ha < coordinator/ha/memha, coordinator/ha/etcdha, coordinator/ha/hatest;
+	statebackend/run, coordinator/metadata, codec < savepoint;
+
+	# TaskManager. exchange links typed edges to operators' receivers.
+	proto/weirpb, job, codec, operator < taskmanager/exchange;
+	operator, taskmanager/align, taskmanager/exchange, internal/loop, internal/event < taskmanager/task;
+	proto/weirpb, statebackend/objstore, statebackend/run < taskmanager/task;
+	taskmanager/task, statebackend/heap, statebackend/pebble < taskmanager/worker;
+	proto/weirpb, job, statebackend/objstore, internal/loop, internal/event, internal/config < taskmanager;
+
+	# JobManager.
+	jobmanager/execgraph, jobmanager/slots, coordinator/restore, coordinator/ha < jobmanager;
+	coordinator/metadata, statebackend/objstore, internal/loop, internal/event, internal/config < jobmanager;
+	proto/weirpb < jobmanager;
+
+	# Local mode wires both sides in one process.
+	jobmanager, taskmanager, taskmanager/worker, coordinator/ha/memha < internal/minicluster;
+
+	# The author's door. It links edges and operators, hence exchange and task.
+	client, operator, window, codec, taskmanager/exchange, taskmanager/task < weir;
+	taskmanager/worker, internal/minicluster, internal/buildflags < weir;
+	weir, internal/minicluster < weirtest;
+	weir, connectors < examples, bench;
+
+	# The only program of its own.
+	jobmanager, jobmanager/rest, web, coordinator/ha/etcdha, taskmanager, client < cmd/weir;
+	savepoint, weir, examples, internal/buildflags, internal/config < cmd/weir;
+	NONE < web;
+
+	# Proof sees everything.
+	cmd/weir, bench, weirtest, statebackend/statetest, operator/operatortest < integration;
+	coordinator/ha/hatest, statebackend/objstore/errstore < integration;
+
+	# They meet only in proto (and where local mode wires them).
+	jobmanager !< taskmanager;
+	taskmanager !< jobmanager;
+	taskmanager/worker !< coordinator, jobmanager, taskmanager;
+	statebackend/pebble, statebackend/heap !< coordinator, jobmanager, operator;
+	taskmanager/task !< taskmanager, jobmanager, coordinator;
+	proto/weirpb !< operator, statebackend, job, coordinator, coordinator/ha;
+`
+
+// groups are folders whose packages share a rule: connectors/file is "connectors".
+var groups = []string{"connectors", "examples", "bench", "integration", "cmd/weir", "web", "internal/config", "client", "statebackend/objstore/errstore"}
+
+// outOfPolicy are packages that nothing imports and that import nothing of ours.
+var outOfPolicy = map[string]string{
+	"internal/lint": "tests only",
+	"internal/deps": "keeps chosen libraries in go.mod until they are used",
+}
+
+// always may be imported by every package.
+var always = []string{"internal/invariants"}
+
+// node is the name by which the policy knows a folder.
+func node(dir string) string {
+	if dir == "." {
+		return "weir"
+	}
+	for _, g := range groups {
+		if dir == g || strings.HasPrefix(dir, g+"/") {
+			return g
+		}
+	}
+	return dir
+}
+
+func TestImports(t *testing.T) {
+	rules, err := parseDAG(policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range repository(t).sorted() {
+		if outOfPolicy[p.dir] != "" {
+			continue
+		}
+		from := node(p.dir)
+		if !rules.nodes[from] {
+			t.Errorf("package %s is not in the policy of internal/lint/deps_test.go: say what it may import and who may import it", p.dir)
+			continue
+		}
+		for _, imported := range p.imports {
+			dir, ours := own(imported)
+			if to := node(dir); ours && to != from && !slices.Contains(always, to) && !rules.may(from, to) {
+				t.Errorf("%s must not import %s: no rule %q in internal/lint/deps_test.go", p.dir, dir, to+" < "+from)
+			}
+		}
+	}
+}
+
+func TestParseDAG(t *testing.T) {
+	d, err := parseDAG("NONE < a; a < b, c < d; # x < y\n a !< e; d < e2;")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		b, a string
+		want bool
+	}{{"b", "a", true}, {"d", "a", true}, {"d", "c", true}, {"e2", "a", true}, {"a", "b", false}, {"b", "c", false}, {"y", "x", false}} {
+		if got := d.may(c.b, c.a); got != c.want {
+			t.Errorf("%s may import %s: %v, want %v", c.b, c.a, got, c.want)
+		}
+	}
+	for _, bad := range []string{"a < b; b < a;", "a < b < c; a !< c;", "a;", "a < ;"} {
+		if _, err := parseDAG(bad); err == nil {
+			t.Errorf("%q was accepted", bad)
+		}
+	}
+}
