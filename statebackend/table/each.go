@@ -15,6 +15,19 @@ type Key struct {
 	Enc  []byte // if they are bytes; valid during the call
 }
 
+// Bundles is the number of bundles that Each is asked for one by one: a caller that
+// goes through all keys can pause between them.
+func (v *Value[V]) Bundles() int {
+	switch {
+	case v.inline != nil:
+		return v.inline.s.bundles
+	case v.coded != nil:
+		return v.coded.s.bundles
+	}
+	unbound(v.name)
+	return 0
+}
+
 // Each calls f once for each key of bundle b (0 … Bundles−1) that has a value, in
 // no particular order. It does not change the current key, and f must not change
 // the state. An error of f ends it.
