@@ -1086,11 +1086,13 @@ func (x *SubtaskSnapshot) GetSchemas() []*Schema {
 }
 
 type Schema struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	StateId       uint32                 `protobuf:"varint,1,opt,name=state_id,json=stateId,proto3" json:"state_id,omitempty"`
-	Schema        []byte                 `protobuf:"bytes,2,opt,name=schema,proto3" json:"schema,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	StateId         uint32                 `protobuf:"varint,1,opt,name=state_id,json=stateId,proto3" json:"state_id,omitempty"`
+	Schema          []byte                 `protobuf:"bytes,2,opt,name=schema,proto3" json:"schema,omitempty"`                                          // of the value, or of a list's element
+	NamespaceSchema []byte                 `protobuf:"bytes,3,opt,name=namespace_schema,json=namespaceSchema,proto3" json:"namespace_schema,omitempty"` // of a map's keys
+	Kind            StateKind              `protobuf:"varint,4,opt,name=kind,proto3,enum=weir.meta.v1.StateKind" json:"kind,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Schema) Reset() {
@@ -1137,19 +1139,39 @@ func (x *Schema) GetSchema() []byte {
 	return nil
 }
 
+func (x *Schema) GetNamespaceSchema() []byte {
+	if x != nil {
+		return x.NamespaceSchema
+	}
+	return nil
+}
+
+func (x *Schema) GetKind() StateKind {
+	if x != nil {
+		return x.Kind
+	}
+	return StateKind_STATE_KIND_UNSPECIFIED
+}
+
 // Run is one sorted run: a sequence of disjoint SSTables in key order.
 type Run struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // unique in the store for ever: attempt and counter
-	Files         []*RunFile             `protobuf:"bytes,2,rep,name=files,proto3" json:"files,omitempty"`
-	InlineTable   []byte                 `protobuf:"bytes,3,opt,name=inline_table,json=inlineTable,proto3" json:"inline_table,omitempty"` // instead of files: one small SSTable
-	FirstGroup    uint32                 `protobuf:"varint,4,opt,name=first_group,json=firstGroup,proto3" json:"first_group,omitempty"`
-	LastGroup     uint32                 `protobuf:"varint,5,opt,name=last_group,json=lastGroup,proto3" json:"last_group,omitempty"`
-	Entries       uint64                 `protobuf:"varint,6,opt,name=entries,proto3" json:"entries,omitempty"`
-	Bytes         uint64                 `protobuf:"varint,7,opt,name=bytes,proto3" json:"bytes,omitempty"`
-	FirstAck      uint64                 `protobuf:"varint,8,opt,name=first_ack,json=firstAck,proto3" json:"first_ack,omitempty"` // checkpoint id in whose ack the run was first listed
-	Attempt       string                 `protobuf:"bytes,9,opt,name=attempt,proto3" json:"attempt,omitempty"`                    // who wrote it: "e<epoch>.n<number>"
-	InlineDigest  []byte                 `protobuf:"bytes,10,opt,name=inline_digest,json=inlineDigest,proto3" json:"inline_digest,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Id          string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // unique in the store for ever: attempt and counter
+	Files       []*RunFile             `protobuf:"bytes,2,rep,name=files,proto3" json:"files,omitempty"`
+	InlineTable []byte                 `protobuf:"bytes,3,opt,name=inline_table,json=inlineTable,proto3" json:"inline_table,omitempty"` // instead of files: one small SSTable
+	// The key groups of the run that count, both ends included: a reader ignores all
+	// others. A rescale lists a run of an old subtask with a narrower range (its clip).
+	FirstGroup   uint32 `protobuf:"varint,4,opt,name=first_group,json=firstGroup,proto3" json:"first_group,omitempty"`
+	LastGroup    uint32 `protobuf:"varint,5,opt,name=last_group,json=lastGroup,proto3" json:"last_group,omitempty"`
+	Entries      uint64 `protobuf:"varint,6,opt,name=entries,proto3" json:"entries,omitempty"` // of the whole run, tombstones included
+	Bytes        uint64 `protobuf:"varint,7,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	FirstAck     uint64 `protobuf:"varint,8,opt,name=first_ack,json=firstAck,proto3" json:"first_ack,omitempty"` // checkpoint id in whose ack the run was first listed
+	Attempt      string `protobuf:"bytes,9,opt,name=attempt,proto3" json:"attempt,omitempty"`                    // who wrote it: "e<epoch>.n<number>"
+	InlineDigest []byte `protobuf:"bytes,10,opt,name=inline_digest,json=inlineDigest,proto3" json:"inline_digest,omitempty"`
+	// Absolute folder that the files' names are relative to; empty = the checkpoint
+	// folder of the job whose snapshot this is. Such a run belongs to somebody else (the
+	// snapshot restored from) and is never deleted on behalf of this job.
+	BasePath      string `protobuf:"bytes,11,opt,name=base_path,json=basePath,proto3" json:"base_path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1252,6 +1274,13 @@ func (x *Run) GetInlineDigest() []byte {
 		return x.InlineDigest
 	}
 	return nil
+}
+
+func (x *Run) GetBasePath() string {
+	if x != nil {
+		return x.BasePath
+	}
+	return ""
 }
 
 type RunFile struct {
@@ -2380,10 +2409,12 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\twatermark\x18\b \x01(\x03R\twatermark\x12.\n" +
 	"\aresults\x18\t \x03(\v2\x14.weir.meta.v1.ResultR\aresults\x12.\n" +
 	"\aschemas\x18\n" +
-	" \x03(\v2\x14.weir.meta.v1.SchemaR\aschemas\";\n" +
+	" \x03(\v2\x14.weir.meta.v1.SchemaR\aschemas\"\x93\x01\n" +
 	"\x06Schema\x12\x19\n" +
 	"\bstate_id\x18\x01 \x01(\rR\astateId\x12\x16\n" +
-	"\x06schema\x18\x02 \x01(\fR\x06schema\"\xb1\x02\n" +
+	"\x06schema\x18\x02 \x01(\fR\x06schema\x12)\n" +
+	"\x10namespace_schema\x18\x03 \x01(\fR\x0fnamespaceSchema\x12+\n" +
+	"\x04kind\x18\x04 \x01(\x0e2\x17.weir.meta.v1.StateKindR\x04kind\"\xce\x02\n" +
 	"\x03Run\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12+\n" +
 	"\x05files\x18\x02 \x03(\v2\x15.weir.meta.v1.RunFileR\x05files\x12!\n" +
@@ -2397,7 +2428,8 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\tfirst_ack\x18\b \x01(\x04R\bfirstAck\x12\x18\n" +
 	"\aattempt\x18\t \x01(\tR\aattempt\x12#\n" +
 	"\rinline_digest\x18\n" +
-	" \x01(\fR\finlineDigest\"\xbd\x01\n" +
+	" \x01(\fR\finlineDigest\x12\x1b\n" +
+	"\tbase_path\x18\v \x01(\tR\bbasePath\"\xbd\x01\n" +
 	"\aRunFile\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x1f\n" +
@@ -2585,19 +2617,20 @@ var file_proto_metapb_meta_proto_depIdxs = []int32{
 	17, // 14: weir.meta.v1.SubtaskSnapshot.channel_states:type_name -> weir.meta.v1.ChannelState
 	18, // 15: weir.meta.v1.SubtaskSnapshot.results:type_name -> weir.meta.v1.Result
 	13, // 16: weir.meta.v1.SubtaskSnapshot.schemas:type_name -> weir.meta.v1.Schema
-	15, // 17: weir.meta.v1.Run.files:type_name -> weir.meta.v1.RunFile
-	2,  // 18: weir.meta.v1.OperatorState.kind:type_name -> weir.meta.v1.StateKind
-	4,  // 19: weir.meta.v1.JobRecord.plan:type_name -> weir.meta.v1.Plan
-	5,  // 20: weir.meta.v1.JobRecord.config:type_name -> weir.meta.v1.Setting
-	21, // 21: weir.meta.v1.Incarnation.vertices:type_name -> weir.meta.v1.VertexParallelism
-	10, // 22: weir.meta.v1.Incarnation.state_ids:type_name -> weir.meta.v1.StateID
-	3,  // 23: weir.meta.v1.Intent.kind:type_name -> weir.meta.v1.Intent.Kind
-	18, // 24: weir.meta.v1.JobResult.results:type_name -> weir.meta.v1.Result
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	2,  // 17: weir.meta.v1.Schema.kind:type_name -> weir.meta.v1.StateKind
+	15, // 18: weir.meta.v1.Run.files:type_name -> weir.meta.v1.RunFile
+	2,  // 19: weir.meta.v1.OperatorState.kind:type_name -> weir.meta.v1.StateKind
+	4,  // 20: weir.meta.v1.JobRecord.plan:type_name -> weir.meta.v1.Plan
+	5,  // 21: weir.meta.v1.JobRecord.config:type_name -> weir.meta.v1.Setting
+	21, // 22: weir.meta.v1.Incarnation.vertices:type_name -> weir.meta.v1.VertexParallelism
+	10, // 23: weir.meta.v1.Incarnation.state_ids:type_name -> weir.meta.v1.StateID
+	3,  // 24: weir.meta.v1.Intent.kind:type_name -> weir.meta.v1.Intent.Kind
+	18, // 25: weir.meta.v1.JobResult.results:type_name -> weir.meta.v1.Result
+	26, // [26:26] is the sub-list for method output_type
+	26, // [26:26] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_proto_metapb_meta_proto_init() }
