@@ -7,15 +7,17 @@ include internal/buildflags/flags.mk
 
 GO ?= go
 SEEDS ?= 10000
+PKGS ?= ./...
 # For each process of the toolchain; a linker under -race is the largest.
 MEMLIMIT ?= 3GiB
 
 .PHONY: demo test build check vet staticcheck lint fmt race-test sim-test sim bench proto tools clean
+.NOTPARALLEL: # each step uses all cores by itself
 
 demo: build
 	@if [ -t 0 ] && [ -t 1 ]; then bin/weir demo $(DEMO_FLAGS); else bin/weir demo --ci $(DEMO_FLAGS); fi
 
-# The shipped program and the examples: static, reproducible.
+# The shipped program: static, reproducible.
 build:
 	@mkdir -p bin
 	$(BUILD_ENV) $(GO) build $(BUILD_FLAGS) -ldflags '$(LDFLAGS)' -o bin/ ./cmd/weir
@@ -27,11 +29,11 @@ test: check race-test sim-test
 check: vet staticcheck lint
 
 vet:
-	GOMEMLIMIT=$(MEMLIMIT) $(GO) vet ./...
+	GOMEMLIMIT=$(MEMLIMIT) $(GO) vet $(PKGS)
 	cd tools && $(GO) vet ./...
 
 staticcheck: tools
-	GOMEMLIMIT=$(MEMLIMIT) bin/tools/staticcheck ./...
+	GOMEMLIMIT=$(MEMLIMIT) bin/tools/staticcheck $(PKGS)
 
 # gofmt, imports, sizes, names, docs, and that generated code is current.
 lint: tools
@@ -44,15 +46,16 @@ fmt:
 
 # The race detector needs a C compiler; without one the tests run all the same, with
 # the invariants that it would have turned on.
-RACE = $(shell command -v $$($(GO) env CC) >/dev/null 2>&1 && echo -race || echo -tags=invariants)
+RACE := $(shell command -v $$($(GO) env CC) >/dev/null 2>&1 && echo -race || echo -tags=invariants)
+CGO := $(if $(filter -race,$(RACE)),1,0)
 
 # Long pure simulations: one goroutine, so the detector would only slow them down.
 NORACE = /integration/sim
 
 race-test: tools
 	@case "$(RACE)" in -race) ;; *) echo "no C compiler: tests run without -race" >&2;; esac
-	GOMEMLIMIT=$(MEMLIMIT) CGO_ENABLED=1 $(GO) test $(RACE) -vet=off -p 2 -timeout 25m \
-		$$($(GO) list ./... | grep -v '$(NORACE)$$' | grep -v '$(NORACE)/')
+	GOMEMLIMIT=$(MEMLIMIT) CGO_ENABLED=$(CGO) $(GO) test $(RACE) -vet=off -p 2 -timeout 25m \
+		$$($(GO) list $(PKGS) | grep -v '$(NORACE)$$' | grep -v '$(NORACE)/')
 
 sim-test:
 	@if [ -d integration/sim ]; then \
@@ -68,6 +71,8 @@ bench:
 	$(BUILD_ENV) $(GO) build $(BUILD_FLAGS) -ldflags '$(LDFLAGS)' -o bin/bench ./bench
 	bin/bench --workload count --n 100000000 --keys 1000000 --backend heap --checkpoint-ms 1000
 	bin/bench --workload count --n 20000000 --keys 1000000 --backend pebble --checkpoint-ms 1000
+	bin/bench --workload words --n 2000000 --keys 10000 --backend heap
+	bin/bench --workload latency --n 2500000 --keys 100000 --rate 100000 --backend heap --checkpoint-ms 1000
 
 # --- generated code and tools -----------------------------------------------
 

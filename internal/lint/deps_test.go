@@ -28,8 +28,8 @@ const policy = `
 	statebackend/objstore < statebackend/objstore/errstore;
 	statebackend, codec < statebackend/table;
 	statebackend, statebackend/objstore < statebackend/run;
-	statebackend/table, statebackend/run < statebackend/heap, statebackend/pebble;
-	statebackend/table, statebackend/run < statebackend/statetest;
+	statebackend/table, statebackend/run < statebackend/runlist;
+	statebackend/runlist < statebackend/heap, statebackend/pebble, statebackend/statetest;
 
 	# The contract with user code; keyed state handles are thin covers of the table's.
 	statebackend/table, codec, job < operator;
@@ -46,7 +46,7 @@ const policy = `
 	# TaskManager. exchange links typed edges to operators' receivers.
 	proto/weirpb, job, codec, operator < taskmanager/exchange;
 	operator, taskmanager/align, taskmanager/exchange, internal/loop, internal/event < taskmanager/task;
-	proto/weirpb, statebackend/objstore, statebackend/run < taskmanager/task;
+	proto/weirpb, statebackend/objstore, statebackend/runlist < taskmanager/task;
 	taskmanager/task, statebackend/heap, statebackend/pebble < taskmanager/worker;
 	proto/weirpb, job, statebackend/objstore, internal/loop, internal/event, internal/config < taskmanager;
 

@@ -107,12 +107,18 @@ func sleeps(f *ast.File) (found []ast.Node) {
 	return found
 }
 
+// misuse are files that panic at a mistake of the program's author where no error can be
+// returned, with the reason.
+var misuse = map[string]string{
+	"statebackend/table/value.go": "a state handle used while the job is built has no error to return",
+}
+
 // A panic with a text is a broken invariant of ours and says so; whatever else goes
 // wrong is an error.
 func TestPanics(t *testing.T) {
 	r := repository(t)
 	for _, f := range r.files {
-		if f.test || f.generated {
+		if f.test || f.generated || misuse[f.path] != "" {
 			continue
 		}
 		for _, n := range barePanics(f.ast) {
