@@ -41,21 +41,33 @@ type rebalanceOutput[T any] struct {
 
 // Receive implements operator.Receiver.
 func (o *rebalanceOutput[T]) Receive(v T) {
-	l := &o.lanes[o.turn]
-	o.put(l, v)
-	if len(l.batch.Values) == 0 { // it was handed over
+	if len(o.lanes[o.turn].batch.Values) == 0 {
+		o.choose()
+	}
+	o.put(&o.lanes[o.turn], v)
+	o.moveOn()
+}
+
+// choose stays on the lane whose turn it is, or skips to the next that has room.
+func (o *rebalanceOutput[T]) choose() {
+	for range o.lanes {
+		if o.lanes[o.turn].hasRoom() {
+			return
+		}
+		o.next()
+	}
+}
+
+// moveOn ends the lane's turn if its batch was handed over.
+func (o *rebalanceOutput[T]) moveOn() {
+	if len(o.lanes[o.turn].batch.Values) == 0 {
 		o.next()
 	}
 }
 
 func (o *rebalanceOutput[T]) next() {
-	for range o.lanes {
-		if o.turn++; o.turn == len(o.lanes) {
-			o.turn = 0
-		}
-		if o.lanes[o.turn].hasRoom() {
-			return
-		}
+	if o.turn++; o.turn == len(o.lanes) {
+		o.turn = 0
 	}
 }
 
@@ -69,11 +81,11 @@ func (o *rebalanceOutput[T]) Flush() {
 
 // FlushDue implements Output.
 func (o *rebalanceOutput[T]) FlushDue(now time.Time) time.Duration {
-	waiting := len(o.lanes[o.turn].batch.Values) > 0
-	next := o.sender.FlushDue(now)
-	if waiting && next == 0 {
-		o.next()
+	if len(o.lanes[o.turn].batch.Values) == 0 {
+		return 0
 	}
+	next := o.sender.FlushDue(now)
+	o.moveOn()
 	return next
 }
 

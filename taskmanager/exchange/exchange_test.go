@@ -43,6 +43,11 @@ func pairEdge(t testing.TB) *Edge[pair] {
 	return &Edge[pair]{Codec: codecOf[pair](t), Hash: hashPair}
 }
 
+type (
+	jobGraph     = job.Graph
+	distribution = metapb.Distribution
+)
+
 const (
 	forward   = metapb.Distribution_DISTRIBUTION_FORWARD
 	hash      = metapb.Distribution_DISTRIBUTION_HASH
@@ -242,4 +247,8 @@ var (
 
 func barrier(id int) stream.Event {
 	return stream.Event{Kind: stream.BarrierEvent, Barrier: stream.Barrier{ID: stream.CheckpointID(id), Kind: stream.CheckpointBarrier}}
+}
+
+func stringEdge(t testing.TB) *Edge[string] {
+	return &Edge[string]{Codec: codecOf[string](t), Hash: xxh3.HashString}
 }

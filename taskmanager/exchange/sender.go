@@ -61,7 +61,7 @@ func (e *Edge[T]) newOutput(c outputConfig) (Output, error) {
 func (s *sender[T]) init(e *Edge[T], c outputConfig) {
 	s.rt, s.wake, s.edge = c.rt, c.wake, e
 	width := recordWidth[T]()
-	s.capacity = min(stream.MaxBatch, max(minBatch, frameBytes/width))
+	s.capacity = s.capacityFor()
 	s.width = width
 	s.weights = weights(reflect.TypeFor[T](), 0, nil)
 	s.interval = flushInterval(len(c.lanes))
@@ -76,6 +76,11 @@ func (s *sender[T]) init(e *Edge[T], c outputConfig) {
 			end.remote.connect(&s.outputCore)
 		}
 	}
+}
+
+// capacityFor is the number of records of a full batch.
+func (*sender[T]) capacityFor() int {
+	return min(stream.MaxBatch, max(minBatch, frameBytes/recordWidth[T]()))
 }
 
 // put adds a record to lane l and hands the batch over when that fills it.
