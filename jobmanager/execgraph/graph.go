@@ -222,6 +222,10 @@ type Graph struct {
 	round        roundPhase
 	roundRegions []*region
 	slotsSince   time.Time // since when slots are missing; zero: none are
+	slotsAsked   int       // N of the standing request; 0: none stands
+	free         int       // slots that the cluster could give in all, as last heard
+	lastDelay    time.Duration
+	asked        bool      // JobTerminal stands: its result is being put on record
 	timer        time.Time // as last asked for
 }
 

@@ -1,0 +1,581 @@
+package execgraph
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/proto/metapb"
+)
+
+// step is one call of Step.
+type step struct {
+	*Graph
+	now     time.Time
+	effects []Effect
+}
+
+// Step takes in what happened at now and appends to effects what is to be done.
+func (g *Graph) Step(now time.Time, e Event, effects []Effect) []Effect { //lint:step
+	s := &step{g, now, effects}
+	switch e := e.(type) {
+	case Schedule:
+		if g.state == Created {
+			s.state(Running)
+		}
+	case SlotsGranted:
+		s.slotsGranted(e)
+	case TaskManagerLost:
+		s.taskManagerLost(e)
+	case WorkerStarted:
+		if w := g.workers[e.TaskManager]; w != nil && w.ID == e.ID {
+			w.Ready, w.Data, w.Unix, w.Host, w.PID, w.HostPID = true, e.Data, e.Unix, e.Host, e.PID, e.HostPID
+		}
+	case WorkerExited:
+		if w := g.workers[e.TaskManager]; w != nil && w.ID == e.ID {
+			s.workerGone(w, e.Reason, e.UserError)
+		}
+	case SnapshotReady:
+		s.snapshotReady(e)
+	case IncarnationPersisted:
+		s.incarnationPersisted(e)
+	case Status:
+		s.status(e)
+	case CancelJob:
+		if !g.state.Terminal() && g.state != Cancelling {
+			s.state(Cancelling)
+			s.stopAll("the job is being cancelled")
+		}
+	case FailRegions:
+		s.fail(slices.Clone(g.regions), Failure{Time: now, Cause: e.Reason}, false)
+	case ResultPersisted:
+		s.resultPersisted(e)
+	case Tick:
+	default:
+		panic(fmt.Sprintf("weir: BUG: execgraph event %T", e))
+	}
+	s.advance()
+	s.setTimer()
+	return s.effects
+}
+
+func (s *step) do(e Effect) { s.effects = append(s.effects, e) }
+
+func (s *step) state(to JobState) {
+	if !slices.Contains(jobEdges[s.Graph.state], to) {
+		panic(fmt.Sprintf("weir: BUG: job goes from %v to %v (I6)", s.Graph.state, to))
+	}
+	s.do(StateChanged{s.Graph.state, to})
+	s.Graph.state, s.stateSince = to, s.now
+}
+
+// active reports whether regions are to be started.
+func (s *step) active() bool { return s.Graph.state == Running || s.Graph.state == Restarting }
+
+// ---- slots and workers ----
+
+func (s *step) slotsGranted(e SlotsGranted) {
+	for i := range s.slots {
+		if s.slots[i].TaskManager == "" && i < len(e.TaskManagers) {
+			s.slots[i].TaskManager = e.TaskManagers[i]
+		}
+	}
+	s.free = e.Free
+}
+
+func (s *step) missingSlots() bool { return slices.Contains(s.slots, Slot{}) }
+
+func (s *step) have() []string {
+	have := make([]string, len(s.slots))
+	for i, sl := range s.slots {
+		have[i] = sl.TaskManager
+	}
+	return have
+}
+
+// taskManagers are those where the job has slots, each with how many, in order.
+func (s *step) taskManagers() ([]string, map[string]int) {
+	count := map[string]int{}
+	for _, sl := range s.slots {
+		if sl.TaskManager != "" {
+			count[sl.TaskManager]++
+		}
+	}
+	var names []string
+	for tm := range count {
+		names = append(names, tm)
+	}
+	sort.Strings(names)
+	return names, count
+}
+
+func (s *step) taskManagerLost(e TaskManagerLost) {
+	lost := false
+	for i := range s.slots {
+		if s.slots[i].TaskManager == e.TaskManager {
+			s.slots[i] = Slot{}
+			lost = true
+		}
+	}
+	if w := s.workers[e.TaskManager]; w != nil {
+		s.workerGone(w, fmt.Sprintf("TaskManager %s is lost: %s", e.TaskManager, e.Reason), false)
+	}
+	if lost {
+		s.slotsAsked = 0
+	}
+}
+
+// workerGone: nothing that ran in w lives any more (I32: other regions go on).
+func (s *step) workerGone(w *Worker, reason string, userError bool) {
+	delete(s.workers, w.TaskManager)
+	var hit []*region
+	for _, r := range s.regions {
+		touched := r.phase == regionIdle && s.active() // it was to start there
+		for _, x := range s.of(r) {
+			if x.State.Live() && x.TaskManager == w.TaskManager {
+				s.execution(x, TaskFailed)
+				touched = true
+			}
+		}
+		if touched {
+			hit = append(hit, r)
+		}
+	}
+	if len(hit) == 0 {
+		return
+	}
+	for _, r := range hit {
+		r.lost = true
+	}
+	s.fail(hit, Failure{Time: s.now, TaskManager: w.TaskManager, Cause: reason}, userError)
+	for _, r := range hit {
+		s.maybeDown(r)
+	}
+}
+
+func (s *step) ensureWorkers() (ready bool) {
+	names, count := s.taskManagers()
+	ready = true
+	for _, tm := range names {
+		w := s.workers[tm]
+		if w == nil {
+			s.nextWorker++
+			s.workers[tm] = &Worker{TaskManager: tm, ID: s.nextWorker}
+			s.do(StartWorker{TaskManager: tm, ID: s.nextWorker, Slots: count[tm]})
+			ready = false
+			continue
+		}
+		ready = ready && w.Ready
+	}
+	return ready
+}
+
+// ---- deployment rounds ----
+
+// advance starts what can be started.
+func (s *step) advance() {
+	for _, r := range s.regions {
+		if r.phase == regionBackoff && s.active() && !s.now.Before(r.until) {
+			r.to(regionIdle)
+			r.lost, r.fatal, r.cause = false, false, Failure{}
+		}
+	}
+	if !s.active() {
+		return
+	}
+	s.advanceSlots()
+	if s.round != roundNone || s.missingSlots() || !s.active() {
+		return
+	}
+	var idle []*region
+	for _, r := range s.regions {
+		if r.phase == regionIdle {
+			idle = append(idle, r)
+		}
+	}
+	if len(idle) == 0 || !s.ensureWorkers() {
+		return
+	}
+	s.round, s.roundRegions = roundRestoring, idle
+	s.do(RestoreSnapshot{})
+}
+
+// advanceSlots asks for what is missing, and after a while makes do with less.
+func (s *step) advanceSlots() {
+	if !s.missingSlots() {
+		s.slotsSince, s.slotsAsked = time.Time{}, 0
+		return
+	}
+	if s.slotsSince.IsZero() {
+		s.slotsSince = s.now
+	}
+	waited := s.now.Sub(s.slotsSince)
+	if waited >= s.cfg.SlotTimeout {
+		s.giveUp(Failure{Time: s.now, Cause: fmt.Sprintf(
+			"the job needs %d slots and got %d in %v; start TaskManagers, or run it with -p %d", len(s.slots), s.free, waited, max(1, s.free))})
+		return
+	}
+	if waited >= s.cfg.SlotWait {
+		s.shrink()
+	}
+	if s.slotsAsked != len(s.slots) && s.missingSlots() {
+		s.slotsAsked = len(s.slots)
+		s.do(RequestSlots{N: len(s.slots), Have: s.have()})
+	}
+}
+
+// shrink lowers the parallelism that the program left open to the slots that there
+// are: a job starts with fewer slots rather than not at all. Only while nothing of
+// it lives.
+func (s *step) shrink() {
+	for _, r := range s.regions {
+		if r.phase != regionIdle && r.phase != regionBackoff {
+			return
+		}
+	}
+	if s.free < 1 || s.free >= len(s.slots) || s.round != roundNone {
+		return
+	}
+	var ps []*metapb.VertexParallelism
+	for _, v := range s.graph.Vertices {
+		p := v.Parallelism
+		if s.graph.Head(v.ID).Parallelism == 0 {
+			p = min(p, s.free)
+		}
+		if p > s.free {
+			return // asked for by the program: not ours to change
+		}
+		ps = append(ps, &metapb.VertexParallelism{Vertex: uint32(v.ID), Parallelism: uint32(p)})
+	}
+	g, err := job.NewGraphOf(s.graph.Plan, ps)
+	if err != nil {
+		panic(fmt.Sprintf("weir: BUG: shrink to %d slots: %v", s.free, err))
+	}
+	slices.SortStableFunc(s.slots, func(a, b Slot) int { // those granted come first
+		switch {
+		case a.TaskManager != "" && b.TaskManager == "":
+			return -1
+		case a.TaskManager == "" && b.TaskManager != "":
+			return 1
+		}
+		return 0
+	})
+	s.setGraph(g)
+}
+
+func (s *step) snapshotReady(e SnapshotReady) {
+	if s.round != roundRestoring {
+		return
+	}
+	if !s.roundHolds() {
+		return
+	}
+	if e.Problem != "" {
+		s.round, s.roundRegions = roundNone, nil
+		s.giveUp(Failure{Time: s.now, Cause: e.Problem})
+		return
+	}
+	s.round = roundPersisting
+	s.incarnation++
+	s.attempt++
+	if s.incarnation > 1 {
+		s.restarts++
+	}
+	s.do(PersistIncarnation{Number: s.incarnation, Attempt: s.present(), Restarts: s.restarts})
+}
+
+func (s *step) present() job.Attempt { return job.Attempt{Epoch: s.cfg.Epoch, N: s.attempt} }
+
+// roundHolds reports whether the regions of the round can still be deployed; if
+// not the round is over, and advance begins another when they can.
+func (s *step) roundHolds() bool {
+	ok := s.active() && !s.missingSlots()
+	for _, r := range s.roundRegions {
+		ok = ok && r.phase == regionIdle
+	}
+	names, _ := s.taskManagers()
+	for _, tm := range names {
+		w := s.workers[tm]
+		ok = ok && w != nil && w.Ready
+	}
+	if !ok {
+		s.round, s.roundRegions = roundNone, nil
+	}
+	return ok
+}
+
+func (s *step) incarnationPersisted(e IncarnationPersisted) {
+	if s.round != roundPersisting || !s.roundHolds() {
+		s.round, s.roundRegions = roundNone, nil
+		return
+	}
+	regions := s.roundRegions
+	s.round, s.roundRegions = roundNone, nil
+	if e.Problem != "" {
+		s.fail(regions, Failure{Time: s.now, Cause: "record the deployment: " + e.Problem}, false)
+		return
+	}
+	d := Deploy{Incarnation: s.incarnation, Attempt: s.present()}
+	for _, r := range regions {
+		r.to(regionDeploying)
+		for _, x := range s.of(r) {
+			tm := s.slots[x.Subtask.Index].TaskManager
+			x.Attempt, x.Incarnation, x.TaskManager, x.Worker = d.Attempt, d.Incarnation, tm, s.workers[tm].ID
+			s.execution(x, Deploying)
+			d.Executions = append(d.Executions, *x)
+		}
+	}
+	s.do(d)
+}
+
+func (s *step) execution(x *Execution, to ExecutionState) { x.State, x.Since = to, s.now }
+
+// ---- what subtasks say ----
+
+func (s *step) status(e Status) {
+	x := s.executions[e.Subtask]
+	if x == nil || x.Attempt != e.Attempt || x.Incarnation != e.Incarnation || !x.State.Live() {
+		return // of an attempt that no longer counts (I2)
+	}
+	r := s.regionOf(e.Subtask.Vertex)
+	switch e.State {
+	case Initializing, TaskRunning:
+		if x.State == Canceling || x.State == e.State {
+			return
+		}
+		s.execution(x, e.State)
+		if e.State == TaskRunning {
+			s.do(AttemptRunning{*x})
+			s.maybeRunning(r)
+		}
+	case TaskFinished:
+		s.execution(x, TaskFinished)
+		s.maybeDown(r)
+	case TaskCanceled:
+		s.execution(x, TaskCanceled)
+		if r.phase != regionStopping {
+			s.fail([]*region{r}, s.failureOf(x, e, "the attempt was cancelled by its worker"), false)
+		}
+		s.maybeDown(r)
+	case TaskFailed:
+		s.execution(x, TaskFailed)
+		if r.phase != regionStopping {
+			s.fail([]*region{r}, s.failureOf(x, e, e.Failure), e.Fatal)
+		}
+		s.maybeDown(r)
+	}
+}
+
+func (s *step) failureOf(x *Execution, e Status, cause string) Failure {
+	sub := x.Subtask
+	return Failure{Time: s.now, Subtask: &sub, UID: e.UID, TaskManager: x.TaskManager, Cause: cause, Detail: e.Detail}
+}
+
+func (s *step) maybeRunning(r *region) {
+	if r.phase != regionDeploying {
+		return
+	}
+	for _, x := range s.of(r) {
+		if x.State != TaskRunning && x.State != TaskFinished {
+			return
+		}
+	}
+	r.to(regionRunning)
+	for _, r := range s.regions {
+		if r.phase != regionRunning {
+			return
+		}
+	}
+	if s.Graph.state == Restarting {
+		s.state(Running)
+	}
+}
+
+// ---- failing and stopping ----
+
+// fail lets regions fail over. A fatal failure can't be mended by a restart.
+func (s *step) fail(regions []*region, f Failure, fatal bool) {
+	if !s.active() {
+		return
+	}
+	for _, r := range regions {
+		switch r.phase {
+		case regionIdle:
+			r.cause, r.fatal = f, fatal
+			r.to(regionBackoff)
+			s.backoff(r)
+		case regionDeploying, regionRunning:
+			r.cause, r.fatal = f, fatal
+			s.stop(r, f.Cause)
+		}
+		if !s.active() {
+			return
+		}
+	}
+}
+
+// stop ends the attempts of a region.
+func (s *step) stop(r *region, reason string) {
+	r.to(regionStopping)
+	var lost []Execution
+	cancel := map[string]CancelAttempts{}
+	for _, x := range s.of(r) {
+		lost = append(lost, *x)
+		if x.State.Live() {
+			s.execution(x, Canceling)
+			cancel[x.TaskManager] = CancelAttempts{
+				TaskManager: x.TaskManager, Incarnation: x.Incarnation, Attempt: x.Attempt, Reason: reason, Grace: s.cfg.CancelGrace,
+			}
+		}
+	}
+	s.do(AttemptsLost{lost, reason})
+	names, _ := s.taskManagers()
+	for _, tm := range names {
+		if c, ok := cancel[tm]; ok {
+			s.do(c)
+		}
+	}
+	if s.active() && s.Graph.state == Running {
+		s.state(Restarting)
+	}
+	s.maybeDown(r)
+}
+
+// maybeDown goes on when nothing of a stopping region lives any more.
+func (s *step) maybeDown(r *region) {
+	if r.phase != regionStopping {
+		return
+	}
+	var dead []Execution
+	for _, x := range s.of(r) {
+		if x.State.Live() {
+			return
+		}
+		dead = append(dead, *x)
+	}
+	s.do(AttemptsDead{dead})
+	if !s.active() {
+		r.to(regionStopped)
+		s.maybeTerminal()
+		return
+	}
+	r.to(regionBackoff)
+	s.backoff(r)
+}
+
+// sameIncident: regions that lost the same process fail one after the other; they
+// are one failure for the restart strategy.
+const sameIncident = time.Second
+
+// backoff decides when a region that is down starts again.
+func (s *step) backoff(r *region) {
+	if s.Graph.state == Running {
+		s.state(Restarting)
+	}
+	if r.fatal {
+		s.giveUp(r.cause)
+		return
+	}
+	delay, ok := s.lastDelay, true
+	if !r.lost || s.history.Last.IsZero() || s.now.Sub(s.history.Last) >= sameIncident {
+		delay, ok = s.cfg.Restart.Next(&s.history, s.now, r.lost)
+		s.lastDelay = delay
+	}
+	if !ok {
+		s.giveUp(r.cause)
+		return
+	}
+	s.failure = r.cause
+	s.do(RegionFailed{Failure: r.cause, Delay: delay})
+	r.until = s.now.Add(delay)
+}
+
+// giveUp fails the job for good.
+func (s *step) giveUp(f Failure) {
+	if !s.active() && s.Graph.state != Created {
+		return
+	}
+	s.failure = f
+	s.do(RegionFailed{Failure: f, GivenUp: true})
+	s.state(Failing)
+	s.stopAll("the job has failed: " + f.Cause)
+}
+
+// stopAll stops every region; when all have stopped the job is terminal.
+func (s *step) stopAll(reason string) {
+	s.round, s.roundRegions = roundNone, nil
+	for _, r := range s.regions {
+		switch r.phase {
+		case regionIdle, regionBackoff:
+			r.to(regionStopped)
+		case regionDeploying, regionRunning:
+			s.stop(r, reason)
+		}
+	}
+	s.maybeTerminal()
+}
+
+func (s *step) maybeTerminal() {
+	for _, r := range s.regions {
+		if r.phase != regionStopped {
+			return
+		}
+	}
+	if s.asked {
+		return
+	}
+	switch s.Graph.state {
+	case Failing:
+		s.asked = true
+		s.do(JobTerminal{Failed, s.failure})
+	case Cancelling:
+		s.asked = true
+		s.do(JobTerminal{Canceled, s.failure})
+	}
+}
+
+// resultPersisted lets everything go.
+func (s *step) resultPersisted(e ResultPersisted) {
+	if s.Graph.state.Terminal() {
+		return
+	}
+	if e.State == Finished && s.Graph.state == Restarting {
+		s.state(Running) // its last failure no longer matters
+	}
+	s.state(e.State)
+	var names []string
+	for tm := range s.workers {
+		names = append(names, tm)
+	}
+	sort.Strings(names)
+	for _, tm := range names {
+		s.do(StopWorker{tm, s.workers[tm].ID, "the job is " + e.State.String(), s.cfg.CancelGrace})
+	}
+	s.do(ReleaseSlots{})
+}
+
+func (s *step) setTimer() {
+	var at time.Time
+	earliest := func(t time.Time) {
+		if t.After(s.now) && (at.IsZero() || t.Before(at)) {
+			at = t
+		}
+	}
+	if s.active() {
+		for _, r := range s.regions {
+			if r.phase == regionBackoff {
+				earliest(r.until)
+			}
+		}
+		if !s.slotsSince.IsZero() {
+			earliest(s.slotsSince.Add(s.cfg.SlotWait))
+			earliest(s.slotsSince.Add(s.cfg.SlotTimeout))
+		}
+	}
+	if !at.Equal(s.timer) {
+		s.timer = at
+		s.do(SetTimer{at})
+	}
+}
