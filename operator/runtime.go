@@ -23,6 +23,10 @@ type Runtime struct {
 	Time    int64
 	HasTime bool
 
+	// Turn is the wall clock as the loop read it at the beginning of its turn: at most a
+	// batch ago. Records never read the clock.
+	Turn time.Time
+
 	// Immutable after link.
 	Context     context.Context // done when the attempt is cancelled; for readers' and writers' I/O
 	Log         *slog.Logger    // has job, uid and subtask
@@ -35,6 +39,8 @@ type Runtime struct {
 	Attempt     string // "e<epoch>.n<n>"
 	Incarnation uint64
 	Restored    bool // the attempt starts from a snapshot
+	// Counters takes a new user counter, to publish it; nil publishes none.
+	Counters func(*Counter)
 
 	err      error
 	failedBy int32

@@ -23,11 +23,24 @@ type Opener interface{ Open() error }
 // called once, also after a failure.
 type Closer interface{ Close() error }
 
+// Ender is implemented by operators and writers that have something to do or to
+// emit when all inputs have ended: once, also over a restore, before the terminal
+// checkpoint.
+type Ender interface{ EndOfInput() error }
+
+// StepEnder is Ender for those that have much to emit: EndOfInputStep is called,
+// each time with room in the outputs, until it is done. No snapshot is taken
+// between its first and its last call.
+type StepEnder interface {
+	EndOfInputStep() (done bool, err error)
+}
+
 // Preparer is implemented by writers that keep results back until a checkpoint
 // completes. Prepare is called after the barrier has been forwarded and before the
 // snapshot: what it makes durable and keeps in its state is what Commit will
 // publish. Nothing is rolled back when the checkpoint fails: what was prepared
-// stays in the state and is committed with the first checkpoint that completes.
+// stays in the state and is committed with the first checkpoint that completes. An
+// error fails the attempt: what a failed flush has lost cannot be prepared again.
 type Preparer interface {
 	Prepare(id stream.CheckpointID) error
 }

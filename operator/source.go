@@ -84,3 +84,11 @@ type Enumerator interface {
 	Snapshot(dst [][]byte) ([][]byte, error)
 	Close() error
 }
+
+// Assignment is what an enumerator tells one reader, in band, on a direct edge
+// whose Target is Reader.
+type Assignment struct {
+	Reader int // subtask index
+	Splits [][]byte
+	NoMore bool // no further split will be assigned to anybody
+}

@@ -702,6 +702,9 @@ type CheckpointMetadata struct {
 	StateIds      []*StateID             `protobuf:"bytes,14,rep,name=state_ids,json=stateIds,proto3" json:"state_ids,omitempty"` // sorted by id
 	Operators     []*OperatorSnapshot    `protobuf:"bytes,15,rep,name=operators,proto3" json:"operators,omitempty"`               // sorted by uid
 	NextStateId   uint32                 `protobuf:"varint,16,opt,name=next_state_id,json=nextStateId,proto3" json:"next_state_id,omitempty"`
+	// Objects that working state read when it was acked although no run lists them:
+	// below the job's checkpoint folder, or absolute for somebody else's. Sorted.
+	StillReads    []string `protobuf:"bytes,17,rep,name=still_reads,json=stillReads,proto3" json:"still_reads,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -846,6 +849,13 @@ func (x *CheckpointMetadata) GetNextStateId() uint32 {
 		return x.NextStateId
 	}
 	return 0
+}
+
+func (x *CheckpointMetadata) GetStillReads() []string {
+	if x != nil {
+		return x.StillReads
+	}
+	return nil
 }
 
 // StateID: an id is allocated once for (uid, name) and never computed from the plan.
@@ -1380,6 +1390,7 @@ type OperatorState struct {
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Kind          StateKind              `protobuf:"varint,2,opt,name=kind,proto3,enum=weir.meta.v1.StateKind" json:"kind,omitempty"`
 	Entries       [][]byte               `protobuf:"bytes,3,rep,name=entries,proto3" json:"entries,omitempty"`
+	Schema        []byte                 `protobuf:"bytes,4,opt,name=schema,proto3" json:"schema,omitempty"` // codec schema of the entries; empty = the connector's own bytes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1431,6 +1442,13 @@ func (x *OperatorState) GetKind() StateKind {
 func (x *OperatorState) GetEntries() [][]byte {
 	if x != nil {
 		return x.Entries
+	}
+	return nil
+}
+
+func (x *OperatorState) GetSchema() []byte {
+	if x != nil {
+		return x.Schema
 	}
 	return nil
 }
@@ -2365,7 +2383,7 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12+\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x17.weir.meta.v1.StateKindR\x04kind\x12!\n" +
 	"\fvalue_schema\x18\x03 \x01(\fR\vvalueSchema\x12)\n" +
-	"\x10namespace_schema\x18\x04 \x01(\fR\x0fnamespaceSchema\"\xc6\x04\n" +
+	"\x10namespace_schema\x18\x04 \x01(\fR\x0fnamespaceSchema\"\xe7\x04\n" +
 	"\x12CheckpointMetadata\x12%\n" +
 	"\x0eformat_version\x18\x01 \x01(\rR\rformatVersion\x12\x1d\n" +
 	"\n" +
@@ -2387,7 +2405,9 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"planSha256\x122\n" +
 	"\tstate_ids\x18\x0e \x03(\v2\x15.weir.meta.v1.StateIDR\bstateIds\x12<\n" +
 	"\toperators\x18\x0f \x03(\v2\x1e.weir.meta.v1.OperatorSnapshotR\toperators\x12\"\n" +
-	"\rnext_state_id\x18\x10 \x01(\rR\vnextStateId\"?\n" +
+	"\rnext_state_id\x18\x10 \x01(\rR\vnextStateId\x12\x1f\n" +
+	"\vstill_reads\x18\x11 \x03(\tR\n" +
+	"stillReads\"?\n" +
 	"\aStateID\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x0e\n" +
@@ -2438,11 +2458,12 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\ttail_size\x18\x04 \x01(\rR\btailSize\x12\x16\n" +
 	"\x06digest\x18\x05 \x01(\fR\x06digest\x12\x1a\n" +
 	"\bsmallest\x18\x06 \x01(\fR\bsmallest\x12\x18\n" +
-	"\alargest\x18\a \x01(\fR\alargest\"j\n" +
+	"\alargest\x18\a \x01(\fR\alargest\"\x82\x01\n" +
 	"\rOperatorState\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12+\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x17.weir.meta.v1.StateKindR\x04kind\x12\x18\n" +
-	"\aentries\x18\x03 \x03(\fR\aentries\"\xb5\x01\n" +
+	"\aentries\x18\x03 \x03(\fR\aentries\x12\x16\n" +
+	"\x06schema\x18\x04 \x01(\fR\x06schema\"\xb5\x01\n" +
 	"\fChannelState\x12\x19\n" +
 	"\bfrom_uid\x18\x01 \x01(\tR\afromUid\x12!\n" +
 	"\ffrom_subtask\x18\x02 \x01(\rR\vfromSubtask\x12\x15\n" +
