@@ -4,19 +4,24 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"unsafe"
 )
 
 // Codec turns values of T into bytes and back.
 type Codec[T any] interface {
-	// Append appends v to dst. It allocates nothing but what dst needs to grow.
+	// Append appends v to dst. It allocates nothing but what dst needs to grow, and
+	// what sorting needs if v holds maps.
 	Append(dst []byte, v T) []byte
 	// Decode reads one value from the front of src and says how many bytes it took.
+	// The value never refers to src. Errors are ErrShort or ErrMalformed.
 	Decode(src []byte) (v T, n int, err error)
 	// AppendBatch appends all of vs.
 	AppendBatch(dst []byte, vs []T) []byte
 	// DecodeBatch appends n values decoded from the front of src to dst and says how
-	// many bytes they took. Strings of one batch share one immutable copy of src.
+	// many bytes they took. Strings of one batch share one immutable copy of src, so
+	// src should hold little beyond the batch. On an error dst has the values before
+	// the bad one.
 	DecodeBatch(dst []T, src []byte, n int) ([]T, int, error)
 	// Schema describes the layout, for snapshots.
 	Schema() Schema
@@ -41,8 +46,8 @@ func For[T any]() (Codec[T], error) {
 	if err != nil {
 		return nil, fmt.Errorf("codec of %v: %w", t, err)
 	}
-	schema := newSchema(t, p.desc)
-	if p.memory && p.fixed == int(t.Size()) && p.fixed > 0 {
+	schema := encodeSchema(valueSchema, typeName(t), 0, p.desc)
+	if p.memory(t.Size()) {
 		return &memoryCodec[T]{schema: schema}, nil
 	}
 	return &planCodec[T]{plan: p, schema: schema}, nil
@@ -55,29 +60,19 @@ type planCodec[T any] struct {
 }
 
 func (c *planCodec[T]) Append(dst []byte, v T) []byte {
-	if c.plan.reflects {
-		kept := v
-		return c.plan.append(dst, unsafe.Pointer(&kept))
-	}
 	return c.plan.append(dst, noescape(unsafe.Pointer(&v)))
 }
 
 func (c *planCodec[T]) AppendBatch(dst []byte, vs []T) []byte {
+	dst = slices.Grow(dst, c.plan.minimum*len(vs))
 	for i := range vs {
-		dst = c.plan.append(dst, unsafe.Pointer(&vs[i]))
+		dst = c.plan.append(dst, noescape(unsafe.Pointer(&vs[i])))
 	}
 	return dst
 }
 
 func (c *planCodec[T]) Decode(src []byte) (v T, n int, err error) {
 	d := decoder{src: src}
-	if c.plan.reflects {
-		kept := new(T)
-		if err := c.plan.decode(&d, unsafe.Pointer(kept)); err != nil {
-			return v, 0, err
-		}
-		return *kept, d.pos, nil
-	}
 	if err := c.plan.decode((*decoder)(noescape(unsafe.Pointer(&d))), noescape(unsafe.Pointer(&v))); err != nil {
 		var zero T
 		return zero, 0, err
@@ -85,20 +80,43 @@ func (c *planCodec[T]) Decode(src []byte) (v T, n int, err error) {
 	return v, d.pos, nil
 }
 
+// batchStep is how many values a batch makes room for at once: a whole batch of
+// the exchange, and a bound on what a false count allocates.
+const batchStep = 512
+
 func (c *planCodec[T]) DecodeBatch(dst []T, src []byte, n int) ([]T, int, error) {
-	d := decoder{src: src}
-	if c.plan.strings {
-		d.text = string(src)
+	switch least := c.plan.minimum; {
+	case n < 0 || least > 0 && n > len(src)/least:
+		return dst, 0, fmt.Errorf("%w: %d bytes for %d values of %d or more", ErrShort, len(src), n, least)
+	case least == 0 && n > maxEmpty:
+		return dst, 0, fmt.Errorf("%w: %d values without bytes", ErrMalformed, n)
 	}
-	for range n {
-		var zero T
-		dst = append(dst, zero)
-		if err := c.plan.decode(&d, unsafe.Pointer(&dst[len(dst)-1])); err != nil {
-			return dst[:len(dst)-1], d.pos, err
+	d := decoder{src: src}
+	if c.plan.strings && n > 0 {
+		d.text = heapString(src)
+	}
+	for n > 0 {
+		room, from := min(n, batchStep), len(dst)
+		dst = slices.Grow(dst, room)[:from+room]
+		clear(dst[from:])
+		for i := range room {
+			if err := c.plan.decode((*decoder)(noescape(unsafe.Pointer(&d))), noescape(unsafe.Pointer(&dst[from+i]))); err != nil {
+				return dst[:from+i], d.pos, err
+			}
 		}
+		n -= room
 	}
 	return dst, d.pos, nil
 }
+
+// heapString copies b. NB: not inlined on purpose: d is hidden from escape analysis,
+// which would take the copy for one that ends with the batch and put it on the stack.
+//
+//go:noinline
+func heapString(b []byte) string { return string(b) }
+
+// maxEmpty bounds a batch of values that take no bytes, which no input bounds.
+const maxEmpty = 1 << 16
 
 func (c *planCodec[T]) Schema() Schema { return c.schema }
 func (c *planCodec[T]) Fixed() int     { return c.plan.fixed }
@@ -136,10 +154,7 @@ func (c *memoryCodec[T]) DecodeBatch(dst []T, src []byte, n int) ([]T, int, erro
 		return dst, 0, nil
 	}
 	from := len(dst)
-	if cap(dst)-from < n {
-		dst = append(make([]T, 0, from+n), dst...)
-	}
-	dst = dst[:from+n]
+	dst = slices.Grow(dst, n)[:from+n]
 	copy(unsafe.Slice((*byte)(unsafe.Pointer(&dst[from])), n*size), src)
 	return dst, n * size, nil
 }

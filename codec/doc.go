@@ -7,11 +7,22 @@
 // into a plan of field offsets; nothing is reflected for each record.
 //
 // It never keeps what it is given: decoded strings and byte slices are fresh
-// memory (one copy for a whole batch), never views of the caller's buffer. Hostile
-// input gives an error, never a panic or an allocation beyond a small multiple of
-// the input.
+// memory (one copy for all strings of a batch), never views of the caller's buffer.
+// Hostile input gives an error, never a panic or an allocation beyond a multiple of
+// the input that depends on the type only. It never migrates: Compatible says what
+// a reader would have to do.
 //
-// Codecs are immutable and may be used from any goroutine.
+// Supported are bool, integers, floats, string, []byte, time.Time, and arrays,
+// slices, maps, pointers and structs of supported types, named or not. An unexported
+// field is an error unless tagged weir:"-": dropping state silently loses data.
+// Keys are scalars, string, []byte, time.Time, and arrays and structs of keys.
 //
-// Read format.go first, then codec.go, then key.go.
+// It starts no goroutine. Codecs are immutable and may be used from any.
+//
+// Invariants: equal keys are equal bytes and have equal hashes, in every process
+// and for ever; no encoded key begins another; the layouts of format.go never change
+// without another FormatVersion (testdata/golden.v1.txt holds them).
+//
+// Read format.go first, then codec.go (the interface), plan.go and walk.go (values),
+// key.go and keyplan.go (keys), hash.go.
 package codec

@@ -3,13 +3,11 @@ package codec
 import (
 	"encoding/binary"
 	"fmt"
-	"reflect"
+	"strings"
 )
 
 // Schema describes a layout in canonical bytes. It is stored with every snapshot.
-//
-// Layout: format version (1 byte), kind (1 byte), type name, user's version number
-// (uvarint), description; the texts with their length as uvarint in front.
+// The bytes are laid out as format.go says.
 type Schema []byte
 
 // Kinds of schema. NB: persisted.
@@ -18,8 +16,11 @@ const (
 	keySchema   = 2
 )
 
-func newSchema(t reflect.Type, desc string) Schema {
-	return encodeSchema(valueSchema, typeName(t), 0, desc)
+// NewSchema is the schema of a codec that a user wrote: the name and the version of
+// the type, and a text that differs whenever the layout does. A text of the form
+// struct{Name type;Name type} is understood by SchemaInfo.Fields.
+func NewSchema(name string, version uint64, layout string) Schema {
+	return encodeSchema(valueSchema, name, version, layout)
 }
 
 func encodeSchema(kind byte, name string, version uint64, desc string) Schema {
@@ -55,8 +56,8 @@ func (s Schema) Parse() (SchemaInfo, error) {
 		return SchemaInfo{}, fmt.Errorf("type name of schema: %w", err)
 	}
 	v, k := binary.Uvarint(s[d.pos:])
-	if k <= 0 {
-		return SchemaInfo{}, fmt.Errorf("version of schema: %w", ErrShort)
+	if k <= 0 || k > 1 && s[d.pos+k-1] == 0 {
+		return SchemaInfo{}, fmt.Errorf("version of schema: %w", ErrMalformed)
 	}
 	info.Version = v
 	d.pos += k
@@ -67,6 +68,40 @@ func (s Schema) Parse() (SchemaInfo, error) {
 		return SchemaInfo{}, fmt.Errorf("schema has %d bytes too many: %w", len(s)-d.pos, ErrMalformed)
 	}
 	return info, nil
+}
+
+// Field is a field of a struct's schema.
+type Field struct {
+	Name string
+	Type string // description of its layout, such as []struct{ID uint64}
+}
+
+// Fields are the fields of a struct in the order of the layout, those of embedded
+// structs in place; nil if the description is not one of a struct.
+func (i SchemaInfo) Fields() []Field {
+	text, ok := strings.CutPrefix(i.Description, "struct{")
+	if !ok || !strings.HasSuffix(text, "}") || text == "}" {
+		return nil
+	}
+	text = text[:len(text)-1]
+	var fields []Field
+	depth, from := 0, 0
+	for at := 0; at <= len(text); at++ {
+		switch {
+		case at == len(text) || text[at] == ';' && depth == 0:
+			name, kind, ok := strings.Cut(text[from:at], " ")
+			if !ok || depth != 0 {
+				return nil
+			}
+			fields = append(fields, Field{name, kind})
+			from = at + 1
+		case text[at] == '{':
+			depth++
+		case text[at] == '}':
+			depth--
+		}
+	}
+	return fields
 }
 
 // String is the schema in words.
@@ -84,9 +119,21 @@ type Compatibility uint8
 // Answers of Compatible.
 const (
 	AsIs         Compatibility = iota + 1 // the layouts are the same
-	Migrate                               // another version of the same type: values need its upgrades
+	Migrate                               // another version of the type: values need its upgrades, else they cannot be read
 	Incompatible                          // cannot be read
 )
+
+func (c Compatibility) String() string {
+	switch c {
+	case AsIs:
+		return "as is"
+	case Migrate:
+		return "migrate"
+	case Incompatible:
+		return "incompatible"
+	}
+	return fmt.Sprintf("Compatibility(%d)", uint8(c))
+}
 
 // Compatible compares the schema that wrote some bytes with the one that is to
 // read them, and says why where the answer is not AsIs. The type's name does not
@@ -106,7 +153,45 @@ func Compatible(writer, reader Schema) (Compatibility, string) {
 	case w.Version != r.Version:
 		return Migrate, fmt.Sprintf("stored as version %d of %s, the program has version %d", w.Version, w.TypeName, r.Version)
 	case w.Description != r.Description:
-		return Incompatible, fmt.Sprintf("stored as %s %s, the program has %s %s", w.TypeName, w.Description, r.TypeName, r.Description)
+		return Incompatible, difference(w, r)
 	}
 	return AsIs, ""
+}
+
+// maxDifferences bounds how many fields a message names.
+const maxDifferences = 5
+
+// difference says in words how two layouts differ.
+func difference(w, r SchemaInfo) string {
+	stored, have := w.Fields(), r.Fields()
+	if stored == nil || have == nil {
+		return fmt.Sprintf("stored as %s %s, the program has %s %s", w.TypeName, w.Description, r.TypeName, r.Description)
+	}
+	var all []string
+	types := map[string]string{}
+	for _, f := range have {
+		types[f.Name] = f.Type
+	}
+	for _, f := range stored {
+		t, ok := types[f.Name]
+		switch {
+		case !ok:
+			all = append(all, fmt.Sprintf("field %s %s is not in the program's %s", f.Name, f.Type, r.TypeName))
+		case t != f.Type:
+			all = append(all, fmt.Sprintf("field %s is stored as %s, the program has %s", f.Name, f.Type, t))
+		}
+		delete(types, f.Name)
+	}
+	for _, f := range have {
+		if t, ok := types[f.Name]; ok {
+			all = append(all, fmt.Sprintf("field %s %s is not in the stored %s", f.Name, t, w.TypeName))
+		}
+	}
+	if len(all) == 0 {
+		all = append(all, fmt.Sprintf("the fields of %s have another order", r.TypeName))
+	}
+	if more := len(all) - maxDifferences; more > 0 {
+		all = append(all[:maxDifferences], fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(all, "; ")
 }
