@@ -84,12 +84,15 @@ type DeletePointers struct {
 // ObjectsDeleted.
 type DeleteObjects struct{ Names []string }
 
-// RestoreFrom answers RestoreWanted: start from this checkpoint, or empty if
-// Pointer is nil. Skipped are newer ones that are damaged: report them loudly.
+// RestoreFrom answers RestoreWanted: start from this checkpoint, or empty (or from
+// the snapshot given at submission) if Pointer is nil. Skipped are newer ones that are
+// damaged: report them loudly. A Problem says that nothing can be restored although
+// there was something: the job fails, it must not start empty.
 type RestoreFrom struct {
 	Pointer  *metapb.CheckpointPointer
 	Metadata *metapb.CheckpointMetadata
 	Skipped  []Completed
+	Problem  string
 }
 
 // SetTimer asks for a Tick at At, replacing the earlier request; the zero time

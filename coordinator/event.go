@@ -53,9 +53,10 @@ type Completed struct {
 	Problem  string // why Metadata is nil
 }
 
-// Deployed says that Deploy is about to be sent to a region (or the whole job): from
-// now on only these attempts of its subtasks count. It replaces what was known of
-// every subtask in Executions; acks of replaced attempts are refused.
+// Deployed says that the incarnation of a region (or of the whole job) has been
+// persisted and Deploy is about to be sent: from now on only these attempts of its
+// subtasks count. It replaces what was known of every subtask in Executions; the
+// attempts replaced are dead: nobody will ever adopt them, and their acks are refused.
 type Deployed struct {
 	Graph      *job.Graph // with the parallelism deployed
 	Executions []Execution
@@ -86,10 +87,6 @@ type AttemptsLost struct {
 	Executions []Execution
 	Reason     string
 }
-
-// AttemptsDead: the goroutines of these attempts have certainly returned or their
-// process is gone. What only they could have listed may be deleted.
-type AttemptsDead struct{ Executions []Execution }
 
 // RestoreWanted asks for the snapshot to start from. It is answered with
 // RestoreFrom as soon as no pointer is under way (I5).
@@ -125,8 +122,8 @@ type Acked struct {
 	Execution Execution
 	// Operators are the snapshots of the chain, each with exactly one subtask.
 	Operators []*metapb.OperatorSnapshot
-	// StillReads names objects that the working state reads although no run lists them
-	// (base path and name, see ObjectName).
+	// StillReads names objects that the working state reads although no run lists them:
+	// relative to the job's checkpoint folder, or absolute for somebody else's.
 	StillReads []string
 	NewBytes   uint64
 	Timings    Timings
@@ -205,7 +202,6 @@ func (Deployed) coordinatorEvent()         {}
 func (Adopted) coordinatorEvent()          {}
 func (SubtaskRunning) coordinatorEvent()   {}
 func (AttemptsLost) coordinatorEvent()     {}
-func (AttemptsDead) coordinatorEvent()     {}
 func (RestoreWanted) coordinatorEvent()    {}
 func (Tick) coordinatorEvent()             {}
 func (CheckpointWanted) coordinatorEvent() {}

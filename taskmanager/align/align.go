@@ -9,16 +9,15 @@ import (
 
 // phase of an Aligner.
 //
-//	          barrier id > last on a channel, others missing
-//	  ┌─────┐ ───────────────────────────────────────────────▶ ┌──────────┐
-//	  │ open│                                                  │ aligning │──┐ barrier of the
-//	  │     │ ◀─────────────────────────────────────────────── │          │◀─┘ same id: Block
-//	  └─────┘  last barrier: Start · cancel(id ≥ current): Abort └──────────┘
-//	                                                             newer barrier: Abort, align that
+//	           first barrier of an id > last, others missing
+//	┌───────┐ ──────────────────────────────────────────────▶ ┌────────┐
+//	│flowing│                                                 │aligning│─┐ same id: Block
+//	└───────┘ ◀────────────────────────────────────────────── └────────┘◀┘ newer id: Abort,
+//	           last barrier: Start · cancel(id ≥ current): Abort             align that one
 type phase uint8
 
 const (
-	open phase = iota
+	flowing phase = iota
 	aligning
 )
 
@@ -29,7 +28,7 @@ type Aligner struct {
 	arrived []bool // by channel: the current barrier has come
 	ended   []bool // by channel: EndOfInput has come
 	missing int    // channels whose current barrier has not come
-	open    int    // channels that have not ended
+	live    int    // channels that have not ended
 
 	current    stream.Barrier
 	first      time.Duration // when the first barrier of current came
@@ -45,7 +44,7 @@ type Aligner struct {
 func New(channels int, restored stream.CheckpointID) *Aligner {
 	return &Aligner{
 		arrived: make([]bool, channels), ended: make([]bool, channels),
-		open: channels, last: restored, started: restored,
+		live: channels, last: restored, started: restored,
 	}
 }
 
@@ -81,7 +80,7 @@ func (a *Aligner) Step(now time.Duration, e Event, effects []Effect) []Effect {
 			return effects
 		}
 		a.ended[e.Channel] = true
-		if a.open--; a.open == 0 {
+		if a.live--; a.live == 0 {
 			effects = append(effects, Effect{Kind: InputEnded})
 		}
 		return effects
@@ -105,7 +104,7 @@ func (a *Aligner) barrier(now time.Duration, ch int, b stream.Barrier, effects [
 	if a.phase == aligning && b.ID > a.current.ID {
 		effects = a.abort(effects)
 	}
-	if a.phase == open {
+	if a.phase == flowing {
 		a.phase = aligning
 		a.current, a.first, a.startDelay, a.injected = b, now, b.Age, now-b.Age
 		a.missing = len(a.arrived)
@@ -130,14 +129,14 @@ func (a *Aligner) barrier(now time.Duration, ch int, b stream.Barrier, effects [
 // start ends the alignment of current with its snapshot.
 func (a *Aligner) start(now time.Duration, effects []Effect) []Effect {
 	a.current.Age = now - a.injected
-	a.last, a.started, a.phase = a.current.ID, a.current.ID, open
+	a.last, a.started, a.phase = a.current.ID, a.current.ID, flowing
 	clear(a.arrived)
 	return append(effects, Effect{Kind: Start, Barrier: a.current, StartDelay: a.startDelay, Alignment: now - a.first})
 }
 
 // abort ends the alignment of current without a snapshot.
 func (a *Aligner) abort(effects []Effect) []Effect {
-	a.last, a.phase = a.current.ID, open
+	a.last, a.phase = a.current.ID, flowing
 	clear(a.arrived)
 	return append(effects, Effect{Kind: Abort, Barrier: stream.Barrier{ID: a.current.ID, Kind: a.current.Kind}}, Effect{Kind: UnblockAll})
 }

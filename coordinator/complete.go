@@ -1,0 +1,319 @@
+package coordinator
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/stream"
+)
+
+// reserve asks for more ids.
+func (c *Coordinator) reserve(after time.Duration, effects []Effect) []Effect {
+	if c.reservation == reserving {
+		return effects
+	}
+	c.reservation = reserving
+	upTo := max(c.reserved, c.next-1) + stream.CheckpointID(c.config.IDBatch)
+	return append(effects, ReserveIDs{UpTo: upTo, After: after})
+}
+
+func (c *Coordinator) idsReserved(e IDsReserved, effects []Effect) []Effect {
+	c.reservation = noReservation
+	switch e.Outcome {
+	case OK:
+		c.reserved = max(c.reserved, e.UpTo)
+		return effects
+	case Fenced:
+		return c.fenced(effects)
+	}
+	if c.phase >= PhaseCommitting {
+		return effects // no id is needed any more
+	}
+	return c.reserve(retry, effects)
+}
+
+// trigger starts a checkpoint, if an id is at hand and none is under way.
+func (c *Coordinator) trigger(now time.Time, kind stream.BarrierKind, effects []Effect) []Effect {
+	if c.current != nil {
+		return effects
+	}
+	if c.next > c.reserved {
+		return c.reserve(0, effects)
+	}
+	p := &checkpoint{
+		id: c.next, kind: kind, state: Pending, triggeredAt: now,
+		deadline: now.Add(c.config.Timeout), missing: len(c.members),
+	}
+	c.next++
+	var roots []Execution
+	for i := range c.members {
+		m := &c.members[i]
+		p.parts = append(p.parts, part{execution: m.execution})
+		if m.role.isRoot() {
+			roots = append(roots, m.execution)
+		}
+	}
+	c.current = p
+	if kind != stream.TerminalBarrier {
+		c.triggerAt = now.Add(c.config.Interval)
+	}
+	c.registry.open(p.id)
+	return append(effects,
+		Record{CheckpointTriggeredInfo{p.id, kind, now, len(p.parts)}},
+		Trigger{
+			Barrier: stream.Barrier{ID: p.id, Kind: kind}, Roots: roots,
+			InlineLimit: InlineLimit(len(p.parts)), AlignmentTimeout: c.config.AlignmentTimeout,
+		})
+}
+
+// pendingPart returns what is missing of execution e in checkpoint id, or nil: an
+// ack or decline of anything else is late, repeated or unknown (I10).
+func (c *Coordinator) pendingPart(id stream.CheckpointID, e Execution) *part {
+	p := c.current
+	if p == nil || p.id != id || p.state != Pending {
+		return nil
+	}
+	t := p.part(e.Subtask)
+	if t == nil || t.acked || t.execution != e {
+		return nil
+	}
+	return t
+}
+
+func (c *Coordinator) acked(now time.Time, e Acked, effects []Effect) []Effect {
+	attempt := e.Execution.Attempt.String()
+	t := c.pendingPart(e.ID, e.Execution)
+	if t == nil {
+		// What it wrote must be known, or it would never be deleted. Of an attempt that
+		// may still be adopted by somebody nothing is touched.
+		if c.attempts[attempt] || c.dead(attempt) {
+			c.registry.list(0, e.Operators, e.StillReads, attempt)
+			effects = c.collect(effects)
+		}
+		return effects
+	}
+	if problem := c.checkAck(e); problem != "" {
+		return c.abort(now, SubtaskRefused, problem, effects)
+	}
+	if gone := c.registry.list(e.ID, e.Operators, e.StillReads, attempt); gone != "" {
+		return c.abort(now, SubtaskRefused, fmt.Sprintf("subtask %v lists %s, which it had dropped", e.Execution.Subtask, gone), effects)
+	}
+	p := c.current
+	t.operators, t.acked, t.stillReads = e.Operators, true, e.StillReads
+	p.newBytes += e.NewBytes
+	p.worsen(e.Timings)
+	if p.missing--; p.missing > 0 {
+		return effects
+	}
+	p.ackedAt = now
+	p.enter(Storing)
+	p.metadata = c.metadataOf(p)
+	return append(effects, WriteMetadata{ID: p.id, Object: metadataObject(p.id), Metadata: p.metadata})
+}
+
+// checkAck says what is wrong with the form of an ack, or "".
+func (c *Coordinator) checkAck(e Acked) string {
+	uids := c.uids(e.Execution.Subtask.Vertex)
+	seen := map[string]bool{}
+	for _, op := range e.Operators {
+		switch {
+		case !slices.Contains(uids, op.Uid):
+			return fmt.Sprintf("subtask %v acks operator %q, which is not in its chain", e.Execution.Subtask, op.Uid)
+		case seen[op.Uid]:
+			return fmt.Sprintf("subtask %v acks operator %q twice", e.Execution.Subtask, op.Uid)
+		case len(op.Subtasks) != 1 || int(op.Subtasks[0].Index) != e.Execution.Subtask.Index:
+			return fmt.Sprintf("subtask %v acks operator %q for %d subtasks, not for itself", e.Execution.Subtask, op.Uid, len(op.Subtasks))
+		}
+		seen[op.Uid] = true
+	}
+	return ""
+}
+
+func (c *Coordinator) uids(v job.VertexID) []string {
+	var uids []string
+	for _, o := range c.graph.Vertices[v].Operators {
+		uids = append(uids, c.graph.Plan.Operators[o].Uid)
+	}
+	return uids
+}
+
+func (c *Coordinator) metadataWritten(now time.Time, e MetadataWritten, effects []Effect) []Effect {
+	if e.Outcome == Fenced {
+		return c.fenced(effects)
+	}
+	p := c.current
+	if p == nil || p.id != e.ID {
+		// It was aborted meanwhile, and no transaction names it or ever will.
+		if e.Outcome != Failed && !c.isCompleted(e.ID) {
+			c.registry.extra(metadataObject(e.ID))
+			effects = append(effects, DeleteObjects{[]string{metadataObject(e.ID)}})
+		}
+		return effects
+	}
+	if p.state != Storing {
+		return effects
+	}
+	if e.Outcome != OK {
+		if e.Outcome == Unknown {
+			c.registry.extra(metadataObject(p.id))
+			effects = append(effects, DeleteObjects{[]string{metadataObject(p.id)}})
+		}
+		return c.abort(now, MetadataLost, e.Problem, effects)
+	}
+	p.enter(Committing)
+	p.pointer = &metapb.CheckpointPointer{
+		CheckpointId: uint64(p.id), Size: e.Size, Digest: e.Digest,
+		Terminal: p.kind == stream.TerminalBarrier, Incarnation: uint64(c.incarnation),
+		StateBytes: stateBytes(p.metadata), CompletedAtMs: now.UnixMilli(),
+		DurationMs: now.Sub(p.triggeredAt).Milliseconds(),
+	}
+	return append(effects, CommitPointer{p.id, p.pointer})
+}
+
+func (c *Coordinator) pointerCommitted(now time.Time, e PointerCommitted, effects []Effect) []Effect {
+	if e.Outcome == Fenced {
+		return c.fenced(effects)
+	}
+	p := c.current
+	if p == nil || p.id != e.ID || p.state != Committing && p.state != Recommitting {
+		return effects
+	}
+	switch {
+	case e.Outcome == OK:
+		return c.complete(now, effects)
+	case e.Outcome == Failed && p.state == Committing:
+		c.registry.extra(metadataObject(p.id))
+		effects = append(effects, DeleteObjects{[]string{metadataObject(p.id)}})
+		return c.abort(now, PointerRefused, e.Problem, effects)
+	}
+	p.enter(ReadingBack)
+	return append(effects, ReadPointer{ID: p.id, After: retry})
+}
+
+func (c *Coordinator) pointerRead(now time.Time, e PointerRead, effects []Effect) []Effect {
+	if e.Outcome == Fenced {
+		return c.fenced(effects)
+	}
+	p := c.current
+	if p == nil || p.id != e.ID || p.state != ReadingBack {
+		return effects
+	}
+	switch {
+	case e.Outcome != OK:
+		return append(effects, ReadPointer{ID: p.id, After: retry})
+	case e.Found:
+		return c.complete(now, effects)
+	}
+	p.enter(Recommitting)
+	return append(effects, CommitPointer{p.id, p.pointer})
+}
+
+// complete: the pointer of the current checkpoint is there.
+func (c *Coordinator) complete(now time.Time, effects []Effect) []Effect {
+	p := c.current
+	p.enter(Complete)
+	c.current, c.failures = nil, 0
+	c.completed = append(c.completed, Completed{Pointer: p.pointer, Metadata: p.metadata})
+	attempts := map[string]bool{}
+	for i := range p.parts {
+		attempts[p.parts[i].execution.Attempt.String()] = true
+	}
+	c.registry.complete(p.id, attempts)
+	if c.phase == PhaseRunning || c.phase == PhaseStarting {
+		c.triggerAt = later(c.triggerAt, now.Add(c.config.MinPause))
+	}
+	effects = append(effects, Record{CheckpointCompletedInfo{
+		ID: p.id, Kind: p.kind, TriggeredAt: p.triggeredAt,
+		Duration: now.Sub(p.triggeredAt), Acked: p.ackedAt.Sub(p.triggeredAt),
+		Subtasks: len(p.parts), NewBytes: p.newBytes, StateBytes: p.pointer.StateBytes, MetadataBytes: p.pointer.Size,
+		StartDelay: time.Duration(p.worst.StartDelay), Alignment: time.Duration(p.worst.Alignment),
+		Sync: time.Duration(p.worst.Sync), Async: time.Duration(p.worst.Async), LongestStall: time.Duration(p.worst.LongestStall),
+	}})
+	if p.pointer.Terminal && c.phase != PhaseCleaning {
+		c.enter(PhaseCommitting)
+		c.againAt = now.Add(again)
+	}
+	effects = append(effects, c.notification(p.executions()))
+	effects = c.subsume(effects)
+	return c.collect(effects)
+}
+
+// abort ends the current checkpoint, for which no transaction has been sent (or
+// has certainly failed).
+func (c *Coordinator) abort(now time.Time, cause Cause, reason string, effects []Effect) []Effect {
+	p := c.current
+	p.enter(Aborted)
+	c.current = nil
+	if cause.counts() {
+		c.failures++
+	}
+	effects = append(effects, Record{CheckpointFailedInfo{
+		ID: p.id, Kind: p.kind, TriggeredAt: p.triggeredAt, Duration: now.Sub(p.triggeredAt), Cause: cause,
+		Reason: reason, Acks: len(p.parts) - p.missing, Of: len(p.parts), Consecutive: c.failures,
+	}})
+	var to []Execution
+	for i := range p.parts {
+		if m := c.member(p.parts[i].execution); m != nil && m.status >= running {
+			to = append(to, m.execution)
+		}
+	}
+	if len(to) > 0 {
+		effects = append(effects, Abort{First: p.id, Last: p.id, To: to, Reason: reason})
+	}
+	c.registry.drop(p.id)
+	effects = c.collect(effects)
+	pause := c.config.MinPause
+	if p.kind == stream.TerminalBarrier {
+		pause = max(pause, time.Second) // at once would only fail again
+	}
+	c.triggerAt = later(c.triggerAt, now.Add(pause))
+	if c.failures > c.config.TolerableFailures {
+		c.failures = 0
+		effects = append(effects, FailJob{fmt.Sprintf("%d checkpoints failed one after the other, %d are tolerated; the last: %v: %s",
+			c.config.TolerableFailures+1, c.config.TolerableFailures, cause, reason)})
+	}
+	return effects
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func (c *Coordinator) isCompleted(id stream.CheckpointID) bool {
+	return slices.ContainsFunc(c.completed, func(d Completed) bool { return d.Pointer.CheckpointId == uint64(id) })
+}
+
+// notification tells those of executions that still count about the newest
+// completed checkpoint.
+func (c *Coordinator) notification(executions []Execution) NotifyCompleted {
+	newest := c.completed[len(c.completed)-1]
+	var live []Execution
+	for _, e := range executions {
+		if m := c.member(e); m != nil && m.status != lost {
+			live = append(live, e)
+		}
+	}
+	n := NotifyCompleted{ID: stream.CheckpointID(newest.Pointer.CheckpointId), Terminal: newest.Pointer.Terminal}
+	byUID := map[string]*metapb.OperatorSnapshot{}
+	if newest.Metadata != nil {
+		for _, op := range newest.Metadata.Operators {
+			byUID[op.Uid] = op
+		}
+	}
+	for _, e := range live {
+		var ops []*metapb.OperatorSnapshot
+		for _, uid := range c.uids(e.Subtask.Vertex) {
+			if op := byUID[uid]; op != nil {
+				ops = append(ops, op)
+			}
+		}
+		n.To = append(n.To, Target{Execution: e, KeepRuns: runIDs(ops, e.Subtask.Index)})
+	}
+	return n
+}

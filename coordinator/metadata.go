@@ -1,0 +1,88 @@
+package coordinator
+
+import (
+	"slices"
+
+	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/stream"
+)
+
+// metadataVersion is CheckpointMetadata.format_version.
+const metadataVersion = 1
+
+// metadataOf puts the acks of p together.
+func (c *Coordinator) metadataOf(p *checkpoint) *metapb.CheckpointMetadata {
+	m := &metapb.CheckpointMetadata{
+		FormatVersion: metadataVersion,
+		ClusterId:     c.identity.ClusterID, JobId: string(c.identity.JobID), JobName: c.identity.JobName,
+		CheckpointId: uint64(p.id), Kind: uint32(p.kind), Incarnation: uint64(c.incarnation),
+		LeaderEpoch: c.identity.Epoch, TriggeredAtMs: p.triggeredAt.UnixMilli(), DurationMs: p.ackedAt.Sub(p.triggeredAt).Milliseconds(),
+		HashName: stream.HashName, KeyGroups: stream.KeyGroups, PlanSha256: c.identity.PlanSHA256,
+		StateIds: c.stateIDs, NextStateId: c.nextStateID,
+	}
+	byUID := map[string]*metapb.OperatorSnapshot{}
+	for i := range p.parts {
+		t := &p.parts[i]
+		s := t.execution.Subtask
+		parallelism := c.graph.Vertices[s.Vertex].Parallelism
+		for _, uid := range c.uids(s.Vertex) {
+			op := byUID[uid]
+			if op == nil {
+				op = &metapb.OperatorSnapshot{Uid: uid, Parallelism: uint32(parallelism)}
+				byUID[uid] = op
+				m.Operators = append(m.Operators, op)
+			}
+			op.Subtasks = append(op.Subtasks, t.snapshotOf(uid, parallelism))
+		}
+		m.StillReads = append(m.StillReads, t.stillReads...)
+	}
+	slices.SortFunc(m.Operators, func(a, b *metapb.OperatorSnapshot) int { return compareStrings(a.Uid, b.Uid) })
+	slices.Sort(m.StillReads)
+	m.StillReads = slices.Compact(m.StillReads)
+	return m
+}
+
+// snapshotOf returns what the ack says of operator uid; an operator that has no
+// state may be left out of it.
+func (t *part) snapshotOf(uid string, parallelism int) *metapb.SubtaskSnapshot {
+	for _, op := range t.operators {
+		if op.Uid == uid {
+			return op.Subtasks[0]
+		}
+	}
+	r := stream.RangeOf(t.execution.Subtask.Index, parallelism)
+	return &metapb.SubtaskSnapshot{
+		Index: uint32(t.execution.Subtask.Index), FirstGroup: uint32(r.First), LastGroup: uint32(r.Last),
+		Watermark: noWatermark,
+	}
+}
+
+// noWatermark is an absent watermark.
+const noWatermark = -1 << 63
+
+func compareStrings(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// stateBytes adds up the runs that m lists, each once.
+func stateBytes(m *metapb.CheckpointMetadata) uint64 {
+	var sum uint64
+	seen := map[string]bool{}
+	for _, op := range m.Operators {
+		for _, s := range op.Subtasks {
+			for _, run := range s.Runs {
+				if !seen[run.Id] {
+					seen[run.Id] = true
+					sum += run.Bytes
+				}
+			}
+		}
+	}
+	return sum
+}
