@@ -1,0 +1,145 @@
+package api
+
+import "time"
+
+// Job is everything a user is told about a job: `weir describe -o json`, and an
+// element of `weir list -o json`.
+type Job struct {
+	ID    string `json:"id"`    // job.ID
+	Name  string `json:"name"`  // not unique
+	State string `json:"state"` // execgraph.JobState, in Flink's words
+
+	SubmittedAt time.Time  `json:"submitted-at"`
+	StartedAt   *time.Time `json:"started-at"` // first deployment; null before it
+	EndedAt     *time.Time `json:"ended-at"`   // null while the job lives
+	DurationMS  int64      `json:"duration"`   // since StartedAt, until EndedAt or now
+
+	Parallelism int    `json:"parallelism"` // slots that it wants: the largest of its vertices
+	Restarts    int    `json:"restarts"`
+	Incarnation uint64 `json:"incarnation"`
+
+	// Vertices in topological order, without hidden ones.
+	Vertices []Vertex `json:"vertices"`
+
+	// LastCheckpoint is the newest completed one, null before the first.
+	LastCheckpoint *Checkpoint `json:"last-completed-checkpoint"`
+	Checkpoints    Checkpoints `json:"checkpoints"`
+
+	// Result of a job that has ended; null before.
+	Result *Result `json:"result"`
+
+	// LastFailure is the newest of Failures, null if there was none.
+	LastFailure *Failure  `json:"last-failure"`
+	Failures    []Failure `json:"failures"` // newest first, the last 16
+
+	// Settings in effect, by key; secrets masked.
+	Settings map[string]string `json:"settings"`
+}
+
+// Job states, in Flink's words.
+const (
+	StateCreated    = "CREATED"
+	StateRunning    = "RUNNING"
+	StateRestarting = "RESTARTING"
+	StateFailing    = "FAILING"
+	StateCancelling = "CANCELLING"
+	StateFinished   = "FINISHED"
+	StateFailed     = "FAILED"
+	StateCanceled   = "CANCELED"
+)
+
+// Terminal reports whether a job in this state has ended.
+func Terminal(state string) bool {
+	return state == StateFinished || state == StateFailed || state == StateCanceled
+}
+
+// Vertex is a chain of operators, with its subtasks.
+type Vertex struct {
+	ID          int       `json:"id"` // job.VertexID
+	UID         string    `json:"uid"`
+	Name        string    `json:"name"`
+	Parallelism int       `json:"parallelism"`
+	State       string    `json:"state"` // of the subtask that is furthest behind; see StateOf
+	Subtasks    []Subtask `json:"subtasks"`
+}
+
+// Subtask is one parallel instance of a vertex.
+type Subtask struct {
+	Index   int       `json:"index"`
+	State   string    `json:"state"`   // execgraph.ExecutionState, in Flink's words
+	Attempt string    `json:"attempt"` // job.Attempt, "" before the first
+	Since   time.Time `json:"since"`   // of State
+	Host    string    `json:"host"`
+	// Where it runs or ran; "" and 0 while it has no slot.
+	TaskManagerID  string `json:"taskmanager-id"`
+	TaskManagerPID int    `json:"taskmanager-pid"`
+	WorkerPID      int    `json:"worker-pid"`
+}
+
+// subtaskOrder ranks the states of subtasks: a vertex is in the least of its subtasks'.
+var subtaskOrder = []string{
+	"FAILED", "CANCELING", "CREATED", "SCHEDULED", "DEPLOYING", "INITIALIZING", "RUNNING", "CANCELED", "FINISHED",
+}
+
+// StateOf is the state of a vertex: FAILED and CANCELING if a subtask is, else that
+// of the subtask that is furthest behind. CREATED without subtasks.
+func StateOf(subtasks []Subtask) string {
+	best := len(subtaskOrder)
+	for _, s := range subtasks {
+		for rank, name := range subtaskOrder {
+			if s.State == name {
+				best = min(best, rank)
+			}
+		}
+	}
+	if best == len(subtaskOrder) {
+		return StateCreated
+	}
+	return subtaskOrder[best]
+}
+
+// Checkpoint is one checkpoint, in progress, completed or failed.
+type Checkpoint struct {
+	ID          uint64    `json:"id"`
+	Status      string    `json:"status"` // CheckpointInProgress, …
+	Kind        string    `json:"kind"`   // checkpoint, savepoint, terminal
+	TriggeredAt time.Time `json:"triggered-at"`
+	DurationMS  int64     `json:"duration"` // trigger to pointer, or until now
+	Path        string    `json:"path"`     // folder of its _metadata; "" unless completed
+	Bytes       uint64    `json:"bytes"`    // of all state it refers to
+	NewBytes    uint64    `json:"new-bytes"`
+	Subtasks    int       `json:"subtasks"`
+	Acked       int       `json:"acked"`
+	Failure     string    `json:"failure"`   // of a failed one
+	Discarded   bool      `json:"discarded"` // completed, and deleted since
+}
+
+// States of a checkpoint, in Flink's words.
+const (
+	CheckpointInProgress = "IN_PROGRESS"
+	CheckpointCompleted  = "COMPLETED"
+	CheckpointFailed     = "FAILED"
+)
+
+// Checkpoints sums the checkpoints of a job up.
+type Checkpoints struct {
+	Completed  int `json:"completed"` // numbers, since the JobManager took the job over
+	Failed     int `json:"failed"`
+	InProgress int `json:"in-progress"`
+	Restored   int `json:"restored"` // times that the job was restored from one
+
+	// RestoredFrom is what the present incarnation was restored from, null if it
+	// started empty.
+	RestoredFrom *Checkpoint `json:"restored-from"`
+	// History is newest first, the last 10.
+	History []Checkpoint `json:"history"`
+}
+
+// Failure is one failure of a job.
+type Failure struct {
+	Time        time.Time `json:"time"`
+	Task        string    `json:"task"`  // "count[1]", "" if it was not one subtask's
+	Cause       string    `json:"cause"` // one line, then details if there are any
+	TaskManager string    `json:"taskmanager-id"`
+	Fatal       bool      `json:"fatal"` // the job was not restarted after it
+}
