@@ -128,6 +128,13 @@ func (c *Coordinator) checkAck(e Acked) string {
 			return fmt.Sprintf("subtask %v acks operator %q for %d subtasks, not for itself", e.Execution.Subtask, op.Uid, len(op.Subtasks))
 		}
 		seen[op.Uid] = true
+		mine := stream.RangeOf(e.Execution.Subtask.Index, c.graph.Vertices[e.Execution.Subtask.Vertex].Parallelism)
+		for _, run := range op.Subtasks[0].Runs {
+			if run.FirstGroup > uint32(mine.Last) || run.LastGroup < uint32(mine.First) {
+				return fmt.Sprintf("subtask %v acks run %q of operator %q with the key groups [%d,%d], its own are %v",
+					e.Execution.Subtask, run.Id, op.Uid, run.FirstGroup, run.LastGroup, mine)
+			}
+		}
 	}
 	return ""
 }

@@ -45,12 +45,14 @@ func (c *Coordinator) metadataOf(p *checkpoint) *metapb.CheckpointMetadata {
 // snapshotOf returns what the ack says of operator uid; an operator that has no
 // state may be left out of it.
 func (t *part) snapshotOf(uid string, parallelism int) *metapb.SubtaskSnapshot {
+	r := stream.RangeOf(t.execution.Subtask.Index, parallelism)
 	for _, op := range t.operators {
 		if op.Uid == uid {
-			return op.Subtasks[0]
+			s := op.Subtasks[0]
+			s.FirstGroup, s.LastGroup = uint32(r.First), uint32(r.Last)
+			return s
 		}
 	}
-	r := stream.RangeOf(t.execution.Subtask.Index, parallelism)
 	return &metapb.SubtaskSnapshot{
 		Index: uint32(t.execution.Subtask.Index), FirstGroup: uint32(r.First), LastGroup: uint32(r.Last),
 		Watermark: noWatermark,

@@ -1,0 +1,142 @@
+package metadata
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/stream"
+)
+
+// Validate reports what is impossible or not allowed in m.
+func Validate(m *metapb.CheckpointMetadata) error {
+	if m == nil {
+		return fmt.Errorf("%w: there is none", ErrInvalid)
+	}
+	if m.FormatVersion != Version1 {
+		return fmt.Errorf("%w: content version %d, this program reads %d", ErrVersion, m.FormatVersion, Version1)
+	}
+	if m.HashName != stream.HashName || m.KeyGroups != stream.KeyGroups {
+		return fmt.Errorf("%w: keys are placed by %q in %d groups, this program places them by %q in %d",
+			ErrInvalid, m.HashName, m.KeyGroups, stream.HashName, stream.KeyGroups)
+	}
+	if err := validateStateIDs(m); err != nil {
+		return err
+	}
+	for i, op := range m.Operators {
+		if op.Uid == "" {
+			return fmt.Errorf("%w: operator %d has no uid", ErrInvalid, i)
+		}
+		if i > 0 && m.Operators[i-1].Uid >= op.Uid {
+			return fmt.Errorf("%w: operator %q follows %q: twice there, or not sorted", ErrInvalid, op.Uid, m.Operators[i-1].Uid)
+		}
+		if err := validateOperator(op); err != nil {
+			return err
+		}
+	}
+	for _, name := range m.StillReads {
+		if strings.HasPrefix(name, "/") || strings.Contains(name, "://") {
+			continue // somebody else's, read and never deleted
+		}
+		if err := validateName(name); err != nil {
+			return fmt.Errorf("%w (still read)", err)
+		}
+	}
+	return nil
+}
+
+func validateStateIDs(m *metapb.CheckpointMetadata) error {
+	type key struct{ uid, name string }
+	seen := map[key]uint32{}
+	for i, s := range m.StateIds {
+		if s.Id == 0 || i > 0 && m.StateIds[i-1].Id >= s.Id {
+			return fmt.Errorf("%w: state id %d of %q/%q is zero, twice there, or not sorted", ErrInvalid, s.Id, s.Uid, s.Name)
+		}
+		if s.Id >= m.NextStateId {
+			return fmt.Errorf("%w: state id %d of %q/%q, but the next to be given is %d", ErrInvalid, s.Id, s.Uid, s.Name, m.NextStateId)
+		}
+		if other, dup := seen[key{s.Uid, s.Name}]; dup {
+			return fmt.Errorf("%w: state %q/%q has the ids %d and %d", ErrInvalid, s.Uid, s.Name, other, s.Id)
+		}
+		seen[key{s.Uid, s.Name}] = s.Id
+	}
+	return nil
+}
+
+func validateOperator(op *metapb.OperatorSnapshot) error {
+	if op.Parallelism == 0 || op.Parallelism > stream.KeyGroups || int(op.Parallelism) != len(op.Subtasks) {
+		return fmt.Errorf("%w: operator %q has parallelism %d and %d subtasks", ErrInvalid, op.Uid, op.Parallelism, len(op.Subtasks))
+	}
+	for i, s := range op.Subtasks {
+		if int(s.Index) != i {
+			return fmt.Errorf("%w: operator %q: subtask %d stands at place %d", ErrInvalid, op.Uid, s.Index, i)
+		}
+		if s.FirstGroup > s.LastGroup || s.LastGroup >= stream.KeyGroups {
+			return fmt.Errorf("%w: operator %q subtask %d: key groups [%d,%d]", ErrInvalid, op.Uid, i, s.FirstGroup, s.LastGroup)
+		}
+		if i > 0 && op.Subtasks[i-1].LastGroup >= s.FirstGroup {
+			return fmt.Errorf("%w: operator %q: the key groups of subtasks %d and %d overlap", ErrInvalid, op.Uid, i-1, i)
+		}
+		if err := validateSubtask(op.Uid, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func validateSubtask(uid string, s *metapb.SubtaskSnapshot) error {
+	runs := map[string]bool{}
+	inline := 0
+	for _, r := range s.Runs {
+		at := fmt.Sprintf("operator %q subtask %d run %q", uid, s.Index, r.Id)
+		if r.Id == "" || runs[r.Id] {
+			return fmt.Errorf("%w: %s has no id or is twice there", ErrInvalid, at)
+		}
+		runs[r.Id] = true
+		if r.FirstGroup > r.LastGroup || r.LastGroup >= stream.KeyGroups {
+			return fmt.Errorf("%w: %s: key groups [%d,%d]", ErrInvalid, at, r.FirstGroup, r.LastGroup)
+		}
+		if len(r.InlineTable) > 0 && len(r.Files) > 0 {
+			return fmt.Errorf("%w: %s is inline and has %d files", ErrInvalid, at, len(r.Files))
+		}
+		if len(r.InlineTable) > 0 {
+			inline++
+		}
+		if r.BasePath != "" && !strings.HasPrefix(r.BasePath, "/") && !strings.Contains(r.BasePath, "://") {
+			return fmt.Errorf("%w: %s: base path %q is not absolute", ErrInvalid, at, r.BasePath)
+		}
+		for _, f := range r.Files {
+			if err := validateName(f.Name); err != nil {
+				return fmt.Errorf("%s: %w", at, err)
+			}
+		}
+	}
+	if inline > 1 {
+		return fmt.Errorf("%w: operator %q subtask %d has %d inline runs, at most one is allowed", ErrInvalid, uid, s.Index, inline)
+	}
+	if !slices.IsSortedFunc(s.Schemas, func(a, b *metapb.Schema) int { return cmp.Compare(a.StateId, b.StateId) }) {
+		return fmt.Errorf("%w: operator %q subtask %d: schemas are not sorted", ErrInvalid, uid, s.Index)
+	}
+	return nil
+}
+
+// validateName accepts a relative path that stays below its folder on every
+// system: no empty, "." or ".." part, no backslash, colon or control character.
+func validateName(name string) error {
+	if name == "" || strings.HasPrefix(name, "/") {
+		return fmt.Errorf("%w: object name %q is empty or absolute", ErrInvalid, name)
+	}
+	for _, c := range name {
+		if c < ' ' || c == '\\' || c == ':' || c == 0x7f {
+			return fmt.Errorf("%w: object name %q has the character %q", ErrInvalid, name, c)
+		}
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		if part == "" || part == "." || part == ".." {
+			return fmt.Errorf("%w: object name %q has the part %q", ErrInvalid, name, part)
+		}
+	}
+	return nil
+}
