@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/weirstream/weir/internal/invariants"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/stream"
 )
@@ -39,9 +40,7 @@ func (f *frame) release() {
 	if cap(f.buf) > pooledBytes {
 		return
 	}
-	if poison {
-		clear(f.buf[:cap(f.buf)])
-	}
+	invariants.Mangle(f.buf)
 	framePool.Put(f)
 }
 

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/weirstream/weir/internal/invariants"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/stream"
@@ -35,6 +36,8 @@ const (
 // Gate is the input side of one subtask: all channels of all its inputs. Its
 // methods are called by the subtask's goroutine.
 type Gate struct {
+	owner invariants.Owned // the consumer's goroutine
+
 	// Immutable after newGate.
 	fabric   *Fabric
 	subtask  job.SubtaskID
@@ -151,6 +154,7 @@ func (g *Gate) ChannelInput(ch int) (input int, from job.SubtaskID) {
 // take turns. ok is false when there is none; then wake will be called once as soon
 // as there is.
 func (g *Gate) Poll() (it Item, ok bool) {
+	g.owner.Touch()
 	for {
 		g.mu.Lock()
 		if g.ready.len() == 0 {
@@ -212,6 +216,7 @@ func (g *Gate) decode(c *channel, f *frame, free any) (batch any, bytes int64, o
 // Release gives back the batch of an item that was read to its end (of an event:
 // nothing). The batch must not be touched afterwards; its records may be kept.
 func (g *Gate) Release(it Item) {
+	g.owner.Touch()
 	if it.Batch == nil {
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/weirstream/weir/internal/invariants"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/operator"
 	"github.com/weirstream/weir/stream"
@@ -319,7 +320,7 @@ func TestBarrierAge(t *testing.T) {
 				b := barrier(1)
 				b.Barrier.Age = time.Second
 				out.Broadcast(b)
-				time.Sleep(2 * time.Second) // of the bubble's clock
+				<-time.After(2 * time.Second) // of the bubble's clock
 				synctest.Wait()
 				c := newConsumer(t, s[p.to[0]].Fabric, 0, e, func(int) {})
 				for {
@@ -411,7 +412,7 @@ func TestRecycling(t *testing.T) {
 	b := it.Batch.(*stream.Batch[pair])
 	kept := b.Values
 	c.Release(it)
-	if poison && (kept[0] == pair{1, 2}) {
+	if invariants.Enabled && (kept[0] == pair{1, 2}) {
 		t.Error("a kept slice still has its records after release")
 	}
 	out.Receive(pair{3, 4})
@@ -434,7 +435,7 @@ func TestRecycling(t *testing.T) {
 
 // TestNoAllocation: a record and its hand-over allocate nothing once batches go round.
 func TestNoAllocation(t *testing.T) {
-	if poison {
+	if invariants.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	e := pairEdge(t)

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/weirstream/weir/internal/invariants"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/operator"
 	"github.com/weirstream/weir/proto/metapb"
@@ -95,6 +96,8 @@ type laneEnd struct {
 
 // outputCore is the untyped half of an output.
 type outputCore struct {
+	owner invariants.Owned // the producer's goroutine
+
 	// Immutable after link.
 	rt      *operator.Runtime
 	wake    func()
@@ -141,7 +144,10 @@ func (c *outputCore) hint(subtask, want int) {
 }
 
 // Room implements Output.
-func (c *outputCore) Room() bool { return c.full.Load() <= c.mayFill && !c.closed.Load() }
+func (c *outputCore) Room() bool {
+	c.owner.Touch()
+	return c.full.Load() <= c.mayFill && !c.closed.Load()
+}
 
 // Hints implements Output.
 func (c *outputCore) Hints() []Hint {

@@ -1,9 +1,11 @@
 package exchange
 
 import (
+	"math"
 	"reflect"
 	"unsafe"
 
+	"github.com/weirstream/weir/internal/invariants"
 	"github.com/weirstream/weir/stream"
 )
 
@@ -16,7 +18,7 @@ const (
 
 // reset empties b for its next records, and lets go what the last ones pointed to.
 func (e *Edge[T]) reset(b *stream.Batch[T]) {
-	if poison {
+	if invariants.Enabled {
 		mangle(b)
 	}
 	if e.hasPointers() {
@@ -40,22 +42,19 @@ func (e *Edge[T]) hasPointers() bool {
 }
 
 // mangle overwrites a batch that was given back, so that whoever kept its slices
-// sees garbage: zero values where a T holds pointers, 0xDB bytes elsewhere.
+// sees nonsense: zero values where a T holds pointers.
 func mangle[T any](b *stream.Batch[T]) {
 	if hasPointers(reflect.TypeFor[T]()) {
 		clear(b.Values)
 	} else if len(b.Values) > 0 {
 		size := uintptr(len(b.Values)) * unsafe.Sizeof(b.Values[0])
-		raw := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(b.Values))), size)
-		for i := range raw {
-			raw[i] = 0xDB
-		}
+		invariants.Mangle(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(b.Values))), size))
 	}
 	for i := range b.Hashes {
-		b.Hashes[i] = 0xDBDBDBDBDBDBDBDB
+		b.Hashes[i] = 0xCCCCCCCCCCCCCCCC
 	}
 	for i := range b.Times {
-		b.Times[i] = -0x2424242424242425
+		b.Times[i] = math.MinInt64
 	}
 }
 

@@ -116,6 +116,7 @@ func (s *sender[T]) add(l *lane[T], v T) {
 // handOver sends the lane's batch, if it has a record, and puts an empty one in its
 // place.
 func (s *sender[T]) handOver(l *lane[T]) {
+	s.owner.Touch()
 	n := len(l.batch.Values)
 	if n == 0 {
 		return
@@ -216,6 +217,7 @@ func (s *sender[T]) Broadcast(e stream.Event) {
 }
 
 func (s *sender[T]) sendEvent(e stream.Event) {
+	s.owner.Touch()
 	for i := range s.lanes {
 		if l := &s.lanes[i]; l.remote != nil {
 			l.remote.sendEvent(e)

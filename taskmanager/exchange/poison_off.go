@@ -1,6 +1,0 @@
-//go:build !race
-
-package exchange
-
-// poison says whether batches are mangled when they are given back.
-const poison = false
