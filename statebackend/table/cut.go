@@ -176,6 +176,9 @@ func (s *Store) CopyFrozen(limit int) (done bool) {
 	return true
 }
 
+// Copying reports whether a cut has not been copied to its end.
+func (s *Store) Copying() bool { return s.cut != nil }
+
 // Durable says that the cut's run is durable (and, with a cold tier, can be read
 // through it): its entries are clean. Mailbox goroutine.
 func (s *Store) Durable(c *Cut) { s.flying &^= 1 << c.tag }

@@ -146,6 +146,10 @@ func (s *Store) MarkSpilled() {
 	}
 }
 
+// Fail keeps err as the store's error, as if a handle had met it: the cold tier
+// could not be written.
+func (s *Store) Fail(err error) { s.fail(err) }
+
 func (s *Store) fail(err error) {
 	if s.err != nil {
 		return

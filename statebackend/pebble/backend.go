@@ -1,0 +1,196 @@
+package pebble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/statebackend"
+	"github.com/weirstream/weir/statebackend/runlist"
+	"github.com/weirstream/weir/statebackend/table"
+	"github.com/weirstream/weir/stream"
+)
+
+// Options configures a Backend.
+type Options struct {
+	// Table: Cold is set here. Budget 0 means that nothing is ever evicted.
+	Table  table.Options
+	Runs   runlist.Options
+	Shared *Shared
+	// Dir is a folder of this subtask attempt alone, on the file system of Runs.Dir,
+	// for the database.
+	Dir string
+}
+
+// Backend is the keyed state of one subtask, in memory and below.
+type Backend struct {
+	store *table.Store
+	list  *runlist.List
+	cuts  *runlist.Cuts
+	cold  *cold
+	opt   Options
+
+	hand int // next bundle to evict
+	// idle is how many bundles in a row gave nothing: two rounds of them (the first
+	// only forgets which entries were touched) say that all is being written.
+	idle int
+}
+
+// New returns an empty backend.
+func New(o Options) (*Backend, error) {
+	o.Runs.Range, o.Runs.Cold = o.Table.Range, true
+	list, err := runlist.New(o.Runs)
+	if err != nil {
+		return nil, fmt.Errorf("pebble state backend: %w", err)
+	}
+	c := &cold{dir: o.Dir, shared: o.Shared}
+	o.Table.Cold = c
+	store := table.New(o.Table)
+	return &Backend{store: store, list: list, cuts: runlist.NewCuts(store, list), cold: c, opt: o}, nil
+}
+
+// Store holds the state; handles are declared in it before Restore.
+func (b *Backend) Store() *table.Store { return b.store }
+
+// bytesInMemory is what an entry takes in the table for each byte it takes in a
+// run: 16 B there (compressed prefixes) are about 48 here.
+const bytesInMemory = 3
+
+// Restore takes over what the old subtasks' runs hold of this one's key groups:
+// into memory if it fits, else into the cold tier, timers excepted.
+func (b *Backend) Restore(ctx context.Context, from []statebackend.Restored) error {
+	if err := runlist.CheckSchemas(b.store.Descriptors(), from); err != nil {
+		return err
+	}
+	b.list.Restore(from)
+	if budget := b.store.Budget(); budget == 0 || b.list.Bytes()*bytesInMemory <= budget {
+		if err := b.list.Read(ctx, b.store.Load); err != nil {
+			return fmt.Errorf("load keyed state: %w", err)
+		}
+		return nil
+	}
+	if err := b.open(ctx); err != nil {
+		return err
+	}
+	b.store.MarkSpilled()
+	for _, d := range b.store.Descriptors() {
+		if d.Kind != metapb.StateKind_STATE_KIND_TIMER {
+			continue
+		}
+		if err := b.cold.scanState(b.store.Range(), d.ID, b.store.Load); err != nil {
+			return fmt.Errorf("load timers: %w", err)
+		}
+	}
+	return nil
+}
+
+// open opens the cold tier with all runs of the list in it.
+func (b *Backend) open(ctx context.Context) error {
+	if err := b.cold.open(); err != nil {
+		return err
+	}
+	runs, err := b.list.Link(ctx, b.cold.dir)
+	if err != nil {
+		return fmt.Errorf("bring the run list into the cold tier: %w", err)
+	}
+	for _, files := range runs {
+		if err := b.cold.ingest(ctx, files); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Freeze begins a snapshot of the state as it is now.
+func (b *Backend) Freeze(id stream.CheckpointID) (statebackend.Snapshot, error) {
+	return b.cuts.Freeze(id)
+}
+
+// Advance copies up to budget entries of the frozen ones, notes what became of
+// cuts, evicts one bundle if memory is over its budget, and reports whether there
+// is more of that to do at once.
+func (b *Backend) Advance(budget int) (busy bool) {
+	done := b.store.CopyFrozen(budget)
+	err := b.cuts.Resolve(func(files []string) error {
+		if b.cold.db == nil {
+			return remove(files) // Link will find the run, or what it was merged into
+		}
+		return b.cold.ingest(context.Background(), files)
+	})
+	if err == nil && done && b.over() {
+		err = b.evict()
+	}
+	if err != nil {
+		b.store.Fail(err)
+		return false
+	}
+	return !done || b.over() && b.idle < 2*b.store.Bundles()
+}
+
+func remove(files []string) (err error) {
+	for _, f := range files {
+		err = errors.Join(err, os.Remove(f))
+	}
+	return err
+}
+
+func (b *Backend) over() bool {
+	budget := b.store.Budget()
+	return budget > 0 && b.store.Memory() > budget
+}
+
+// evict frees memory of the next bundle that has some to give.
+func (b *Backend) evict() error {
+	ctx := context.Background()
+	if b.cold.db == nil {
+		if err := b.open(ctx); err != nil {
+			return err
+		}
+	}
+	n := b.hand
+	b.hand = (b.hand + 1) % b.store.Bundles()
+	if !b.cuts.Busy() {
+		if err := b.spill(ctx, n); err != nil {
+			return err
+		}
+	}
+	if b.store.DropClean(n) > 0 {
+		b.idle = 0
+	} else {
+		b.idle++
+	}
+	return nil
+}
+
+// spill writes the dirty entries of bundle n as an eviction run.
+func (b *Backend) spill(ctx context.Context, n int) error {
+	c := b.store.CutBundle(n)
+	files, err := b.list.Add(ctx, c)
+	if err == nil && files != nil {
+		err = b.cold.ingestLinked(ctx, files)
+	}
+	if err != nil {
+		b.store.Failed(c)
+		return fmt.Errorf("evict bundle %d: %w", n, err)
+	}
+	b.store.Durable(c)
+	return nil
+}
+
+// Failed gives a snapshot up: unless its run is durable already, the keys of its cut
+// are dirty again.
+func (b *Backend) Failed(s statebackend.Snapshot) {
+	s.(*runlist.Snapshot).Fail()
+	b.Advance(0)
+}
+
+// Confirm says that the checkpoint completed. Nothing here depends on it (A3).
+func (b *Backend) Confirm(stream.CheckpointID) {}
+
+// Spilled reports whether the cold tier is open.
+func (b *Backend) Spilled() bool { return b.cold.db != nil }
+
+// Close closes the cold tier and removes the local files. No Finish may be running.
+func (b *Backend) Close() error { return errors.Join(b.cold.close(), b.list.Close()) }

@@ -1,0 +1,221 @@
+package pebble
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	pdb "github.com/cockroachdb/pebble/v2"
+
+	"github.com/weirstream/weir/statebackend"
+	"github.com/weirstream/weir/stream"
+)
+
+// Shared is what the cold tiers of a worker have in common: one block cache, one
+// file cache and one compaction slot.
+type Shared struct {
+	cache *pdb.Cache
+	files *pdb.FileCache
+	turns *turns
+}
+
+// openFiles is the number of SSTables that all tiers keep open together.
+const openFiles = 512
+
+// NewShared returns what cold tiers share, with a block cache of that many bytes.
+// Close it after the last backend.
+func NewShared(cacheBytes int64) *Shared {
+	return &Shared{cache: pdb.NewCache(cacheBytes), files: pdb.NewFileCache(1, openFiles), turns: &turns{}}
+}
+
+// Close releases the caches.
+func (s *Shared) Close() {
+	s.files.Unref()
+	s.cache.Unref()
+}
+
+// cold is the cold tier of one keyed subtask: a Pebble database that holds the run
+// list. It is a cache: nothing of it survives the attempt.
+type cold struct {
+	dir    string
+	shared *Shared
+	db     *pdb.DB
+	iter   *pdb.Iterator
+	links  int // names of hard links to be ingested
+}
+
+// options are those of every cold tier. NB: FormatNewest, or the block format is
+// one that cannot live in several synctest bubbles and reads slower; no value
+// separation, its files cannot be ingested.
+func (s *Shared) options(g *gate) *pdb.Options {
+	o := &pdb.Options{
+		Cache:              s.cache,
+		FileCache:          s.files,
+		DisableWAL:         true,
+		FormatMajorVersion: pdb.FormatNewest,
+		Logger:             quiet{},
+		// Nothing is written through the memtable.
+		MemTableSize: 1 << 20,
+	}
+	o.Experimental.CompactionScheduler = g
+	o.ApplyCompressionSettings(func() pdb.DBCompressionSettings { return pdb.DBCompressionNone })
+	// What Pebble writes never leaves the host and dies with the attempt.
+	o.TargetFileSizes[0] = 16 << 20
+	return o
+}
+
+// open makes the database, empty.
+func (c *cold) open() error {
+	if err := os.RemoveAll(c.dir); err != nil {
+		return fmt.Errorf("clear the cold tier's folder: %w", err)
+	}
+	if err := os.MkdirAll(c.dir, 0o755); err != nil {
+		return fmt.Errorf("make the cold tier's folder: %w", err)
+	}
+	g := c.shared.turns.newGate()
+	db, err := pdb.Open(c.dir, c.shared.options(g))
+	if err != nil {
+		return fmt.Errorf("open the cold tier in %s: %w", c.dir, err)
+	}
+	c.db = db
+	g.admit()
+	return nil
+}
+
+// ingestLinked adds a run's files, which must be newer than all ingested before.
+// The files stay where they are.
+func (c *cold) ingestLinked(ctx context.Context, files []string) error {
+	links := make([]string, len(files))
+	for i, f := range files {
+		c.links++
+		links[i] = filepath.Join(c.dir, fmt.Sprintf("ingest-%d.sst", c.links))
+		if err := os.Link(f, links[i]); err != nil {
+			return fmt.Errorf("link a run into the cold tier: %w", err)
+		}
+	}
+	return c.ingest(ctx, links)
+}
+
+// ingest is ingestLinked for files that the database may take.
+func (c *cold) ingest(ctx context.Context, files []string) error {
+	if err := c.closeIter(); err != nil {
+		return err
+	}
+	if err := c.db.Ingest(ctx, files); err != nil {
+		return fmt.Errorf("ingest %d files into the cold tier: %w", len(files), err)
+	}
+	return nil
+}
+
+// scanState calls f for each entry of a state in the range, in order.
+func (c *cold) scanState(r stream.KeyGroupRange, id statebackend.StateID, f func(key, value []byte) error) (err error) {
+	it, err := c.db.NewIter(nil)
+	if err != nil {
+		return fmt.Errorf("read the cold tier: %w", err)
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	at := func(g int) []byte {
+		return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint16(nil, uint16(g)), uint32(id))
+	}
+	group := int(r.First)
+	for ok := it.SeekGE(at(group)); ok; {
+		key := it.Key()
+		if len(key) < 6 {
+			return fmt.Errorf("key of %d bytes in the cold tier: %w", len(key), statebackend.ErrCorrupt)
+		}
+		next := int(binary.BigEndian.Uint16(key))
+		if next > int(r.Last) {
+			break
+		}
+		switch state := statebackend.StateID(binary.BigEndian.Uint32(key[2:])); {
+		case state == id:
+			value, err := it.ValueAndErr()
+			if err != nil {
+				return err
+			}
+			if err := f(key, value); err != nil {
+				return err
+			}
+			ok = it.Next()
+		case state < id:
+			ok = it.SeekGE(at(next))
+		case next == int(r.Last):
+			return it.Error()
+		default:
+			ok = it.SeekGE(at(next + 1))
+		}
+	}
+	return it.Error()
+}
+
+// Get implements table.Cold.
+func (c *cold) Get(dst, key []byte) ([]byte, bool, error) {
+	v, closer, err := c.db.Get(key)
+	if errors.Is(err, pdb.ErrNotFound) {
+		return dst, false, nil
+	}
+	if err != nil {
+		return dst, false, err
+	}
+	dst = append(dst, v...)
+	return dst, true, closer.Close()
+}
+
+// Scan implements table.Cold. f must not use the tier.
+func (c *cold) Scan(prefix []byte, f func(key, value []byte) bool) (err error) {
+	if c.iter == nil {
+		if c.iter, err = c.db.NewIter(nil); err != nil {
+			return fmt.Errorf("read the cold tier: %w", err)
+		}
+	}
+	c.iter.SetBounds(prefix, successor(prefix))
+	for ok := c.iter.First(); ok; ok = c.iter.Next() {
+		v, err := c.iter.ValueAndErr()
+		if err != nil {
+			return err
+		}
+		if !f(c.iter.Key(), v) {
+			break
+		}
+	}
+	return c.iter.Error()
+}
+
+// successor is the smallest key above all that begin with prefix.
+func successor(prefix []byte) []byte {
+	end := append([]byte(nil), prefix...)
+	for i := len(end) - 1; i >= 0; i-- {
+		if end[i]++; end[i] != 0 {
+			return end[:i+1]
+		}
+	}
+	return nil
+}
+
+func (c *cold) closeIter() error {
+	if c.iter == nil {
+		return nil
+	}
+	err := c.iter.Close()
+	c.iter = nil
+	return err
+}
+
+func (c *cold) close() error {
+	if c.db == nil {
+		return nil
+	}
+	return errors.Join(c.closeIter(), c.db.Close(), os.RemoveAll(c.dir))
+}
+
+// quiet drops what Pebble logs: it has nothing to say that its errors don't.
+type quiet struct{}
+
+func (quiet) Infof(string, ...any)  {}
+func (quiet) Errorf(string, ...any) {}
+func (quiet) Fatalf(format string, args ...any) {
+	panic(fmt.Sprintf("weir: BUG: cold tier: "+format, args...))
+}

@@ -1,0 +1,18 @@
+// Package pebble is the state backend with a cold tier: the table of
+// statebackend/table over one Pebble database for each keyed subtask. It is the
+// only importer of Pebble's DB.
+//
+// The database is a cache of the run list (A1): each run is hard-linked into it by
+// Ingest, strictly in list order, and nothing that Pebble writes itself leaves the
+// host. It opens at the first eviction, or when the restored state exceeds the
+// budget. Over budget, Advance evicts one bundle at a time, in the manner of a
+// clock: dirty entries become an eviction run first. A2: while a cut is being written
+// only clean entries leave memory, so that memory may exceed the budget by what
+// changes meanwhile.
+//
+// Goroutines: the mailbox goroutine of the subtask, except Snapshot.Finish, which
+// runs anywhere; Pebble's own for compactions, of which one runs at a time among all
+// databases that share a Shared.
+//
+// Invariants: A1, A2, A3, I17. Read backend.go first, then cold.go.
+package pebble

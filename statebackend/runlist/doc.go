@@ -1,0 +1,18 @@
+// Package runlist keeps the run list of one keyed subtask: it writes a cut's run to
+// the local disk, uploads it, names it, and bounds how many runs overlap at a key.
+// Both backends use it; statebackend/table makes the cuts, statebackend/run the
+// files.
+//
+// The run list is the truth (A1): oldest run first, a newer one shadows an older
+// one. Every result is the whole list, and nothing in it depends on which
+// checkpoints completed (A3): an aborted one changes nothing here. A run that has
+// left the list is never listed again. Names are <attempt>-<operator
+// hash>-<subtask>-<counter>, unique for ever, never derived from content (A4).
+//
+// Goroutines: Add and the making of a Snapshot belong to the mailbox goroutine;
+// Snapshot.Finish runs anywhere, one at a time in the order of the cuts. A mutex
+// guards the list itself and is never held over I/O.
+//
+// Invariants: A1, A3, A4, I12, I17. Read list.go first, then snapshot.go, then
+// rebase.go.
+package runlist

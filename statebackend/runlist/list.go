@@ -1,0 +1,181 @@
+package runlist
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+
+	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/statebackend"
+	"github.com/weirstream/weir/statebackend/objstore"
+	"github.com/weirstream/weir/statebackend/table"
+	"github.com/weirstream/weir/stream"
+)
+
+// Options configures a List. All but InlineLimit must be set.
+type Options struct {
+	// Dir is a folder of this subtask attempt alone, for runs on local disk.
+	Dir string
+	// Store is the job's checkpoint folder.
+	Store objstore.Store
+	// Attempt is "e<epoch>.n<number>"; with Operator (a hash of the uid) and Subtask it
+	// makes run names unique for ever.
+	Attempt  string
+	Operator string
+	Subtask  int
+	Range    stream.KeyGroupRange
+	// InlineLimit is the size up to which a run travels in the ack itself; 0: never.
+	InlineLimit int64
+	// Cold says that the local files of each cut's run go into a cold tier: a link to
+	// them is kept until the cut is resolved.
+	Cold bool
+}
+
+// maxOverlap is how many runs may overlap at a key (architecture §5).
+const maxOverlap = 8
+
+// List is the run list of one subtask.
+type List struct {
+	o Options
+
+	finish sync.Mutex // held by the Finish that writes; taken before mu
+
+	mu struct {
+		sync.Mutex
+		entries []*entry // oldest first
+		counter int      // names given so far
+	}
+}
+
+// entry is a run of the list and where its bytes are.
+type entry struct {
+	run *metapb.Run
+	// files on local disk, in key order; nil when the run was restored and is only in
+	// the store.
+	files  []string
+	stored bool // in the store, or inline
+}
+
+// New returns an empty list, with its folder cleared.
+func New(o Options) (*List, error) {
+	if err := os.RemoveAll(o.Dir); err != nil {
+		return nil, fmt.Errorf("clear the folder of local runs: %w", err)
+	}
+	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make the folder of local runs: %w", err)
+	}
+	return &List{o: o}, nil
+}
+
+// Restore makes the list that of a new subtask: the runs of each old one, by
+// reference, each listed with the key groups that count.
+func (l *List) Restore(from []statebackend.Restored) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range from {
+		for _, run := range r.Runs {
+			if clipped := clip(run, r.Range, l.o.Range); clipped != nil {
+				l.mu.entries = append(l.mu.entries, &entry{run: clipped, stored: true})
+			}
+		}
+	}
+}
+
+// Len is the number of runs.
+func (l *List) Len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.mu.entries)
+}
+
+// Entries is the number of entries of all runs, shadowed ones and tombstones
+// included.
+func (l *List) Entries() (n uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.mu.entries {
+		n += e.run.Entries
+	}
+	return n
+}
+
+// Bytes is the size of all runs.
+func (l *List) Bytes() (n int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.mu.entries {
+		n += int64(e.run.Bytes)
+	}
+	return n
+}
+
+func (l *List) name() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mu.counter++
+	return fmt.Sprintf("%s-%s-%d-%d", l.o.Attempt, l.o.Operator, l.o.Subtask, l.mu.counter)
+}
+
+// Add writes the cut of an eviction to local disk, appends it to the list and
+// returns its files (nil for an empty cut). The next snapshot uploads it.
+func (l *List) Add(ctx context.Context, c *table.Cut) (files []string, err error) {
+	if c.Len() == 0 {
+		return nil, nil
+	}
+	e, err := l.write(ctx, l.name(), c.Encode)
+	if err != nil {
+		return nil, fmt.Errorf("write an eviction run: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mu.entries = append(l.mu.entries, e)
+	return e.files, nil
+}
+
+// copyEntries returns the list as it stands.
+func (l *List) copyEntries() []*entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.mu.entries)
+}
+
+// replace puts fresh in the place of old, which are adjacent in the list.
+func (l *List) replace(old []*entry, fresh *entry) {
+	l.mu.Lock()
+	i := slices.Index(l.mu.entries, old[0])
+	if i < 0 || !slices.Equal(l.mu.entries[i:i+len(old)], old) {
+		l.mu.Unlock()
+		panic("weir: BUG: runs to be replaced are not adjacent in the list")
+	}
+	if fresh == nil {
+		l.mu.entries = slices.Delete(l.mu.entries, i, i+len(old))
+	} else {
+		l.mu.entries = slices.Replace(l.mu.entries, i, i+len(old), fresh)
+	}
+	l.mu.Unlock()
+}
+
+// forget removes local files of runs that left the list. They are a cache: what
+// can't be removed now goes with the folder.
+func (l *List) forget(old []*entry) error {
+	var errs []error
+	for _, e := range old {
+		for _, f := range e.files {
+			if err := os.Remove(f); err != nil && !errors.Is(err, os.ErrNotExist) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Close removes the local files.
+func (l *List) Close() error {
+	if err := os.RemoveAll(l.o.Dir); err != nil {
+		return fmt.Errorf("remove local runs: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,70 @@
+package statetest_test
+
+import (
+	"flag"
+	"fmt"
+	"path/filepath"
+	"testing"
+
+	"github.com/weirstream/weir/statebackend/heap"
+	"github.com/weirstream/weir/statebackend/pebble"
+	"github.com/weirstream/weir/statebackend/runlist"
+	"github.com/weirstream/weir/statebackend/statetest"
+	"github.com/weirstream/weir/statebackend/table"
+)
+
+var (
+	seeds = flag.Uint64("seeds", 200, "seeds of the metamorphic test, shared by the backends")
+	first = flag.Uint64("seed", 0, "first seed")
+)
+
+func newHeap(o table.Options, r runlist.Options, _ string) (statetest.Backend, error) {
+	return heap.New(heap.Options{Table: o, Runs: r})
+}
+
+// TestMetamorphic runs seeds in turn over heap, pebble with room for everything and
+// pebble with room for little.
+func TestMetamorphic(t *testing.T) {
+	shared := pebble.NewShared(1 << 20)
+	defer shared.Close()
+	newPebble := func(o table.Options, r runlist.Options, dir string) (statetest.Backend, error) {
+		return pebble.New(pebble.Options{Table: o, Runs: r, Shared: shared, Dir: filepath.Join(dir, "cold")})
+	}
+	spilled := func(b statetest.Backend) bool { return b.(*pebble.Backend).Spilled() }
+	var sum [4]statetest.Stats
+	for seed := *first; seed < *first+*seeds; seed++ {
+		var c statetest.Config
+		switch seed % 4 {
+		case 0:
+			c = statetest.Config{Make: newHeap, Keys: 40, Steps: 250}
+		case 1:
+			c = statetest.Config{Make: newHeap, Keys: 15, Steps: 250, InlineLimit: 4 << 10}
+		case 2:
+			c = statetest.Config{Make: newPebble, Spilled: spilled, Keys: 60, Steps: 250, Budget: 40 << 10}
+		case 3:
+			c = statetest.Config{Make: newPebble, Spilled: spilled, Keys: 200, Steps: 200, Budget: 60 << 10, InlineLimit: 2 << 10}
+		}
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			add(&sum[seed%4], statetest.Run(t, c, seed))
+		})
+	}
+	if *seeds < 40 {
+		return
+	}
+	for i, s := range sum {
+		if s.Completed == 0 || s.Aborted == 0 || s.Failed == 0 || s.Crashes == 0 || s.Rescales == 0 || s.DuringCut == 0 || i > 1 && s.Spilled == 0 {
+			t.Errorf("configuration %d did not take every path: %+v", i, s)
+		}
+		t.Logf("configuration %d: %+v", i, s)
+	}
+}
+
+func add(a *statetest.Stats, b statetest.Stats) {
+	a.Completed += b.Completed
+	a.Aborted += b.Aborted
+	a.Failed += b.Failed
+	a.Crashes += b.Crashes
+	a.Rescales += b.Rescales
+	a.Spilled += b.Spilled
+	a.DuringCut += b.DuringCut
+}

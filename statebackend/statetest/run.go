@@ -1,0 +1,342 @@
+package statetest
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/statebackend"
+	"github.com/weirstream/weir/statebackend/objstore"
+	"github.com/weirstream/weir/statebackend/runlist"
+	"github.com/weirstream/weir/statebackend/table"
+	"github.com/weirstream/weir/stream"
+)
+
+// Config is one way to run the metamorphic test.
+type Config struct {
+	// Make makes an empty backend; dir is its own.
+	Make func(o table.Options, r runlist.Options, dir string) (Backend, error)
+	// Spilled reports whether b has used its cold tier; nil: it has none.
+	Spilled func(b Backend) bool
+	// Keys is how many different keys there are, Steps how many things happen.
+	Keys, Steps int
+	Budget      int64 // of each subtask, bytes; 0 = none
+	InlineLimit int64
+}
+
+// Stats is what happened in a run: a scenario asserts that it took its path.
+type Stats struct {
+	Completed, Aborted, Failed, Crashes, Rescales, Spilled, DuringCut int
+}
+
+// world is a job of one keyed operator with all its subtasks.
+type world struct {
+	t     *testing.T
+	c     Config
+	r     *rand.Rand
+	dir   string
+	store objstore.Store
+	stats *Stats
+
+	attempt int
+	subs    []*subtask
+	dirs    []string // of the backends' local runs
+	model   *Model
+	now     int64
+	id      stream.CheckpointID
+
+	flying   []*checkpoint     // not finished, oldest first
+	retained []*checkpoint     // completed, oldest first
+	listed   []map[string]bool // by subtask: the run ids of its last result
+	dropped  []map[string]bool // by subtask: those that have left its list
+}
+
+// checkpoint is one cut of all subtasks.
+type checkpoint struct {
+	id        stream.CheckpointID
+	model     *Model
+	now       int64
+	snapshots []statebackend.Snapshot
+	ranges    []stream.KeyGroupRange
+	results   []statebackend.Result
+}
+
+// Run drives a backend with one seed and returns what it went through.
+func Run(t *testing.T, c Config, seed uint64) (s Stats) {
+	t.Helper()
+	dir := t.TempDir()
+	var store objstore.Store = objstore.NewMemory()
+	if seed%10 == 0 { // the real thing syncs a lot
+		fs, err := objstore.OpenFS(filepath.Join(dir, "store"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer fs.Close()
+		store = fs
+	}
+	w := &world{t: t, c: c, r: rand.New(rand.NewPCG(seed, 3)), dir: dir, store: store, stats: &s, model: NewModel()}
+	w.start(nil, 1+w.r.IntN(3))
+	for range c.Steps {
+		w.step()
+	}
+	w.checkAll()
+	w.stop()
+	return s
+}
+
+func (w *world) key() string { return fmt.Sprintf("k%d", w.r.IntN(w.c.Keys)) }
+
+func (w *world) sub(k string) *subtask {
+	return w.subs[stream.SubtaskOf(stream.GroupOf(keyCodec.Hash(k)), len(w.subs))]
+}
+
+// start makes parallelism many subtasks from a checkpoint, or empty ones.
+func (w *world) start(from *checkpoint, parallelism int) {
+	w.attempt++
+	w.subs, w.dirs, w.flying = nil, nil, nil
+	w.dropped, w.listed = make([]map[string]bool, parallelism), make([]map[string]bool, parallelism)
+	for i := range parallelism {
+		rng := stream.RangeOf(i, parallelism)
+		w.dropped[i] = map[string]bool{}
+		dir := filepath.Join(w.dir, fmt.Sprintf("a%d-s%d", w.attempt, i))
+		b, err := w.c.Make(
+			table.Options{Range: rng, KeyLen: table.KeyLenOf(keyCodec), Budget: w.c.Budget, Fail: func(err error) { w.t.Fatalf("store failed: %v", err) }},
+			runlist.Options{
+				Dir: filepath.Join(dir, "runs"), Store: w.store, Attempt: fmt.Sprintf("e1.n%d", w.attempt),
+				Operator: "op", Subtask: i, InlineLimit: w.c.InlineLimit,
+			}, dir)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		s := newSubtask(w.t, b)
+		w.subs, w.dirs = append(w.subs, s), append(w.dirs, filepath.Join(dir, "runs"))
+		if from == nil {
+			continue
+		}
+		var rs []statebackend.Restored
+		for j, old := range from.ranges {
+			if shared, ok := old.Intersect(rng); ok {
+				rs = append(rs, statebackend.Restored{Range: shared, Runs: from.results[j].Runs, Schemas: from.results[j].Schemas})
+			}
+		}
+		if err := b.Restore(context.Background(), rs); err != nil {
+			w.t.Fatalf("restore subtask %d of %d from %v: %v", i, parallelism, from.id, err)
+		}
+	}
+	w.model, w.now = NewModel(), 0
+	if from != nil {
+		w.model, w.now = from.model.Clone(), from.now
+	}
+}
+
+func (w *world) stop() {
+	for _, s := range w.subs {
+		if w.c.Spilled != nil && w.c.Spilled(s.b) {
+			w.stats.Spilled++
+		}
+		if err := s.b.Close(); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+func (w *world) step() {
+	switch n := w.r.IntN(100); {
+	case n < 50:
+		for range w.r.IntN(w.c.Keys) {
+			k := w.key()
+			w.sub(k).op(w.r, k, w.model)
+		}
+	case n < 65:
+		for _, s := range w.subs {
+			s.b.Advance(w.r.IntN(200))
+		}
+		if len(w.flying) > 0 {
+			w.stats.DuringCut++
+		}
+	case n < 75:
+		if len(w.flying) < 2 {
+			w.freeze()
+		}
+	case n < 87:
+		if len(w.flying) > 0 {
+			w.finish()
+		}
+	case n < 91:
+		w.now += int64(w.r.IntN(20))
+		for _, s := range w.subs {
+			s.fire(w.now, w.model)
+		}
+		w.checkFired()
+	case n < 96:
+		for range 10 {
+			k := w.key()
+			w.sub(k).check(k, w.model)
+		}
+	case n < 97:
+		w.checkAll()
+	default:
+		w.crash()
+	}
+}
+
+func (w *world) freeze() {
+	w.id++
+	c := &checkpoint{id: w.id, model: w.model.Clone(), now: w.now}
+	for _, s := range w.subs {
+		snap, err := s.b.Freeze(w.id)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		c.snapshots = append(c.snapshots, snap)
+		c.ranges = append(c.ranges, s.b.Store().Range())
+	}
+	w.flying = append(w.flying, c)
+}
+
+// finish ends the oldest checkpoint: it completes, is aborted after its runs were
+// written (A3), or a subtask cannot write its run.
+func (w *world) finish() {
+	c := w.flying[0]
+	w.flying = w.flying[1:]
+	for _, s := range w.subs {
+		for s.b.Store().Copying() {
+			s.b.Advance(1 + w.r.IntN(500))
+		}
+	}
+	outcome := w.r.IntN(10)
+	broken := -1
+	if outcome < 2 {
+		broken = w.r.IntN(len(w.subs))
+	}
+	lost := false
+	for i, s := range w.subs {
+		switch {
+		case i == broken && outcome == 0:
+			s.b.Failed(c.snapshots[i]) // the attempt was told to give up before writing
+			lost = true
+			continue
+		case i == broken:
+			hide(w.t, w.dirs[i], true) // a disk that cannot be written
+		}
+		res, err := c.snapshots[i].Finish(context.Background())
+		if i == broken {
+			hide(w.t, w.dirs[i], false)
+		}
+		if err != nil {
+			lost = true
+			s.b.Failed(c.snapshots[i])
+			c.results = append(c.results, statebackend.Result{})
+			continue
+		}
+		w.note(i, res)
+		c.results = append(c.results, res)
+		s.b.Advance(w.r.IntN(2) * 100)
+	}
+	switch {
+	case lost:
+		w.stats.Failed++
+	case outcome < 4:
+		w.stats.Aborted++ // late, or another operator failed: nobody here is told
+	default:
+		w.stats.Completed++
+		w.retained = append(w.retained, c)
+		if len(w.retained) > 3 {
+			w.retained = slices.Delete(w.retained, 0, 1)
+		}
+		for _, s := range w.subs {
+			s.b.Confirm(c.id)
+		}
+	}
+}
+
+// note checks that a run which has left a subtask's list never comes back (A3).
+func (w *world) note(i int, res statebackend.Result) {
+	now := map[string]bool{}
+	inline := 0
+	for _, r := range res.Runs {
+		now[r.Id] = true
+		if w.dropped[i][r.Id] {
+			w.t.Fatalf("run %s is listed again after it was dropped (A3)", r.Id)
+		}
+		if r.InlineTable != nil && r.Attempt == fmt.Sprintf("e1.n%d", w.attempt) {
+			inline++
+		}
+		for _, f := range r.Files {
+			w.checkObject(r, f)
+		}
+	}
+	if inline > 1 {
+		w.t.Fatalf("%d inline runs in one list, want at most one", inline)
+	}
+	for id := range w.listed[i] {
+		if !now[id] {
+			w.dropped[i][id] = true
+		}
+	}
+	w.listed[i] = now
+}
+
+func (w *world) checkObject(r *metapb.Run, f *metapb.RunFile) {
+	o, err := w.store.Open(context.Background(), f.Name)
+	if err != nil {
+		w.t.Fatalf("run %s is in an ack but not in the store (A3): %v", r.Id, err)
+	}
+	if err := o.Close(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// crash kills all subtasks and starts again from a retained checkpoint, with
+// another parallelism.
+func (w *world) crash() {
+	w.stop()
+	w.stats.Crashes++
+	p := 1 + w.r.IntN(3)
+	if len(w.retained) == 0 {
+		w.start(nil, p)
+		return
+	}
+	from := w.retained[len(w.retained)-1-w.r.IntN(len(w.retained))]
+	if p != len(from.ranges) {
+		w.stats.Rescales++
+	}
+	w.start(from, p)
+	w.checkAll()
+}
+
+func (w *world) checkAll() {
+	w.t.Helper()
+	for i := range w.c.Keys {
+		k := fmt.Sprintf("k%d", i)
+		w.sub(k).check(k, w.model)
+	}
+}
+
+// checkFired: no timer that is due is left (I18).
+func (w *world) checkFired() {
+	for k, ts := range w.model.Timer {
+		for at := range ts {
+			if at <= w.now {
+				w.t.Fatalf("timer of %q at %d did not fire at %d (I18)", k, at, w.now)
+			}
+		}
+	}
+}
+
+// hide renames a folder away, and back.
+func hide(t *testing.T, dir string, away bool) {
+	t.Helper()
+	from, to := dir, dir+".away"
+	if !away {
+		from, to = to, from
+	}
+	if err := os.Rename(from, to); err != nil {
+		t.Fatal(err)
+	}
+}
