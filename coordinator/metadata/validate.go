@@ -87,22 +87,25 @@ func validateOperator(op *metapb.OperatorSnapshot) error {
 }
 
 func validateSubtask(uid string, s *metapb.SubtaskSnapshot) error {
-	runs := map[string]bool{}
-	inline := 0
+	runs := map[string][]*metapb.Run{}
 	for _, r := range s.Runs {
 		at := fmt.Sprintf("operator %q subtask %d run %q", uid, s.Index, r.Id)
-		if r.Id == "" || runs[r.Id] {
-			return fmt.Errorf("%w: %s has no id or is twice there", ErrInvalid, at)
+		if r.Id == "" {
+			return fmt.Errorf("%w: %s has no id", ErrInvalid, at)
 		}
-		runs[r.Id] = true
+		// A run that two old subtasks had clipped comes back twice when their ranges are
+		// joined again.
+		for _, other := range runs[r.Id] {
+			if r.FirstGroup <= other.LastGroup && other.FirstGroup <= r.LastGroup {
+				return fmt.Errorf("%w: %s is twice there, for [%d,%d] and [%d,%d]", ErrInvalid, at, other.FirstGroup, other.LastGroup, r.FirstGroup, r.LastGroup)
+			}
+		}
+		runs[r.Id] = append(runs[r.Id], r)
 		if r.FirstGroup > r.LastGroup || r.LastGroup >= stream.KeyGroups {
 			return fmt.Errorf("%w: %s: key groups [%d,%d]", ErrInvalid, at, r.FirstGroup, r.LastGroup)
 		}
 		if len(r.InlineTable) > 0 && len(r.Files) > 0 {
 			return fmt.Errorf("%w: %s is inline and has %d files", ErrInvalid, at, len(r.Files))
-		}
-		if len(r.InlineTable) > 0 {
-			inline++
 		}
 		if r.BasePath != "" && !strings.HasPrefix(r.BasePath, "/") && !strings.Contains(r.BasePath, "://") {
 			return fmt.Errorf("%w: %s: base path %q is not absolute", ErrInvalid, at, r.BasePath)
@@ -112,9 +115,6 @@ func validateSubtask(uid string, s *metapb.SubtaskSnapshot) error {
 				return fmt.Errorf("%s: %w", at, err)
 			}
 		}
-	}
-	if inline > 1 {
-		return fmt.Errorf("%w: operator %q subtask %d has %d inline runs, at most one is allowed", ErrInvalid, uid, s.Index, inline)
 	}
 	if !slices.IsSortedFunc(s.Schemas, func(a, b *metapb.Schema) int { return cmp.Compare(a.StateId, b.StateId) }) {
 		return fmt.Errorf("%w: operator %q subtask %d: schemas are not sorted", ErrInvalid, uid, s.Index)
