@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"reflect"
@@ -126,6 +127,13 @@ func (c *planCodec[T]) Fixed() int     { return c.plan.fixed }
 type memoryCodec[T any] struct{ schema Schema }
 
 func (c *memoryCodec[T]) Append(dst []byte, v T) []byte {
+	switch p := unsafe.Pointer(&v); unsafe.Sizeof(v) { // the commonest without a call
+	case 8:
+		return binary.LittleEndian.AppendUint64(dst, *(*uint64)(p))
+	case 16:
+		w := (*[2]uint64)(p)
+		return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(dst, w[0]), w[1])
+	}
 	return append(dst, unsafe.Slice((*byte)(unsafe.Pointer(&v)), unsafe.Sizeof(v))...)
 }
 
@@ -141,7 +149,14 @@ func (c *memoryCodec[T]) Decode(src []byte) (v T, n int, err error) {
 	if len(src) < size {
 		return v, 0, fmt.Errorf("%w: %d bytes of %d", ErrShort, len(src), size)
 	}
-	copy(unsafe.Slice((*byte)(unsafe.Pointer(&v)), size), src)
+	switch p := unsafe.Pointer(&v); size {
+	case 8:
+		*(*[8]byte)(p) = [8]byte(src)
+	case 16:
+		*(*[16]byte)(p) = [16]byte(src)
+	default:
+		copy(unsafe.Slice((*byte)(p), size), src)
+	}
 	return v, size, nil
 }
 

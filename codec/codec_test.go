@@ -340,6 +340,7 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 	enc := pc.AppendBatch(nil, pairs)
 	wc, lc, wk, ak := mustFor[wordStruct](t), mustFor[string](t), mustKey[wordStruct](t), mustKey[[16]byte](t)
 	encPadded, encKey := wc.Append(nil, wordStruct{A: 1}), uk.Append(nil, 1)
+	longText := strings.Repeat("x", 1000)
 	lines, encLines := make([]string, 0, 8), lc.AppendBatch(nil, []string{"a", "b"})
 	for name, f := range map[string]func(){
 		"append pair": func() { buf = pc.Append(buf[:0], pair{1, 2}) },
@@ -362,6 +363,7 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 		"word":            func() { wk.FromWord(wk.Word(wordStruct{A: 1})) },
 		"hash struct":     func() { wk.Hash(wordStruct{A: 1}) },
 		"hash array":      func() { ak.Hash([16]byte{1}) },
+		"hash longer":     func() { sk.Hash(longText) },
 		"hash long":       func() { sk.Hash("a string key that is longer than sixteen bytes") },
 		"decode key":      func() { uk.Decode(encKey) },
 		"append+hash key": func() { buf, _ = sk.AppendHash(buf[:0], "12345678") },
@@ -374,51 +376,5 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(100, func() { lines, _, _ = lc.DecodeBatch(lines[:0], encLines, 2) }); n > 1 {
 		t.Errorf("decode batch of strings: %v allocations, want the one copy", n)
-	}
-}
-
-func BenchmarkKeyHashUint64(b *testing.B) {
-	k := mustKey[uint64](b)
-	var sum uint64
-	for i := range b.N {
-		sum += k.Hash(uint64(i))
-	}
-	_ = sum
-}
-
-func BenchmarkKeyHashString(b *testing.B) {
-	k := mustKey[string](b)
-	var sum uint64
-	for range b.N {
-		sum += k.Hash("w1234567")
-	}
-	_ = sum
-}
-
-func BenchmarkBatchPair(b *testing.B) {
-	c := mustFor[pair](b)
-	vs, dst := make([]pair, 512), make([]pair, 0, 512)
-	var buf []byte
-	for i := 0; i < b.N; i += 512 {
-		buf = c.AppendBatch(buf[:0], vs)
-		dst, _, _ = c.DecodeBatch(dst[:0], buf, 512)
-	}
-}
-
-func BenchmarkBatchStringStruct(b *testing.B) {
-	type rec struct {
-		Word string
-		N    int64
-	}
-	c := mustFor[rec](b)
-	vs, dst := make([]rec, 512), make([]rec, 0, 512)
-	for i := range vs {
-		vs[i].Word = "w1234567"
-	}
-	var buf []byte
-	b.ReportAllocs()
-	for i := 0; i < b.N; i += 512 {
-		buf = c.AppendBatch(buf[:0], vs)
-		dst, _, _ = c.DecodeBatch(dst[:0], buf, 512)
 	}
 }

@@ -9,8 +9,8 @@ import (
 )
 
 // The hash of a key is xxh3-64, seed 0, of its encoded bytes. The lengths that keys
-// mostly have, 4 to 16 bytes, are written out here from the algorithm (Y. Collet,
-// xxHash 0.8, XXH3_len_4to8_64b and XXH3_len_9to16_64b) so that no bytes need to be
+// mostly have, 1 to 16 bytes, are written out here from the algorithm (Y. Collet,
+// xxHash 0.8, XXH3_len_1to3_64b, XXH3_len_4to8_64b and XXH3_len_9to16_64b) so that no bytes need to be
 // put into memory; the tests compare them with the library.
 
 // HashBytes is the hash of an encoded key.
@@ -26,15 +26,24 @@ func HashWord(w uint64, width int) uint64 {
 		le := bits.ReverseBytes64(w << (64 - 8*width))
 		return hash4to8(uint32(le), uint32(le>>(8*width-32)), width)
 	}
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], w)
-	return xxh3.Hash(b[8-width:])
+	return hash1to3(byte(w>>(8*width-8)), byte(w>>(8*(width-width/2-1))), byte(w), width)
 }
 
 // hash8 is the hash of the eight bytes that w is big endian.
 func hash8(w uint64) uint64 {
 	le := bits.ReverseBytes64(w)
 	return hash4to8(uint32(le), uint32(le>>32), 8)
+}
+
+// hash1to3 hashes n bytes, 1 to 3: the first, the one at n/2 and the last.
+func hash1to3(first, mid, last byte, n int) uint64 {
+	const secret = 0x396cfeb8 ^ 0xbe4ba423 // its halves of words at 0 and 4
+	h := uint64(uint32(first)<<16|uint32(mid)<<24|uint32(last)|uint32(n)<<8) ^ secret
+	h ^= h >> 33
+	h *= 0xc2b2ae3d27d4eb4f
+	h ^= h >> 29
+	h *= 0x165667b19e3779f9
+	return h ^ h>>32
 }
 
 // hash4to8 hashes n bytes, 4 to 8: first and last are the first and the last four,
@@ -82,11 +91,38 @@ func hashString(s string) uint64 {
 			return hash4to8(first, last>>16|1<<24, n+2)
 		}
 	}
+	return hashShortString(s)
+}
+
+// hashShortString is hashString for 1 to 3 bytes, and for whatever has no shortcut.
+func hashShortString(s string) uint64 {
+	switch n := len(s); {
+	case n == 1 && s[0] != 0:
+		return hash1to3(s[0], 0, 1, 3)
+	case n == 2 && s[0] != 0 && s[1] != 0:
+		all := uint32(s[0]) | uint32(s[1])<<8 | 1<<24
+		return hash4to8(all, all, 4)
+	case n == 3 && s[0] != 0 && s[1] != 0 && s[2] != 0:
+		all := uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16
+		return hash4to8(all, all>>8|1<<24, 5)
+	}
+	if len(s) > scratch-2 {
+		return hashLongString(s)
+	}
 	var b [scratch]byte
 	return xxh3.Hash(appendEscaped(b[:0], s))
 }
 
-// scratch is room on the stack for encoded keys; longer ones are allocated.
+// hashLongString is hashString with more room on the stack, kept out of the frame
+// of the short ones. It allocates beyond that.
+//
+//go:noinline
+func hashLongString(s string) uint64 {
+	var b [1024]byte
+	return xxh3.Hash(appendEscaped(b[:0], s))
+}
+
+// scratch is room on the stack for encoded keys of usual length.
 const scratch = 64
 
 func load64(p unsafe.Pointer) uint64 { return binary.LittleEndian.Uint64((*[8]byte)(p)[:]) }

@@ -27,7 +27,7 @@ type Key[K any] interface {
 	// FromWord is the inverse of Word.
 	FromWord(w uint64) K
 	// Hash is the xxh3-64 (seed 0) of the encoded key. It does not allocate for keys
-	// of up to 64 encoded bytes.
+	// of up to 64 encoded bytes, strings of up to 1,024.
 	Hash(k K) uint64
 	// AppendHash appends the encoded key and returns its hash too.
 	AppendHash(dst []byte, k K) ([]byte, uint64)
