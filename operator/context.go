@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -10,6 +11,10 @@ import (
 	"github.com/weirstream/weir/statebackend/table"
 	"github.com/weirstream/weir/stream"
 )
+
+// ErrKey: a record is at the subtask of another key. The key selector is not
+// deterministic; a restart will not help.
+var ErrKey = errors.New("the key selector is not deterministic")
 
 // Ctx is what a keyed operator knows of the current record: its key, the time, and
 // the timers of its key. It is valid inside the operator's callbacks.
@@ -117,13 +122,13 @@ func (c *KeyCursor[K]) Set(hash uint64, k K) bool {
 func (c *KeyCursor[K]) check(hash uint64, k K) bool {
 	uid := c.ctx.setup.o.UID
 	if own := c.codec.Hash(k); own != hash {
-		c.ctx.rt.Fail(fmt.Errorf("operator %q: the key selector is not deterministic: it gave key %v to a record that was sent here by another key (key group %d, now %d)",
-			uid, k, stream.GroupOf(hash), stream.GroupOf(own)))
+		c.ctx.rt.Fail(fmt.Errorf("operator %q: %w: it gave key %v to a record that was sent here by another key (of key group %d, now %d)",
+			uid, ErrKey, k, stream.GroupOf(hash), stream.GroupOf(own)))
 		return false
 	}
 	if !c.store.Owns(hash) {
-		c.ctx.rt.Fail(fmt.Errorf("operator %q: record of key %v belongs to key group %d, this subtask owns %v: the key selector is not deterministic",
-			uid, k, stream.GroupOf(hash), c.store.Range()))
+		c.ctx.rt.Fail(fmt.Errorf("operator %q: record of key %v belongs to key group %d, this subtask owns %v: %w",
+			uid, k, stream.GroupOf(hash), c.store.Range(), ErrKey))
 		return false
 	}
 	return true

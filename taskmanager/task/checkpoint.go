@@ -1,0 +1,218 @@
+package task
+
+import (
+	"fmt"
+	"math"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/proto/weirpb"
+	"github.com/weirstream/weir/statebackend"
+	"github.com/weirstream/weir/stream"
+	"github.com/weirstream/weir/taskmanager/align"
+)
+
+// snapshot is a checkpoint of this subtask from its barrier to its ack.
+type snapshot struct {
+	id      stream.CheckpointID
+	ack     *weirpb.CheckpointAck
+	keyed   statebackend.Snapshot // nil if there is no keyed state
+	frozen  time.Time
+	aborted bool // no ack is wanted any more
+}
+
+// checkpoint takes part in a checkpoint whose barrier is complete: the barrier goes
+// on first, so that nothing here delays it (B8), then state is frozen. What Prepare
+// or Snapshot of an operator fail with fails the attempt; what the backend fails with
+// declines the checkpoint.
+func (t *Task) checkpoint(f align.Effect) error {
+	begin := t.o.Now()
+	id := f.Barrier.ID
+	if f.Barrier.Kind == stream.TerminalBarrier && t.phase != ended {
+		t.aborted(id, fmt.Sprintf("the barrier is terminal, but the subtask is %v", t.phase))
+		return nil
+	}
+	if f.Barrier.Kind == stream.StopBarrier {
+		t.silent = id
+	}
+	t.broadcast(stream.Event{Kind: stream.BarrierEvent, Barrier: f.Barrier})
+	if err := t.prepare(id); err != nil {
+		return err
+	}
+	s := &snapshot{id: id, ack: &weirpb.CheckpointAck{
+		CheckpointId: uint64(id), Subtask: t.subtask(), Attempt: t.attempt(), Operators: t.operatorSnapshots(),
+		Timings: &weirpb.CheckpointTimings{StartDelayNs: int64(f.StartDelay), AlignmentNs: int64(f.Alignment)},
+	}}
+	if t.backend != nil {
+		frozen, err := t.backend.Freeze(id)
+		if err == nil && t.copying != nil {
+			t.write() // Freeze has completed its copying
+		}
+		if err != nil {
+			t.decline(id, fmt.Sprintf("freeze keyed state: %v", err))
+			return nil
+		}
+		s.keyed = frozen
+	}
+	s.frozen = t.o.Now()
+	s.ack.Timings.SyncNs = int64(s.frozen.Sub(begin))
+	s.ack.Timings.LongestStallNs = s.ack.Timings.SyncNs
+	if s.keyed == nil {
+		t.o.Reporter.Ack(s.ack)
+		return nil
+	}
+	t.snapshots = append(t.snapshots, s)
+	t.copying = s
+	return nil
+}
+
+// prepare calls the hooks of the operators and brings the head's splits up to date.
+func (t *Task) prepare(id stream.CheckpointID) error {
+	for _, in := range t.chain {
+		t.rt.Operator = in.number
+		for _, p := range in.prepare {
+			if err := p.Prepare(id); err != nil {
+				return fmt.Errorf("prepare %v: %w", id, err)
+			}
+		}
+		for _, s := range in.snapshot {
+			if err := s.Snapshot(id); err != nil {
+				return fmt.Errorf("snapshot for %v: %w", id, err)
+			}
+		}
+	}
+	t.rt.Operator = 0
+	if err := t.head.snapshot(); err != nil {
+		return fmt.Errorf("snapshot for %v: %w", id, err)
+	}
+	return t.failed()
+}
+
+// operatorSnapshots is what the ack says of each operator, runs aside.
+func (t *Task) operatorSnapshots() []*metapb.OperatorSnapshot {
+	all := make([]*metapb.OperatorSnapshot, 0, len(t.chain))
+	owned := stream.RangeOf(t.o.Subtask.Index, t.vertex.Parallelism)
+	for _, in := range t.chain {
+		s := &metapb.SubtaskSnapshot{
+			Index: uint32(t.o.Subtask.Index), FirstGroup: uint32(owned.First), LastGroup: uint32(owned.Last),
+			Ended: in.ended, Watermark: math.MinInt64,
+		}
+		if in.setup != nil {
+			in.setup.Snapshot(s)
+		}
+		all = append(all, &metapb.OperatorSnapshot{
+			Uid: in.plan.Uid, Parallelism: uint32(t.vertex.Parallelism), Subtasks: []*metapb.SubtaskSnapshot{s},
+		})
+	}
+	return all
+}
+
+// advance pushes the backend's work on and measures how long that stalls the loop.
+func (t *Task) advance() (busy bool) {
+	s := t.copying
+	if s == nil {
+		return t.backend.Advance(copySlice)
+	}
+	begin := t.o.Now()
+	busy = t.backend.Advance(copySlice)
+	if stall := int64(t.o.Now().Sub(begin)); stall > s.ack.Timings.LongestStallNs {
+		s.ack.Timings.LongestStallNs = stall
+	}
+	if t.backend.Store().CopyFrozen(0) { // none is left
+		t.write()
+	}
+	return busy
+}
+
+// write has the snapshot that was being copied written.
+func (t *Task) write() {
+	s := t.copying
+	t.copying = nil
+	t.async.Go(func() {
+		r, err := finish(s.keyed, t)
+		t.Post(Command{Kind: finished, snapshot: s, result: r, Err: err})
+	})
+}
+
+func finish(s statebackend.Snapshot, t *Task) (r statebackend.Result, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+		}
+	}()
+	return s.Finish(t.rt.Context)
+}
+
+// written acks a snapshot that is durable, and declines one that will not be.
+func (t *Task) written(c Command) error {
+	s := c.snapshot
+	t.snapshots = slices.DeleteFunc(t.snapshots, func(o *snapshot) bool { return o == s })
+	if c.Err != nil {
+		t.backend.Failed(s.keyed)
+		if s.aborted {
+			t.rt.Log.Warn("keyed state of an aborted checkpoint could not be written", "checkpoint", s.id, "error", c.Err)
+			return nil
+		}
+		t.decline(s.id, fmt.Sprintf("write keyed state: %v", c.Err))
+		return nil
+	}
+	if s.aborted {
+		return nil
+	}
+	sub := s.ack.Operators[0].Subtasks[0]
+	sub.Runs, sub.Schemas = c.result.Runs, c.result.Schemas
+	s.ack.NewBytes = uint64(c.result.NewBytes)
+	s.ack.Timings.AsyncNs = int64(c.posted.Sub(s.frozen))
+	t.o.Reporter.Ack(s.ack)
+	return nil
+}
+
+// cancelBarrier ends a checkpoint that will not complete.
+func (t *Task) cancelBarrier(id stream.CheckpointID, reason string) error {
+	t.rt.Log.Info("checkpoint aborted", "checkpoint", id, "reason", reason)
+	t.delayed = slices.DeleteFunc(t.delayed, func(c Command) bool { return c.Barrier.ID <= id })
+	return t.align(align.Event{Kind: align.BarrierCancelled, Channel: align.Local, Barrier: stream.Barrier{ID: id}})
+}
+
+// leaderLost cancels what this subtask has not acked: without that ack it cannot
+// complete.
+func (t *Task) leaderLost() error {
+	for _, s := range t.snapshots {
+		s.aborted = true
+	}
+	for _, c := range slices.Clone(t.delayed) {
+		if err := t.cancelBarrier(c.Barrier.ID, "the leader was lost"); err != nil {
+			return err
+		}
+	}
+	if id := t.aligner.Aligning(); id != 0 {
+		return t.cancelBarrier(id, "the leader was lost")
+	}
+	return nil
+}
+
+// aborted ends, here and downstream, a checkpoint that was not begun here. Nothing is
+// rolled back.
+func (t *Task) aborted(id stream.CheckpointID, reason string) {
+	t.broadcast(stream.Event{Kind: stream.CancelBarrierEvent, Barrier: stream.Barrier{ID: id}})
+	t.decline(id, reason)
+}
+
+// forget gives up the ack of a checkpoint that was begun here. Its run is written all
+// the same: it is part of the list, and the next snapshot is the smaller for it.
+func (t *Task) forget(id stream.CheckpointID) {
+	for _, s := range t.snapshots {
+		s.aborted = s.aborted || s.id == id
+	}
+	if t.silent == id {
+		t.silent = 0 // the stop has failed: resume
+	}
+}
+
+func (t *Task) decline(id stream.CheckpointID, reason string) {
+	t.o.Reporter.Decline(&weirpb.CheckpointDecline{
+		CheckpointId: uint64(id), Subtask: t.subtask(), Attempt: t.attempt(), Reason: reason,
+	})
+}

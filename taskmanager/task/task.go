@@ -1,0 +1,308 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/operator"
+	"github.com/weirstream/weir/proto/weirpb"
+	"github.com/weirstream/weir/statebackend"
+	"github.com/weirstream/weir/statebackend/table"
+	"github.com/weirstream/weir/stream"
+	"github.com/weirstream/weir/taskmanager/align"
+	"github.com/weirstream/weir/taskmanager/exchange"
+)
+
+// Task is one attempt of one subtask.
+type Task struct {
+	// Immutable after New.
+	o      Options
+	vertex *job.Vertex
+	rt     *operator.Runtime
+	stop   context.CancelCauseFunc // of rt.Context
+	begun  time.Time
+
+	mail     mailbox
+	wake     chan struct{} // capacity 1
+	meter    meter
+	async    sync.WaitGroup // snapshots being written
+	returned chan struct{}  // closed when Run returns
+
+	// Everything below belongs to the goroutine of Run.
+	phase     phase
+	chain     []*instance // head first
+	linkErr   error       // first mistake of linking
+	backend   Backend     // nil if the head is not keyed
+	gate      *exchange.Gate
+	consumers []exchange.Consumer // by input of the vertex
+	outputs   []exchange.Output
+	head      head
+	timers    *table.Timers // nil if there is no timer callback
+	onTimer   func(table.Timer) error
+
+	aligner *align.Aligner
+	effects []align.Effect      // scratch
+	blocked []int               // channels
+	delayed []Command           // barriers that came while ending
+	silent  stream.CheckpointID // of the stop barrier after which the source rests; 0 = none
+	endAt   int                 // in chain, while ending
+	endHook int
+
+	snapshots []*snapshot // not acked yet, in order
+	copying   *snapshot   // the one whose entries are being copied out
+	timer     *time.Timer
+}
+
+// head is what brings records into the chain.
+type head interface {
+	// open starts it, before the first step.
+	open() error
+	// step does one piece of work: an event, a batch or the rest of one. If it had
+	// nothing to do, wait is how long that lasts at most (0: until a wake-up).
+	step() (progress bool, wait time.Duration, err error)
+	// settle pushes on what was begun, so that a barrier may fall.
+	settle()
+	// snapshot brings the splits up to date.
+	snapshot() error
+	// position is where it reads, for the report of a failure; "" if it can't tell.
+	position() string
+	// unread is how many records it holds that the chain has not taken.
+	close() error
+}
+
+// New returns an attempt that is to be Run. Commands may be posted at once.
+func New(o Options) (*Task, error) {
+	if o.Graph == nil || o.Program == nil || o.Reporter == nil {
+		return nil, fmt.Errorf("make subtask %v: graph, program and reporter are needed", o.Subtask)
+	}
+	if int(o.Subtask.Vertex) >= len(o.Graph.Vertices) || o.Subtask.Index >= o.Graph.Vertices[o.Subtask.Vertex].Parallelism {
+		return nil, fmt.Errorf("make subtask %v: the graph has no such subtask", o.Subtask)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	t := &Task{
+		o: o, vertex: &o.Graph.Vertices[o.Subtask.Vertex], begun: o.Now(),
+		wake: make(chan struct{}, 1), returned: make(chan struct{}),
+	}
+	ctx, stop := context.WithCancelCause(context.Background())
+	t.stop = stop
+	t.rt = &operator.Runtime{
+		Context: ctx, Now: o.Now, Turn: t.begun, Counters: t.meter.addCounter,
+		Log:     o.Log.With("uid", o.Graph.VertexUID(o.Subtask.Vertex), "subtask", o.Subtask.Index),
+		Subtask: o.Subtask.Index, Parallelism: t.vertex.Parallelism,
+		JobID: string(o.JobID), JobName: o.JobName, ClusterID: o.ClusterID,
+		Attempt: o.Attempt.String(), Incarnation: uint64(o.Incarnation),
+		Restored: o.RestoredCheckpoint != 0,
+	}
+	t.meter.mark = t.begun
+	return t, nil
+}
+
+// errCanceled is the cause of the Runtime's context after a Cancel.
+var errCanceled = errors.New("the attempt is cancelled")
+
+// Post gives the subtask a command, from any goroutine. Commands are handled in
+// order; after the end of Run they are dropped.
+func (t *Task) Post(c Command) {
+	if c.Kind == Cancel {
+		t.stop(errCanceled) // lets go of I/O that user code waits for
+	}
+	c.posted = t.o.Now()
+	t.mail.put(c)
+	t.rt.Attention.Store(true)
+	t.wakeUp()
+}
+
+// wakeUp has the loop look again; from any goroutine.
+func (t *Task) wakeUp() {
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Done is closed when Run has returned: nothing of the attempt runs any more.
+func (t *Task) Done() <-chan struct{} { return t.returned }
+
+// Subtask is whose attempt this is.
+func (t *Task) Subtask() job.SubtaskID { return t.o.Subtask }
+
+// Run runs the attempt in the calling goroutine to its end: nil when it is FINISHED
+// or was cancelled, else what it failed with (a *Failure). The end of ctx cancels.
+// It is called once.
+func (t *Task) Run(ctx context.Context) error {
+	defer close(t.returned)
+	defer context.AfterFunc(ctx, func() { t.Post(Command{Kind: Cancel, Reason: "shutting down"}) })()
+	t.status(weirpb.SubtaskStatus_STATE_INITIALIZING, nil)
+	err := t.guard(t.live)
+	var f *Failure
+	switch {
+	case t.cancelled():
+		t.phase.to(phaseCanceled)
+	case err != nil:
+		t.phase.to(phaseFailed)
+		f = t.failure(err)
+		t.status(weirpb.SubtaskStatus_STATE_FAILED, f)
+	}
+	t.stop(errCanceled)
+	t.shut()
+	t.meter.publish(t)
+	switch t.phase {
+	case phaseFinished:
+		t.status(weirpb.SubtaskStatus_STATE_FINISHED, nil)
+	case phaseCanceled:
+		t.status(weirpb.SubtaskStatus_STATE_CANCELED, nil)
+	default:
+		return f
+	}
+	return nil
+}
+
+// cancelled reports whether the attempt is to end early. A finished one is not.
+func (t *Task) cancelled() bool {
+	return t.phase != phaseFinished && context.Cause(t.rt.Context) == errCanceled
+}
+
+// live is the life of the attempt up to its end.
+func (t *Task) live() error {
+	if err := t.link(); err != nil {
+		return &fatalError{err}
+	}
+	channels := 0
+	if t.gate != nil {
+		channels = t.gate.Channels()
+	}
+	t.aligner = align.New(channels, t.o.RestoredCheckpoint)
+	if err := t.restore(); err != nil {
+		return err
+	}
+	if err := t.open(); err != nil {
+		return err
+	}
+	if id := t.o.RestoredCheckpoint; id != 0 {
+		if err := t.commit(id); err != nil {
+			return err
+		}
+	}
+	if t.cancelled() {
+		return nil
+	}
+	t.phase.to(running)
+	t.status(weirpb.SubtaskStatus_STATE_RUNNING, nil)
+	t.timer = time.NewTimer(time.Hour)
+	defer t.timer.Stop()
+	return t.loop()
+}
+
+// restore loads keyed state.
+func (t *Task) restore() error {
+	if t.backend == nil || t.o.RestoredCheckpoint == 0 {
+		return nil
+	}
+	in := t.chain[0]
+	var from []statebackend.Restored
+	for _, k := range in.restored.Keyed {
+		from = append(from, statebackend.Restored{
+			Range: stream.KeyGroupRange{First: stream.KeyGroup(k.FirstGroup), Last: stream.KeyGroup(k.LastGroup)},
+			Runs:  k.Runs, Schemas: k.Schemas,
+		})
+	}
+	t.rt.Operator = in.number
+	if err := t.backend.Restore(t.rt.Context, from); err != nil {
+		return fmt.Errorf("restore keyed state of %v: %w", t.o.RestoredCheckpoint, err)
+	}
+	return nil
+}
+
+// open opens the operators, from the tail to the head, so that whoever emits early
+// finds its consumer open.
+func (t *Task) open() error {
+	for _, in := range slices.Backward(t.chain) {
+		t.rt.Operator = in.number
+		for _, o := range in.open {
+			if err := o.Open(); err != nil {
+				return fmt.Errorf("open: %w", err)
+			}
+		}
+	}
+	t.rt.Operator = 0
+	if err := t.head.open(); err != nil {
+		return err
+	}
+	_, err := t.rt.Err()
+	return err
+}
+
+// commit has everything published that was prepared at or before id.
+func (t *Task) commit(id stream.CheckpointID) error {
+	for _, in := range t.chain {
+		t.rt.Operator = in.number
+		for _, c := range in.commit {
+			if err := c.Commit(id); err != nil {
+				return fmt.Errorf("commit %v: %w", id, err)
+			}
+		}
+	}
+	return nil
+}
+
+// shut releases everything, whatever state it is in.
+func (t *Task) shut() {
+	t.async.Wait() // their context is done
+	closing := func(what string, f func() error) {
+		if err := t.guard(f); err != nil {
+			t.rt.Log.Warn("close "+what, "error", err)
+		}
+	}
+	if t.head != nil {
+		t.rt.Operator = 0
+		closing("source", t.head.close)
+	}
+	for _, in := range t.chain {
+		t.rt.Operator = in.number
+		for _, c := range in.close {
+			closing("operator "+in.plan.Uid, c.Close)
+		}
+	}
+	if t.backend != nil {
+		closing("keyed state", t.backend.Close)
+	}
+	for _, o := range t.outputs {
+		o.Close()
+	}
+	if t.gate != nil {
+		t.gate.Close()
+	}
+}
+
+// subtask and attempt are what messages carry.
+func (t *Task) subtask() *weirpb.SubtaskRef {
+	return &weirpb.SubtaskRef{Vertex: uint32(t.o.Subtask.Vertex), Subtask: uint32(t.o.Subtask.Index)}
+}
+
+func (t *Task) attempt() *weirpb.Attempt {
+	return &weirpb.Attempt{Epoch: t.o.Attempt.Epoch, N: t.o.Attempt.N}
+}
+
+func (t *Task) status(s weirpb.SubtaskStatus_State, f *Failure) {
+	m := &weirpb.SubtaskStatus{
+		Subtask: t.subtask(), Attempt: t.attempt(), Incarnation: uint64(t.o.Incarnation), State: s,
+	}
+	if f != nil {
+		m.Failure, m.FailureDetail, m.FailedUid, m.Fatal = f.Error(), f.Detail(), f.UID, f.Fatal
+		if p := (*exchange.PeerError)(nil); errors.As(f, &p) {
+			m.BlamedWorker = p.Worker
+		}
+	}
+	t.o.Reporter.Status(m)
+}
