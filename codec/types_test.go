@@ -267,3 +267,20 @@ func TestCollectorSeesHiddenValues(t *testing.T) {
 		}
 	}
 }
+
+// TestStringsOfAShortBatchOutliveIt: a copy of up to 32 bytes that seems to end with
+// the call is made on the stack by the compiler, and was.
+func TestStringsOfAShortBatchOutliveIt(t *testing.T) {
+	c := mustFor[string](t)
+	enc := c.AppendBatch(nil, []string{"ab", "cd"})
+	first, _, err := c.DecodeBatch(nil, enc, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.DecodeBatch(nil, c.AppendBatch(nil, []string{"xx", "yy"}), 2); err != nil {
+		t.Fatal(err)
+	}
+	if first[0] != "ab" || first[1] != "cd" {
+		t.Errorf("strings became %q", first)
+	}
+}
