@@ -13,15 +13,12 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"github.com/weirstream/weir/proto/weirpb"
 )
 
-// Environment by which a job binary knows that it is to be a worker.
-const (
-	EnvWorkerID = "WEIR_WORKER" // StartWorker.worker_id
-	EnvJobID    = "WEIR_WORKER_JOB"
-	EnvAgent    = "WEIR_WORKER_AGENT" // path of the agent's socket
-	EnvMemory   = "GOMEMLIMIT"        // Go's own
-)
+// envMemory is Go's own: the bytes that its collector keeps to.
+const envMemory = "GOMEMLIMIT"
 
 // ProcessLauncher runs workers as processes of their own process group, which die
 // with the agent.
@@ -72,9 +69,9 @@ func (l *ProcessLauncher) Launch(s WorkerSpec) (Process, error) {
 	cmd := exec.Command(s.Binary, s.Args...)
 	cmd.Dir = s.Dir
 	cmd.Env = append(inheritedEnv(),
-		EnvWorkerID+"="+strconv.FormatUint(s.WorkerID, 10), EnvJobID+"="+s.JobID, EnvAgent+"="+s.Agent)
+		weirpb.EnvWorkerID+"="+strconv.FormatUint(s.WorkerID, 10), weirpb.EnvWorkerJob+"="+s.JobID, weirpb.EnvWorker+"="+s.Agent)
 	if s.Memory > 0 {
-		cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", EnvMemory, int64(float64(s.Memory)*memoryLimitShare)))
+		cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", envMemory, int64(float64(s.Memory)*memoryLimitShare)))
 	}
 	for _, kv := range s.Params {
 		cmd.Env = append(cmd.Env, kv.Key+"="+kv.Value)
@@ -95,7 +92,7 @@ func (l *ProcessLauncher) Launch(s WorkerSpec) (Process, error) {
 func inheritedEnv() []string {
 	var env []string
 	for _, kv := range os.Environ() {
-		if !strings.HasPrefix(kv, "WEIR_") && !strings.HasPrefix(kv, EnvMemory+"=") {
+		if !strings.HasPrefix(kv, "WEIR_") && !strings.HasPrefix(kv, envMemory+"=") {
 			env = append(env, kv)
 		}
 	}

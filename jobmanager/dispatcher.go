@@ -1,0 +1,411 @@
+package jobmanager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/weirstream/weir/coordinator/ha"
+	"github.com/weirstream/weir/internal/loop"
+	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/jobmanager/slots"
+	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/proto/weirpb"
+)
+
+// Dispatcher accepts jobs and shares the cluster's slots among them, for one
+// leadership.
+type Dispatcher struct {
+	// Immutable after newDispatcher.
+	manager *JobManager
+	lead    ha.Leadership
+	jobs    *ha.Jobs
+	cluster *metapb.ClusterRecord
+	log     *slog.Logger
+	loop    *loop.Loop[event]
+	initial []*ha.JobState // what the store held when the leadership began
+
+	// TaskManagers by id: changed by the loop, read by JobMasters that send.
+	tms struct {
+		sync.Mutex
+		byID map[string]*taskManager
+	}
+
+	// Owned by the loop.
+	masters map[job.ID]*JobMaster
+	ended   map[job.ID]*ha.JobState
+	pool    slots.Pool
+	seq     uint64         // of jobs, for the ids of their workers
+	running sync.WaitGroup // JobMasters
+	ctx     context.Context
+}
+
+// event is what the dispatcher's loop takes in.
+type event interface{ handle(*Dispatcher) }
+
+// newDispatcher reads what the store holds. Reading comes after winning: older
+// transactions can no longer apply.
+func newDispatcher(ctx context.Context, m *JobManager, lead ha.Leadership) (*Dispatcher, error) {
+	d := &Dispatcher{
+		manager: m, lead: lead, jobs: ha.NewJobs(m.cfg.HA, lead), log: m.log.With("epoch", uint64(lead.Epoch())),
+		masters: map[job.ID]*JobMaster{}, ended: map[job.ID]*ha.JobState{},
+	}
+	d.tms.byID = map[string]*taskManager{}
+	var err error
+	if d.cluster, err = d.jobs.Cluster(ctx, time.Now()); err != nil {
+		return nil, err
+	}
+	if d.initial, err = d.jobs.All(ctx); err != nil {
+		return nil, err
+	}
+	d.loop = loop.New(loop.Options[event]{Name: "dispatcher", Drop: dropEvent})
+	return d, nil
+}
+
+// dropEvent answers whoever waits for an event that will not be handled.
+func dropEvent(e event) {
+	if a, ok := e.(interface{ abandon() }); ok {
+		a.abandon()
+	}
+}
+
+func (d *Dispatcher) epoch() uint64 { return uint64(d.lead.Epoch()) }
+
+// sweepInterval is how often ended jobs are looked over for what may go.
+const sweepInterval = 10 * time.Minute
+
+// run is the leader's life. It returns when every JobMaster has.
+func (d *Dispatcher) run(ctx context.Context) {
+	d.ctx = ctx
+	for _, s := range d.initial {
+		if s.Result != nil {
+			d.ended[job.ID(s.Record.JobId)] = s
+			continue
+		}
+		d.startMaster(s)
+	}
+	d.loop.After(sweepInterval, &sweep{})
+	d.loop.Run(ctx, func(e event) { e.handle(d) })
+	d.running.Wait()
+}
+
+func (d *Dispatcher) startMaster(s *ha.JobState) {
+	d.seq++
+	m, err := newJobMaster(d, s, d.seq)
+	if err != nil {
+		// A record that can't be understood must not stop the other jobs; it is left as
+		// it is, for a version that understands it.
+		d.log.Error("job cannot be taken over; it is left as it is", "job", s.Record.JobId, "name", s.Record.Name, "cause", err)
+		return
+	}
+	d.masters[m.id] = m
+	d.running.Go(func() { m.run(d.ctx) })
+}
+
+// ---- TaskManagers ----
+
+// taskManager returns a registered TaskManager, or nil. Any goroutine may call it.
+func (d *Dispatcher) taskManager(id string) *taskManager {
+	d.tms.Lock()
+	defer d.tms.Unlock()
+	return d.tms.byID[id]
+}
+
+func (d *Dispatcher) taskManagers() []*taskManager {
+	d.tms.Lock()
+	defer d.tms.Unlock()
+	var all []*taskManager
+	for _, id := range slices.Sorted(maps.Keys(d.tms.byID)) {
+		all = append(all, d.tms.byID[id])
+	}
+	return all
+}
+
+// command sends to a TaskManager under this leader's epoch; to one that is gone it
+// sends nothing, its loss is being reported.
+func (d *Dispatcher) command(id string, m *weirpb.ToTaskManager) {
+	if tm := d.taskManager(id); tm != nil {
+		m.LeaderEpoch = d.epoch()
+		tm.send(m)
+	}
+}
+
+// registered: a TaskManager has connected.
+type registered struct{ tm *taskManager }
+
+func (e *registered) handle(d *Dispatcher) {
+	hello := e.tm.hello
+	if old := d.taskManager(hello.TaskmanagerId); old != nil {
+		old.cancel(errors.New("it has connected anew"))
+		(&disconnected{old, errors.New("it has connected anew")}).handle(d)
+	}
+	d.tms.Lock()
+	d.tms.byID[hello.TaskmanagerId] = e.tm
+	d.tms.Unlock()
+	d.log.Info("TaskManager registered", "taskmanager", hello.TaskmanagerId, "host", hello.Host, "slots", hello.Slots, "workers", len(hello.Workers))
+	// What still runs there belongs to attempts that this leader restarts.
+	for _, w := range hello.Workers {
+		d.command(hello.TaskmanagerId, &weirpb.ToTaskManager{Message: &weirpb.ToTaskManager_StopWorker{
+			StopWorker: &weirpb.StopWorker{JobId: w.JobId, Reason: "a new leader restarts the job from its last checkpoint"}}})
+	}
+	d.pool.Add(hello.TaskmanagerId, int(hello.Slots))
+	d.grant()
+}
+
+// disconnected: a TaskManager's stream has ended.
+type disconnected struct {
+	tm    *taskManager
+	cause error
+}
+
+func (e *disconnected) handle(d *Dispatcher) {
+	id := e.tm.hello.TaskmanagerId
+	if d.taskManager(id) != e.tm {
+		return
+	}
+	d.tms.Lock()
+	delete(d.tms.byID, id)
+	d.tms.Unlock()
+	d.log.Warn("TaskManager lost", "taskmanager", id, "host", e.tm.hello.Host, "cause", e.cause)
+	d.pool.Remove(id)
+	for _, jid := range slices.Sorted(maps.Keys(d.masters)) {
+		d.masters[jid].post(&taskManagerLost{id, e.cause.Error()})
+	}
+	d.grant()
+}
+
+// said: a TaskManager has sent something for a job.
+type said struct {
+	tm *taskManager
+	m  *weirpb.FromTaskManager
+}
+
+func (e *said) handle(d *Dispatcher) {
+	if d.taskManager(e.tm.hello.TaskmanagerId) != e.tm {
+		return
+	}
+	var id string
+	switch m := e.m.Message.(type) {
+	case *weirpb.FromTaskManager_WorkerStarted:
+		id = m.WorkerStarted.JobId
+	case *weirpb.FromTaskManager_WorkerExited:
+		id = m.WorkerExited.JobId
+	case *weirpb.FromTaskManager_FromSubtasks:
+		id = m.FromSubtasks.JobId
+	}
+	if m := d.masters[job.ID(id)]; m != nil {
+		m.post(&fromTaskManager{e.tm, e.m})
+	}
+}
+
+// ---- slots ----
+
+// slotsWanted: a JobMaster asks for n slots in all.
+type slotsWanted struct {
+	id   job.ID
+	n    int
+	have []string
+}
+
+func (e *slotsWanted) handle(d *Dispatcher) {
+	d.pool.Request(e.id, e.n, e.have)
+	d.grant()
+}
+
+// slotsReleased: a JobMaster needs none any more.
+type slotsReleased struct{ id job.ID }
+
+func (e *slotsReleased) handle(d *Dispatcher) {
+	d.pool.Release(e.id)
+	d.grant()
+}
+
+func (d *Dispatcher) grant() {
+	for _, g := range d.pool.Grants() {
+		if m := d.masters[g.Job]; m != nil {
+			m.post(&slotsGranted{g})
+		}
+	}
+}
+
+// ---- jobs ----
+
+// Submission is a job to be run.
+type Submission struct {
+	ID           job.ID // chosen by the client, so that submitting is idempotent; "" = random
+	Plan         *metapb.Plan
+	Args         []string
+	BinarySHA256 []byte // in the high-availability store; nil in local mode
+	Settings     map[string]string
+}
+
+// ErrRefused marks a submission that can't be run as it is.
+var ErrRefused = errors.New("job refused")
+
+// maxBinary bounds an uploaded job binary.
+const maxBinary = 1 << 30
+
+// PutBinary stores a job binary and returns its digest.
+func (m *JobManager) PutBinary(r io.Reader) ([]byte, error) {
+	sum, _, err := m.objects.put(r, maxBinary)
+	if err != nil {
+		return nil, err
+	}
+	return sum[:], nil
+}
+
+// Submit records a job and starts it.
+func (m *JobManager) Submit(ctx context.Context, s Submission) (job.ID, error) {
+	d := m.leader()
+	if d == nil {
+		return "", ErrNotLeader
+	}
+	if s.ID == "" {
+		s.ID = job.ID(randomHex(16))
+	}
+	if err := s.ID.Validate(); err != nil {
+		return "", fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	settings, err := settingsOf(m.cfg.Settings, s.Plan, s.Settings, m.cfg.Storage)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	if _, err := job.NewGraph(s.Plan, settings.Parallelism); err != nil {
+		return "", fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	hash := job.PlanHash(s.Plan)
+	rec := &metapb.JobRecord{
+		JobId: string(s.ID), Name: s.Plan.Name, PlanSha256: hash[:], Plan: s.Plan, BinarySha256: s.BinarySHA256,
+		Config: settings.Effective, SubmittedAtMs: time.Now().UnixMilli(),
+	}
+	if err := m.storePlan(rec); err != nil {
+		return "", err
+	}
+	reply := make(chan error, 1)
+	if d.loop.Post(&submitted{ctx, rec, reply}) != nil {
+		return "", ErrNotLeader
+	}
+	select {
+	case err := <-reply:
+		return s.ID, err
+	case <-ctx.Done():
+		return s.ID, context.Cause(ctx)
+	}
+}
+
+// maxInlinePlan is the size above which a plan is kept as an object: etcd refuses
+// requests over 1.5 MiB.
+const maxInlinePlan = 1 << 20
+
+// storePlan moves a large plan out of rec.
+func (m *JobManager) storePlan(rec *metapb.JobRecord) error {
+	if proto.Size(rec.Plan) <= maxInlinePlan {
+		return nil
+	}
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(rec.Plan)
+	if err != nil {
+		return fmt.Errorf("encode plan of job %s: %w", rec.JobId, err)
+	}
+	sum, _, err := m.objects.put(newReader(b), int64(len(b)))
+	if err != nil {
+		return fmt.Errorf("store plan of job %s: %w", rec.JobId, err)
+	}
+	rec.PlanSha256, rec.Plan = sum[:], nil
+	return nil
+}
+
+// loadPlan is the inverse of storePlan.
+func (m *JobManager) loadPlan(rec *metapb.JobRecord) (*metapb.Plan, error) {
+	if rec.Plan != nil {
+		return rec.Plan, nil
+	}
+	f, size, err := m.objects.open(rec.PlanSha256)
+	if err != nil {
+		return nil, fmt.Errorf("plan of job %s: %w", rec.JobId, err)
+	}
+	defer f.Close()
+	b := make([]byte, size)
+	if _, err := io.ReadFull(f, b); err != nil {
+		return nil, fmt.Errorf("read plan of job %s: %w", rec.JobId, err)
+	}
+	plan := new(metapb.Plan)
+	if err := proto.Unmarshal(b, plan); err != nil {
+		return nil, fmt.Errorf("decode plan of job %s (%d bytes): %w", rec.JobId, size, err)
+	}
+	return plan, nil
+}
+
+// submitted: a checked submission is to be recorded and started.
+type submitted struct {
+	ctx   context.Context
+	rec   *metapb.JobRecord
+	reply chan<- error
+}
+
+func (e *submitted) handle(d *Dispatcher) {
+	id := job.ID(e.rec.JobId)
+	if d.masters[id] != nil || d.ended[id] != nil {
+		e.reply <- nil // the same submission again
+		return
+	}
+	d.loop.Go("accept job", func(ctx context.Context) event {
+		err := d.jobs.Accept(ctx, e.rec)
+		if errors.Is(err, ha.ErrUnknown) { // read back before anything is decided (I4)
+			if s, gerr := d.jobs.Get(ctx, id); gerr == nil && s.Record.JobId == e.rec.JobId {
+				err = nil
+			}
+		}
+		return &accepted{e.rec, err, e.reply}
+	})
+}
+
+func (e *submitted) abandon() { e.reply <- ErrNotLeader }
+
+type accepted struct {
+	rec   *metapb.JobRecord
+	err   error
+	reply chan<- error
+}
+
+func (e *accepted) handle(d *Dispatcher) {
+	id := job.ID(e.rec.JobId)
+	if e.err == nil && d.masters[id] == nil {
+		d.log.Info("job accepted", "job", e.rec.JobId, "name", e.rec.Name)
+		d.startMaster(&ha.JobState{Record: e.rec})
+	}
+	e.reply <- e.err
+}
+
+func (e *accepted) abandon() { e.reply <- ErrNotLeader }
+
+// masterEnded: a JobMaster has nothing left to do; state is the job's last record.
+type masterEnded struct {
+	m     *JobMaster
+	state *ha.JobState
+}
+
+func (e *masterEnded) handle(d *Dispatcher) {
+	if d.masters[e.m.id] == e.m {
+		delete(d.masters, e.m.id)
+		d.ended[e.m.id] = e.state
+		d.pool.Release(e.m.id)
+		d.grant()
+		(&sweep{}).clean(d)
+	}
+}
+
+// leadershipLost: a transaction was fenced. Nothing more may be done.
+type leadershipLost struct{}
+
+func (leadershipLost) handle(d *Dispatcher) {
+	d.log.Error("another JobManager leads; stopping")
+	d.loop.Close()
+}

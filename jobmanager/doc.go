@@ -1,0 +1,29 @@
+// Package jobmanager runs the control side of a cluster: it campaigns for the
+// leadership, and while it leads accepts jobs (Dispatcher), keeps their binaries,
+// gives slots, and runs one JobMaster for each job.
+//
+// A JobMaster is a loop around two pure cores, jobmanager/execgraph (how subtasks
+// are deployed, watched and restarted) and coordinator (the life of checkpoints).
+// It carries their effects out, RPCs and writes, and hands results back as events.
+// Neither core does I/O; this package decides nothing about protocols.
+//
+// # Goroutines
+//
+//   - Run: campaigns, starts and stops the leader's Dispatcher.
+//   - Dispatcher: one loop (internal/loop) that owns the jobs, the TaskManagers'
+//     streams and the slot pool.
+//   - JobMaster: one loop for each job that owns both cores. Writes to etcd and to
+//     the checkpoint store leave the loop through loop.Go; one goroutine after the
+//     other for each JobMaster writes to etcd, so transactions keep their order.
+//   - one goroutine for each TaskManager stream reads it, one sends to it.
+//
+// The loops talk by posting events; none ever waits for another.
+//
+// Invariants: I1 (everything is written through ha.Jobs under this leader's key),
+// I2 (leader epoch on every command, attempt and incarnation on every answer), I6
+// (a terminal state is on record before anything of the job is cleaned up).
+//
+// It never touches a record, runs user code, or imports a state backend.
+//
+// Read jobmanager.go, dispatcher.go, then jobmaster.go.
+package jobmanager

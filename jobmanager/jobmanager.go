@@ -1,0 +1,206 @@
+package jobmanager
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/weirstream/weir/coordinator/ha"
+	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/proto/weirpb"
+)
+
+// HA is where the cluster's records are.
+type HA interface {
+	ha.KV
+	ha.Election
+}
+
+// Config says how a JobManager runs. Zero values are defaults where there is one.
+type Config struct {
+	ClusterID string // default "weir"
+	HA        HA
+	Storage   string            // high-availability.storageDir: binaries and plans, by SHA-256
+	Settings  map[string]string // cluster configuration; jobs inherit it
+	Version   string            // of this program
+	Self      *metapb.LeaderRecord
+	RPC       net.Listener // takes TaskManagers
+	Log       *slog.Logger
+
+	// HeartbeatTimeout is how long a TaskManager may be silent; default 5 s.
+	HeartbeatTimeout time.Duration
+	// RetainJobs and RetainFor bound how many ended jobs are kept, and how long;
+	// defaults 100 and 7 days.
+	RetainJobs int
+	RetainFor  time.Duration
+}
+
+func (c *Config) ensureDefaults() error {
+	if c.HA == nil || c.RPC == nil {
+		return errors.New("jobmanager: HA and RPC are required")
+	}
+	c.ClusterID = cmp.Or(c.ClusterID, "weir")
+	c.HeartbeatTimeout = cmp.Or(c.HeartbeatTimeout, 5*time.Second)
+	c.RetainJobs = cmp.Or(c.RetainJobs, 100)
+	c.RetainFor = cmp.Or(c.RetainFor, 7*24*time.Hour)
+	if c.Self == nil {
+		c.Self = &metapb.LeaderRecord{}
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+// JobManager is one process of the control side. Several may run; one leads.
+type JobManager struct {
+	cfg     Config
+	log     *slog.Logger
+	objects *objectStore
+
+	mu struct {
+		sync.Mutex
+		leader *Dispatcher // nil while this process does not lead
+	}
+}
+
+// New checks cfg.
+func New(cfg Config) (*JobManager, error) {
+	if err := cfg.ensureDefaults(); err != nil {
+		return nil, err
+	}
+	objects, err := openObjectStore(cfg.Storage)
+	if err != nil {
+		return nil, err
+	}
+	return &JobManager{cfg: cfg, log: cfg.Log, objects: objects}, nil
+}
+
+// maxMessage bounds a control message; larger acks travel in chunks.
+const maxMessage = 16 << 20
+
+// Run campaigns and leads, again and again, until ctx is done; then it resigns.
+func (m *JobManager) Run(ctx context.Context) error {
+	server := grpc.NewServer(
+		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+	)
+	weirpb.RegisterJobManagerServiceServer(server, &rpcService{manager: m})
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(m.cfg.RPC) }()
+	defer server.Stop()
+	for {
+		lead, err := m.campaign(ctx)
+		if err != nil {
+			return err
+		}
+		if lead == nil { // ctx is done
+			return nil
+		}
+		if err := m.lead(ctx, lead); err != nil {
+			m.log.Error("leading ended", "epoch", lead.Epoch(), "cause", err)
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		select {
+		case err := <-served:
+			return fmt.Errorf("serve TaskManagers at %s: %w", m.cfg.RPC.Addr(), err)
+		default:
+		}
+	}
+}
+
+// campaignRetry is the pause after a failed campaign: etcd is away.
+const campaignRetry = 500 * time.Millisecond
+
+// campaign waits until this process leads. Trouble with the store is reported once
+// and waited out: a standby has nothing better to do.
+func (m *JobManager) campaign(ctx context.Context) (ha.Leadership, error) {
+	said := ""
+	for ctx.Err() == nil {
+		lead, err := m.cfg.HA.Campaign(ctx, proto.Clone(m.cfg.Self).(*metapb.LeaderRecord))
+		if err == nil {
+			return lead, nil
+		}
+		if ctx.Err() != nil {
+			return nil, nil
+		}
+		if err.Error() != said {
+			said = err.Error()
+			m.log.Warn("cannot campaign for the leadership; trying again", "cause", err)
+		}
+		select {
+		case <-time.After(campaignRetry):
+		case <-ctx.Done():
+		}
+	}
+	return nil, nil
+}
+
+// resignTimeout bounds giving up the leadership at a clean stop; the lease ends it
+// otherwise.
+const resignTimeout = 2 * time.Second
+
+// lead runs the Dispatcher until the leadership is lost or ctx is done.
+func (m *JobManager) lead(ctx context.Context, lead ha.Leadership) error {
+	d, err := newDispatcher(ctx, m, lead)
+	if err != nil {
+		rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), resignTimeout)
+		defer cancel()
+		return errors.Join(err, lead.Resign(rctx))
+	}
+	m.setLeader(d)
+	m.log.Info("leading", "epoch", lead.Epoch(), "jobs", len(d.initial))
+	lctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-lead.Lost():
+			cancel()
+		case <-lctx.Done():
+		}
+	}()
+	d.run(lctx)
+	m.setLeader(nil)
+	rctx, cancelResign := context.WithTimeout(context.WithoutCancel(ctx), resignTimeout)
+	defer cancelResign()
+	if err := lead.Resign(rctx); err != nil && ctx.Err() == nil {
+		m.log.Warn("resign", "cause", err)
+	}
+	return nil
+}
+
+func (m *JobManager) setLeader(d *Dispatcher) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mu.leader = d
+}
+
+// leader is the running Dispatcher, or nil.
+func (m *JobManager) leader() *Dispatcher {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.mu.leader
+}
+
+// ErrNotLeader says that another process leads, or none.
+var ErrNotLeader = errors.New("this JobManager does not lead")
+
+// Leader returns the record of whoever leads.
+func (m *JobManager) Leader(ctx context.Context) (*metapb.LeaderRecord, ha.Epoch, error) {
+	return m.cfg.HA.Leader(ctx)
+}
+
+// Leads reports whether this process leads.
+func (m *JobManager) Leads() bool { return m.leader() != nil }

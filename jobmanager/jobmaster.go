@@ -1,0 +1,423 @@
+package jobmanager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/weirstream/weir/coordinator"
+	"github.com/weirstream/weir/coordinator/ha"
+	"github.com/weirstream/weir/coordinator/metadata"
+	"github.com/weirstream/weir/coordinator/restore"
+	"github.com/weirstream/weir/internal/loop"
+	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/jobmanager/execgraph"
+	"github.com/weirstream/weir/jobmanager/slots"
+	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/proto/weirpb"
+	"github.com/weirstream/weir/statebackend/objstore"
+	"github.com/weirstream/weir/stream"
+)
+
+// JobMaster runs one job under one leader.
+type JobMaster struct {
+	// Immutable after newJobMaster.
+	d        *Dispatcher
+	id       job.ID
+	record   *metapb.JobRecord
+	plan     *metapb.Plan
+	settings jobSettings
+	store    objstore.Store // the job's checkpoint folder
+	log      *slog.Logger
+	loop     *loop.Loop[masterEvent]
+	secret   string
+	workers  uint64 // ids of the job's workers lie above it
+
+	// Owned by the loop.
+	state    *ha.JobState // as read at the start, and as written since
+	graph    *execgraph.Graph
+	coord    *coordinator.Coordinator
+	todo     []coreEvent // events for the cores, in order
+	writes   []write     // to etcd, one at a time
+	writing  bool
+	gTimer   *loop.Timer
+	cTimer   *loop.Timer
+	stateIDs restore.StateIDs
+	snapshot *coordinator.RestoreFrom // what the next deployment starts from
+	restored []restore.Subtask
+	results  []*metapb.Result
+	chunks   map[chunkKey]*chunks // large acks on their way
+	history  history
+	counters map[job.SubtaskID]*weirpb.Counters
+}
+
+// masterEvent is what a JobMaster's loop takes in.
+type masterEvent interface{ apply(*JobMaster) }
+
+// coreEvent is an event for one of the two cores.
+type coreEvent struct {
+	graph execgraph.Event   // or
+	coord coordinator.Event // this
+}
+
+// write is a transaction; its result comes back as an event.
+type write struct {
+	after time.Duration
+	run   func(ctx context.Context) masterEvent
+}
+
+func newJobMaster(d *Dispatcher, s *ha.JobState, seq uint64) (*JobMaster, error) {
+	plan, err := d.manager.loadPlan(s.Record)
+	if err != nil {
+		return nil, err
+	}
+	settings, err := settingsOfRecord(s.Record, plan, d.manager.cfg.Storage)
+	if err != nil {
+		return nil, err
+	}
+	id := job.ID(s.Record.JobId)
+	store, err := objstore.Parse(settings.checkpointFolder(id))
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint folder of job %s: %w", id, err)
+	}
+	m := &JobMaster{
+		d: d, id: id, record: s.Record, plan: plan, settings: settings, store: store, state: s,
+		log: d.log.With("job", string(id), "name", s.Record.Name), secret: randomHex(16),
+		workers: d.epoch()<<40 | seq<<20, chunks: map[chunkKey]*chunks{}, counters: map[job.SubtaskID]*weirpb.Counters{},
+	}
+	g, err := job.NewGraph(plan, settings.Parallelism)
+	if err != nil {
+		return nil, err
+	}
+	start := execgraph.Start{Graph: g}
+	if inc := s.Incarnation; inc != nil {
+		start.Incarnation, start.Attempt, start.Restarts = job.Incarnation(inc.Number), inc.Attempt, int(inc.Restarts)
+		m.stateIDs = restore.StateIDs{IDs: inc.StateIds, Next: inc.NextStateId}
+	}
+	m.graph = execgraph.New(execgraph.Config{
+		Epoch: d.epoch(), WorkerIDs: m.workers, Restart: settings.Restart, SlotWait: settings.SlotWait,
+	}, start)
+	m.coord = coordinator.New(settings.Checkpoint, coordinator.Identity{
+		ClusterID: d.manager.cfg.ClusterID, JobID: id, JobName: s.Record.Name, Epoch: d.epoch(), PlanSHA256: s.Record.PlanSha256,
+	})
+	m.loop = loop.New(loop.Options[masterEvent]{Name: "jobmaster " + string(id), Drop: dropMasterEvent})
+	return m, nil
+}
+
+func dropMasterEvent(e masterEvent) {
+	if a, ok := e.(interface{ abandon() }); ok {
+		a.abandon()
+	}
+}
+
+func (m *JobMaster) post(e masterEvent) {
+	if m.loop.Post(e) != nil {
+		dropMasterEvent(e)
+	}
+}
+
+// run is the JobMaster's life: until the job has ended and is cleaned up, or the
+// leadership ends.
+func (m *JobMaster) run(ctx context.Context) {
+	m.loop.Go("load", m.load)
+	m.loop.Run(ctx, func(e masterEvent) {
+		e.apply(m)
+		m.settle()
+	})
+}
+
+// load reads the _metadata of the retained checkpoints.
+func (m *JobMaster) load(ctx context.Context) masterEvent {
+	var completed []coordinator.Completed
+	for _, p := range m.state.Pointers {
+		c := coordinator.Completed{Pointer: p}
+		file, err := objstore.Get(ctx, m.store, stream.CheckpointID(p.CheckpointId).String()+"/"+metadata.FileName, metadata.MaxSize)
+		if err == nil {
+			c.Metadata, err = metadata.Decode(file)
+		}
+		if err != nil {
+			c.Problem = err.Error()
+		}
+		completed = append(completed, c)
+	}
+	return &loaded{completed}
+}
+
+type loaded struct{ completed []coordinator.Completed }
+
+func (e *loaded) apply(m *JobMaster) {
+	t := coordinator.TookOver{Reserved: m.state.CheckpointID, Completed: e.completed}
+	if inc := m.state.Incarnation; inc != nil {
+		t.Incarnation = job.Incarnation(inc.Number)
+	}
+	m.forCoord(t)
+	if last := len(e.completed) - 1; last >= 0 && e.completed[last].Pointer.Terminal && e.completed[last].Metadata != nil {
+		m.log.Info("the job's terminal checkpoint is complete; only its commits are left")
+	}
+	m.forGraph(execgraph.Schedule{})
+	if in := m.state.Intent; in != nil && in.Kind == metapb.Intent_KIND_CANCEL {
+		m.forGraph(execgraph.CancelJob{})
+	}
+}
+
+func (m *JobMaster) forGraph(e execgraph.Event)   { m.todo = append(m.todo, coreEvent{graph: e}) }
+func (m *JobMaster) forCoord(e coordinator.Event) { m.todo = append(m.todo, coreEvent{coord: e}) }
+
+// settle feeds the cores until nothing is left to do now. Effects are carried out
+// in order; what they lead to comes after everything that is already waiting.
+func (m *JobMaster) settle() {
+	for len(m.todo) > 0 {
+		e := m.todo[0]
+		m.todo = m.todo[1:]
+		now := m.loop.Now()
+		if e.graph != nil {
+			for _, f := range m.graph.Step(now, e.graph, nil) {
+				m.doGraph(f)
+			}
+			continue
+		}
+		for _, f := range m.coord.Step(now, e.coord, nil) {
+			m.doCoord(f)
+		}
+	}
+}
+
+// ---- writes to etcd, in order ----
+
+func (m *JobMaster) write(after time.Duration, run func(ctx context.Context) masterEvent) {
+	m.writes = append(m.writes, write{after, run})
+	m.nextWrite()
+}
+
+func (m *JobMaster) nextWrite() {
+	if m.writing || len(m.writes) == 0 {
+		return
+	}
+	m.writing = true
+	w := m.writes[0]
+	m.writes = m.writes[1:]
+	m.loop.Go("etcd", func(ctx context.Context) masterEvent {
+		if w.after > 0 {
+			select {
+			case <-time.After(w.after):
+			case <-ctx.Done():
+			}
+		}
+		return &written{w.run(ctx)}
+	})
+}
+
+type written struct{ result masterEvent }
+
+func (e *written) apply(m *JobMaster) {
+	m.writing = false
+	e.result.apply(m)
+	m.nextWrite()
+}
+
+// toCoord is a result that goes to the coordinator.
+type toCoord struct{ e coordinator.Event }
+
+func (e *toCoord) apply(m *JobMaster) { m.forCoord(e.e) }
+
+// toGraph is a result that goes to the execution graph.
+type toGraph struct{ e execgraph.Event }
+
+func (e *toGraph) apply(m *JobMaster) { m.forGraph(e.e) }
+
+// outcomeOf sorts the result of a transaction by what may be concluded from it.
+func outcomeOf(err error) (coordinator.Outcome, string) {
+	switch {
+	case err == nil:
+		return coordinator.OK, ""
+	case errors.Is(err, ha.ErrFenced):
+		return coordinator.Fenced, err.Error()
+	case errors.Is(err, ha.ErrUnknown), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return coordinator.Unknown, err.Error()
+	}
+	return coordinator.Failed, err.Error()
+}
+
+// ---- from the dispatcher ----
+
+type slotsGranted struct{ grant slots.Grant }
+
+func (e *slotsGranted) apply(m *JobMaster) {
+	m.forGraph(execgraph.SlotsGranted{TaskManagers: e.grant.TaskManagers, Free: e.grant.Free})
+}
+
+type taskManagerLost struct{ id, reason string }
+
+func (e *taskManagerLost) apply(m *JobMaster) {
+	m.forGraph(execgraph.TaskManagerLost{TaskManager: e.id, Reason: e.reason})
+}
+
+// cancelWanted: a client wants the job gone. The intent is on record before the
+// first RPC, and the client is answered then.
+type cancelWanted struct{ reply chan<- error }
+
+func (e *cancelWanted) apply(m *JobMaster) {
+	if st, _ := m.graph.State(); st.Terminal() || st == execgraph.Cancelling {
+		e.reply <- nil
+		return
+	}
+	in := &metapb.Intent{Kind: metapb.Intent_KIND_CANCEL, TriggerId: randomHex(16), RequestedAtMs: m.loop.Now().UnixMilli()}
+	m.write(0, func(ctx context.Context) masterEvent {
+		return &cancelRecorded{e.reply, m.d.jobs.PutIntent(ctx, m.id, in)}
+	})
+}
+
+func (e *cancelWanted) abandon() { e.reply <- ErrNotLeader }
+
+type cancelRecorded struct {
+	reply chan<- error
+	err   error
+}
+
+func (e *cancelRecorded) apply(m *JobMaster) {
+	if e.err == nil {
+		m.forGraph(execgraph.CancelJob{})
+	}
+	e.reply <- e.err
+}
+
+func (e *cancelRecorded) abandon() { e.reply <- ErrNotLeader }
+
+// ---- from TaskManagers ----
+
+type fromTaskManager struct {
+	tm *taskManager
+	m  *weirpb.FromTaskManager
+}
+
+func (e *fromTaskManager) apply(m *JobMaster) {
+	id := e.tm.hello.TaskmanagerId
+	switch msg := e.m.Message.(type) {
+	case *weirpb.FromTaskManager_WorkerStarted:
+		w := msg.WorkerStarted
+		m.forGraph(execgraph.WorkerStarted{
+			TaskManager: id, ID: w.WorkerId, Data: w.DataAddress, Unix: w.UnixAddress, Host: e.tm.hello.Host,
+			PID: w.Pid, HostPID: e.tm.hello.Pid,
+		})
+	case *weirpb.FromTaskManager_WorkerExited:
+		w := msg.WorkerExited
+		m.forGraph(execgraph.WorkerExited{TaskManager: id, ID: w.WorkerId, Reason: w.Reason, UserError: w.UserError})
+	case *weirpb.FromTaskManager_FromSubtasks:
+		m.fromSubtasks(msg.FromSubtasks)
+	}
+}
+
+func (m *JobMaster) fromSubtasks(f *weirpb.FromSubtasks) {
+	inc := job.Incarnation(f.Incarnation)
+	exec := func(s *weirpb.SubtaskRef, a *weirpb.Attempt) coordinator.Execution {
+		return coordinator.Execution{Subtask: subtaskOf(s), Attempt: attemptOf(a), Incarnation: inc}
+	}
+	switch e := f.Event.(type) {
+	case *weirpb.FromSubtasks_Status:
+		if s, ok := statusOf(e.Status, inc); ok {
+			m.forGraph(s)
+		}
+	case *weirpb.FromSubtasks_Ack:
+		m.acked(e.Ack, inc)
+	case *weirpb.FromSubtasks_AckChunk:
+		m.chunk(e.AckChunk, inc)
+	case *weirpb.FromSubtasks_Decline:
+		m.forCoord(coordinator.Declined{ID: stream.CheckpointID(e.Decline.CheckpointId), Execution: exec(e.Decline.Subtask, e.Decline.Attempt), Reason: e.Decline.Reason})
+	case *weirpb.FromSubtasks_Committed:
+		m.forCoord(coordinator.Committed{ID: stream.CheckpointID(e.Committed.CheckpointId), Execution: exec(e.Committed.Subtask, e.Committed.Attempt)})
+	case *weirpb.FromSubtasks_SourceEnded:
+		m.forCoord(coordinator.SourceEnded{Execution: exec(e.SourceEnded.Subtask, e.SourceEnded.Attempt)})
+	case *weirpb.FromSubtasks_Counters:
+		m.counters[subtaskOf(e.Counters.Subtask)] = e.Counters
+	}
+}
+
+func subtaskOf(s *weirpb.SubtaskRef) job.SubtaskID {
+	return job.SubtaskID{Vertex: job.VertexID(s.GetVertex()), Index: int(s.GetSubtask())}
+}
+
+func attemptOf(a *weirpb.Attempt) job.Attempt { return job.Attempt{Epoch: a.GetEpoch(), N: a.GetN()} }
+
+var statusStates = map[weirpb.SubtaskStatus_State]execgraph.ExecutionState{
+	weirpb.SubtaskStatus_STATE_INITIALIZING: execgraph.Initializing,
+	weirpb.SubtaskStatus_STATE_RUNNING:      execgraph.TaskRunning,
+	weirpb.SubtaskStatus_STATE_FINISHED:     execgraph.TaskFinished,
+	weirpb.SubtaskStatus_STATE_CANCELED:     execgraph.TaskCanceled,
+	weirpb.SubtaskStatus_STATE_FAILED:       execgraph.TaskFailed,
+}
+
+func statusOf(s *weirpb.SubtaskStatus, inc job.Incarnation) (execgraph.Status, bool) {
+	state, ok := statusStates[s.State]
+	return execgraph.Status{
+		Subtask: subtaskOf(s.Subtask), Attempt: attemptOf(s.Attempt), Incarnation: inc, State: state,
+		Failure: s.Failure, Detail: s.FailureDetail, UID: s.FailedUid, Fatal: s.Fatal,
+	}, ok
+}
+
+func (m *JobMaster) acked(a *weirpb.CheckpointAck, inc job.Incarnation) {
+	t := a.GetTimings()
+	m.forCoord(coordinator.Acked{
+		ID:        stream.CheckpointID(a.CheckpointId),
+		Execution: coordinator.Execution{Subtask: subtaskOf(a.Subtask), Attempt: attemptOf(a.Attempt), Incarnation: inc},
+		Operators: a.Operators, StillReads: a.StillReads, NewBytes: a.NewBytes,
+		Timings: coordinator.Timings{
+			StartDelay: t.GetStartDelayNs(), Alignment: t.GetAlignmentNs(), Sync: t.GetSyncNs(), Async: t.GetAsyncNs(), LongestStall: t.GetLongestStallNs(),
+		},
+	})
+}
+
+// chunkKey names an ack that comes in pieces.
+type chunkKey struct {
+	checkpoint uint64
+	subtask    job.SubtaskID
+}
+
+type chunks struct {
+	parts [][]byte
+	bytes int
+}
+
+// Bounds of an ack in pieces: what a subtask of thousands of runs needs, and no more.
+const (
+	maxChunks   = 1 << 10
+	maxAckBytes = 256 << 20
+)
+
+// chunk collects the pieces of a large ack. Pieces come in order on one stream.
+func (m *JobMaster) chunk(c *weirpb.CheckpointAckChunk, inc job.Incarnation) {
+	k := chunkKey{c.CheckpointId, subtaskOf(c.Subtask)}
+	p := m.chunks[k]
+	if c.Index == 0 {
+		for old := range m.chunks { // of checkpoints that are over
+			if old.subtask == k.subtask {
+				delete(m.chunks, old)
+			}
+		}
+		p = &chunks{}
+		m.chunks[k] = p
+	}
+	if p == nil || int(c.Index) != len(p.parts) || c.Count > maxChunks || c.Index >= c.Count || p.bytes+len(c.Data) > maxAckBytes {
+		delete(m.chunks, k)
+		return
+	}
+	p.parts = append(p.parts, c.Data)
+	p.bytes += len(c.Data)
+	if len(p.parts) < int(c.Count) {
+		return
+	}
+	delete(m.chunks, k)
+	var all []byte
+	for _, b := range p.parts {
+		all = append(all, b...)
+	}
+	ack := new(weirpb.CheckpointAck)
+	if err := proto.Unmarshal(all, ack); err != nil {
+		m.log.Warn("ack in pieces makes no sense; the checkpoint will expire", "checkpoint", c.CheckpointId, "subtask", k.subtask.String(), "cause", err)
+		return
+	}
+	m.acked(ack, inc)
+}

@@ -1,0 +1,96 @@
+package jobmanager
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// objectStore keeps immutable objects (job binaries, large plans) by SHA-256 in
+// the high-availability store's folder, so that they outlive a leader.
+type objectStore struct{ root *os.Root }
+
+// ErrNoObject says that the store has no object of that digest.
+var ErrNoObject = errors.New("no such object in the high-availability store")
+
+func openObjectStore(dir string) (*objectStore, error) {
+	if err := os.MkdirAll(filepath.Join(dir, "objects"), 0o700); err != nil {
+		return nil, fmt.Errorf("make high-availability.storageDir: %w", err)
+	}
+	root, err := os.OpenRoot(filepath.Join(dir, "objects"))
+	if err != nil {
+		return nil, fmt.Errorf("open high-availability.storageDir: %w", err)
+	}
+	return &objectStore{root}, nil
+}
+
+// put stores what r gives and returns its digest and size. More than limit bytes
+// are refused.
+func (s *objectStore) put(r io.Reader, limit int64) (sum [sha256.Size]byte, size int64, err error) {
+	tmp := ".put-" + randomHex(8)
+	f, err := s.root.OpenFile(tmp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return sum, 0, fmt.Errorf("store object: %w", err)
+	}
+	h := sha256.New()
+	size, err = io.Copy(io.MultiWriter(f, h), io.LimitReader(r, limit+1))
+	if err == nil && size > limit {
+		err = fmt.Errorf("more than %d bytes", limit)
+	}
+	err = errors.Join(err, f.Sync(), f.Close())
+	copy(sum[:], h.Sum(nil))
+	if err == nil {
+		err = s.root.Rename(tmp, hex.EncodeToString(sum[:]))
+	}
+	if err == nil {
+		err = s.syncFolder()
+	}
+	if err != nil {
+		if rerr := s.root.Remove(tmp); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+			err = errors.Join(err, rerr)
+		}
+		return sum, 0, fmt.Errorf("store object: %w", err)
+	}
+	return sum, size, nil
+}
+
+func (s *objectStore) syncFolder() error {
+	d, err := s.root.Open(".")
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// open returns the object and its size.
+func (s *objectStore) open(sum []byte) (io.ReadCloser, int64, error) {
+	if len(sum) != sha256.Size {
+		return nil, 0, fmt.Errorf("digest of %d bytes: %w", len(sum), ErrNoObject)
+	}
+	f, err := s.root.Open(hex.EncodeToString(sum))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, 0, fmt.Errorf("%x: %w", sum, ErrNoObject)
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("open object %x: %w", sum, err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, 0, errors.Join(fmt.Errorf("open object %x: %w", sum, err), f.Close())
+	}
+	return f, info.Size(), nil
+}
+
+// remove deletes an object; that it is gone already is fine.
+func (s *objectStore) remove(sum []byte) error {
+	err := s.root.Remove(hex.EncodeToString(sum))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("delete object %x: %w", sum, err)
+	}
+	return nil
+}

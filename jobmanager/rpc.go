@@ -1,0 +1,205 @@
+package jobmanager
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/weirstream/weir/proto/weirpb"
+)
+
+// ProtocolVersion is the minor version of the control protocol of this program;
+// the two before it are served.
+const ProtocolVersion = 1
+
+func randomHex(n int) string {
+	b := make([]byte, n)
+	rand.Read(b)
+	return hex.EncodeToString(b)
+}
+
+// rpcService takes TaskManagers. It runs in every JobManager; one that does not
+// lead refuses and says who does.
+type rpcService struct {
+	weirpb.UnimplementedJobManagerServiceServer
+	manager *JobManager
+}
+
+// taskManager is a registered TaskManager's stream.
+type taskManager struct {
+	hello  *weirpb.RegisterTaskManager
+	since  time.Time
+	cancel context.CancelCauseFunc // ends the stream
+
+	mu    sync.Mutex
+	queue []*weirpb.ToTaskManager
+	ready chan struct{} // cap 1
+}
+
+// send queues m; the stream's sender carries it.
+func (t *taskManager) send(m *weirpb.ToTaskManager) {
+	t.mu.Lock()
+	t.queue = append(t.queue, m)
+	t.mu.Unlock()
+	select {
+	case t.ready <- struct{}{}:
+	default:
+	}
+}
+
+func (t *taskManager) take() []*weirpb.ToTaskManager {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	q := t.queue
+	t.queue = nil
+	return q
+}
+
+// Connect is the life of a TaskManager's stream.
+func (s *rpcService) Connect(stream grpc.BidiStreamingServer[weirpb.FromTaskManager, weirpb.ToTaskManager]) error {
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	hello := first.GetRegister()
+	if hello == nil {
+		return status.Error(codes.InvalidArgument, "the first message of a TaskManager must be its registration")
+	}
+	d := s.manager.leader()
+	if reason, final := s.refusal(d, hello); reason != "" {
+		return stream.Send(&weirpb.ToTaskManager{Message: &weirpb.ToTaskManager_Refused{
+			Refused: &weirpb.RegistrationRefused{Reason: reason, Final: final}}})
+	}
+	ctx, cancel := context.WithCancelCause(stream.Context())
+	defer cancel(nil)
+	tm := &taskManager{hello: hello, since: time.Now(), cancel: cancel, ready: make(chan struct{}, 1)}
+	tm.send(&weirpb.ToTaskManager{LeaderEpoch: d.epoch(), Message: &weirpb.ToTaskManager_Registered{Registered: &weirpb.Registered{
+		ClusterIncarnation: d.cluster.Incarnation, HeartbeatIntervalMs: uint32(heartbeatInterval / time.Millisecond),
+		HeartbeatTimeoutMs: uint32(s.manager.cfg.HeartbeatTimeout / time.Millisecond),
+	}}})
+	if d.loop.Post(&registered{tm}) != nil {
+		return status.Error(codes.Unavailable, "this JobManager no longer leads")
+	}
+	go s.sendTo(ctx, d, tm, stream)
+	err = s.readFrom(ctx, d, tm, stream)
+	_ = d.loop.Post(&disconnected{tm, err}) // a closed loop has nobody left to tell
+	return nil
+}
+
+func (s *rpcService) refusal(d *Dispatcher, hello *weirpb.RegisterTaskManager) (reason string, final bool) {
+	switch {
+	case d == nil:
+		return "it does not lead", false
+	case hello.ClusterId != s.manager.cfg.ClusterID:
+		return fmt.Sprintf("the TaskManager is of cluster %q, this is cluster %q; start it with --cluster-id %s",
+			hello.ClusterId, s.manager.cfg.ClusterID, s.manager.cfg.ClusterID), true
+	case hello.ProtocolVersion > ProtocolVersion || hello.ProtocolVersion+2 < ProtocolVersion:
+		return fmt.Sprintf("the TaskManager (%s) speaks control protocol %d, this JobManager (%s) speaks %d; run matching versions of weir",
+			hello.Version, hello.ProtocolVersion, s.manager.cfg.Version, ProtocolVersion), true
+	case hello.Slots == 0 || hello.TaskmanagerId == "":
+		return "the registration names no slots or no id", true
+	}
+	return "", false
+}
+
+// heartbeatInterval: one second, so that silence is noticed within five.
+const heartbeatInterval = time.Second
+
+func (s *rpcService) sendTo(ctx context.Context, d *Dispatcher, tm *taskManager, stream grpc.BidiStreamingServer[weirpb.FromTaskManager, weirpb.ToTaskManager]) {
+	beat := time.NewTicker(heartbeatInterval)
+	defer beat.Stop()
+	for {
+		for _, m := range tm.take() {
+			if err := stream.Send(m); err != nil {
+				tm.cancel(fmt.Errorf("send to TaskManager: %w", err))
+				return
+			}
+		}
+		select {
+		case <-tm.ready:
+		case <-beat.C:
+			tm.send(&weirpb.ToTaskManager{LeaderEpoch: d.epoch(), Message: &weirpb.ToTaskManager_Heartbeat{Heartbeat: &weirpb.Heartbeat{}}})
+		case <-d.loop.Done():
+			tm.cancel(errors.New("this JobManager no longer leads"))
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// readFrom posts what the TaskManager says until the stream breaks, or it is
+// silent for too long.
+func (s *rpcService) readFrom(ctx context.Context, d *Dispatcher, tm *taskManager, stream grpc.BidiStreamingServer[weirpb.FromTaskManager, weirpb.ToTaskManager]) error {
+	timeout := s.manager.cfg.HeartbeatTimeout
+	silence := time.AfterFunc(timeout, func() { tm.cancel(fmt.Errorf("no heartbeat for %v", timeout)) })
+	defer silence.Stop()
+	messages := make(chan *weirpb.FromTaskManager)
+	broken := make(chan error, 1)
+	go func() {
+		for {
+			m, err := stream.Recv()
+			if err != nil {
+				broken <- err
+				return
+			}
+			select {
+			case messages <- m:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	for {
+		select {
+		case m := <-messages:
+			silence.Reset(timeout)
+			if m.GetHeartbeat() == nil && d.loop.Post(&said{tm, m}) != nil {
+				return errors.New("this JobManager no longer leads")
+			}
+		case err := <-broken:
+			if errors.Is(err, io.EOF) {
+				err = errors.New("it closed the stream")
+			}
+			return err
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// chunkSize of FetchObject: large enough to be quick, far below maxMessage.
+const chunkSize = 256 << 10
+
+// FetchObject implements the service.
+func (s *rpcService) FetchObject(r *weirpb.FetchObjectRequest, stream grpc.ServerStreamingServer[weirpb.ObjectChunk]) error {
+	f, size, err := s.manager.objects.open(r.Sha256)
+	if err != nil {
+		return status.Error(codes.NotFound, err.Error())
+	}
+	defer f.Close()
+	buf := make([]byte, chunkSize)
+	for {
+		n, err := f.Read(buf)
+		if n > 0 {
+			if err := stream.Send(&weirpb.ObjectChunk{Data: buf[:n], TotalSize: uint64(size)}); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return status.Error(codes.Internal, fmt.Sprintf("read object %x: %v", r.Sha256, err))
+		}
+	}
+}
