@@ -36,13 +36,13 @@ func TestMetamorphic(t *testing.T) {
 		var c statetest.Config
 		switch seed % 4 {
 		case 0:
-			c = statetest.Config{Make: newHeap, Keys: 40, Steps: 250}
+			c = statetest.Config{Make: newHeap, Keys: 40, Steps: 130}
 		case 1:
-			c = statetest.Config{Make: newHeap, Keys: 15, Steps: 250, InlineLimit: 4 << 10}
+			c = statetest.Config{Make: newHeap, Keys: 15, Steps: 130, InlineLimit: 4 << 10}
 		case 2:
-			c = statetest.Config{Make: newPebble, Spilled: spilled, Keys: 60, Steps: 250, Budget: 40 << 10}
+			c = statetest.Config{Make: newPebble, Spilled: spilled, Keys: 60, Steps: 130, Budget: 40 << 10}
 		case 3:
-			c = statetest.Config{Make: newPebble, Spilled: spilled, Keys: 200, Steps: 200, Budget: 60 << 10, InlineLimit: 2 << 10}
+			c = statetest.Config{Make: newPebble, Spilled: spilled, Keys: 200, Steps: 100, Budget: 60 << 10, InlineLimit: 2 << 10}
 		}
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			add(&sum[seed%4], statetest.Run(t, c, seed))

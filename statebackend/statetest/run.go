@@ -70,7 +70,7 @@ type checkpoint struct {
 func Run(t *testing.T, c Config, seed uint64) (s Stats) {
 	t.Helper()
 	dir := t.TempDir()
-	var store objstore.Store = objstore.NewMemory()
+	var store objstore.Store = objstore.NewMemory("statetest")
 	if seed%10 == 0 { // the real thing syncs a lot
 		fs, err := objstore.OpenFS(filepath.Join(dir, "store"))
 		if err != nil {

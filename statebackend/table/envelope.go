@@ -11,10 +11,10 @@ import (
 //
 //	byte 0     kind of the state (bits 0-3, metapb.StateKind), has-time (bit 4),
 //	           compressed (bit 5); bits 6 and 7 are 0
-//	uvarint    ordinal of the state's schema in the run's table; 0: the schema that
+//	uvarint    ordinal of the state's schema in the run's table, from 1; 0: the schema that
 //	           the subtask's snapshot lists for the state id
 //	…          payload: the codec's bytes of a value or map entry; of a list
-//	           uvarint count, then uvarint length and bytes of each element; of a timer
+//	           uvarint count, then its elements one behind the other; of a timer
 //	           nothing
 const (
 	envelopeKind = 0x0f

@@ -1,10 +1,12 @@
 package table
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 
 	"github.com/weirstream/weir/codec"
 	"github.com/weirstream/weir/statebackend"
@@ -16,8 +18,7 @@ type List[E any] struct {
 	name string
 	t    *tbl[ref]
 	c    codec.Codec[E]
-	buf  []byte // elements, each behind its length
-	one  []byte
+	buf  []byte // elements, one behind the other
 }
 
 var errList = errors.New("list does not hold the elements it counts")
@@ -33,7 +34,7 @@ func NewList[E any](s *Store, d statebackend.Descriptor, c codec.Codec[E]) (*Lis
 		},
 		decode: func(b []byte) (ref, []byte, error) {
 			n, w := binary.Uvarint(b)
-			if w <= 0 || n > uint64(len(b)) {
+			if w <= 0 || n > math.MaxUint32 || w > 1 && b[w-1] == 0 {
 				return ref{}, nil, errList
 			}
 			return ref{n: uint32(n)}, b[w:], nil
@@ -60,9 +61,7 @@ func (l *List[E]) at(read bool) (t *tbl[ref], ok bool) {
 func (l *List[E]) encode(es []E) {
 	l.buf = l.buf[:0]
 	for _, e := range es {
-		l.one = l.c.Append(l.one[:0], e)
-		l.buf = binary.AppendUvarint(l.buf, uint64(len(l.one)))
-		l.buf = append(l.buf, l.one...)
+		l.buf = l.c.Append(l.buf, e)
 	}
 }
 
@@ -71,8 +70,8 @@ func (l *List[E]) Append(es ...E) {
 	if len(es) == 0 {
 		return
 	}
-	l.encode(es)
 	t, _ := l.at(true)
+	l.encode(es)
 	r := &t.touch().val
 	g := t.seg
 	need := int(r.len) + len(l.buf)
@@ -96,8 +95,8 @@ func (l *List[E]) Replace(es []E) {
 		l.Clear()
 		return
 	}
-	l.encode(es)
 	t, _ := l.at(false)
+	l.encode(es)
 	sl := t.touch()
 	t.store(t.seg, t.at, l.buf)
 	sl.val.n = uint32(len(es))
@@ -126,22 +125,21 @@ func (l *List[E]) All() iter.Seq[E] {
 			return
 		}
 		// The loop's body may append to the list, or set timers: bytes move.
-		b := append([]byte(nil), t.seg.valueOf(&t.seg.slots[t.at].val)...)
-		for len(b) > 0 {
-			n, w := binary.Uvarint(b)
-			if w <= 0 || n > uint64(len(b)-w) {
-				t.s.fail(fmt.Errorf("read state %q: %w: %w", l.name, statebackend.ErrCorrupt, errList))
-				return
-			}
-			e, err := decodeAll(l.c, b[w:w+int(n)])
+		r := &t.seg.slots[t.at].val
+		n, b := r.n, bytes.Clone(t.seg.valueOf(r))
+		for range n {
+			e, w, err := l.c.Decode(b)
 			if err != nil {
 				t.s.fail(fmt.Errorf("decode an element of state %q: %w: %w", l.name, statebackend.ErrCorrupt, err))
 				return
 			}
-			b = b[w+int(n):]
+			b = b[w:]
 			if !yield(e) {
 				return
 			}
+		}
+		if len(b) > 0 {
+			t.s.fail(fmt.Errorf("read state %q: %w: %w", l.name, statebackend.ErrCorrupt, errList))
 		}
 	}
 }

@@ -3,6 +3,7 @@ package table
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"math"
 
 	"github.com/weirstream/weir/statebackend"
@@ -43,12 +44,19 @@ type item struct {
 
 const none = math.MaxInt64
 
+var errTimer = errors.New("timer with a value")
+
 // NewTimers declares timers in s.
 func NewTimers(s *Store, d statebackend.Descriptor) (*Timers, error) {
 	m := &Timers{name: d.Name, queues: make([]queue, s.bundles), next: none}
 	m.t = newTbl(s, d, false, hooks[struct{}]{
 		encode: func(dst, _ []byte, _ *struct{}) []byte { return dst },
-		decode: func([]byte) (v struct{}, _ []byte, err error) { return v, nil, nil },
+		decode: func(b []byte) (v struct{}, _ []byte, err error) {
+			if len(b) > 0 {
+				err = errTimer
+			}
+			return v, nil, err
+		},
 		// In the table a timer is found by key, then time; in a run it sorts by time.
 		place: func(dst, key []byte) []byte {
 			n := len(key) - 8
