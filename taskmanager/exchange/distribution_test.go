@@ -188,6 +188,22 @@ func TestFlushDue(t *testing.T) {
 	}
 }
 
+// TestFlushDueAfterFull: a batch that was handed over because it was full takes its
+// wait with it.
+func TestFlushDueAfterFull(t *testing.T) {
+	e := &Edge[int]{Codec: codecOf[int](t)}
+	out := newProducer(t, fabrics(t, graphOf(1, 1, forward), alone(1, 1), wire{})["a"].Fabric, 0, e)
+	now := time.Unix(1_000_000, 0)
+	out.Receive(0)
+	out.FlushDue(now)
+	for v := range stream.MaxBatch {
+		out.Receive(v) // the first batch, and one record of the next
+	}
+	if next := out.FlushDue(now.Add(900 * time.Microsecond)); next != time.Millisecond {
+		t.Errorf("the new batch is due in %v, want 1ms", next)
+	}
+}
+
 // TestWeights: a batch of wide records is handed over at 32 KiB, so a channel's
 // room is bounded in bytes too.
 func TestWeights(t *testing.T) {
@@ -213,12 +229,16 @@ func TestWeights(t *testing.T) {
 	if !slices.Equal(sizes, []int{4, 4}) {
 		t.Errorf("batches of 8 KiB records have %v records, want 4 each", sizes)
 	}
-	for n, want := range map[int]int{
-		(&sender[[1 << 10]byte]{}).capacityFor(): 32, (&sender[[1 << 20]byte]{}).capacityFor(): minBatch,
-		(&sender[uint64]{}).capacityFor(): stream.MaxBatch, (&sender[struct{}]{}).capacityFor(): stream.MaxBatch,
+	for _, c := range []struct{ got, want int }{
+		{(&sender[uint64]{}).capacityFor(1 << 20), stream.MaxBatch},
+		{(&sender[struct{}]{}).capacityFor(1 << 20), stream.MaxBatch},
+		{(&sender[[1 << 10]byte]{}).capacityFor(1 << 20), 32},
+		{(&sender[[1 << 20]byte]{}).capacityFor(1 << 20), minBatch},
+		{(&sender[uint64]{}).capacityFor(4 << 10), 256}, // two batches fit
+		{(&sender[uint64]{}).capacityFor(0), minBatch},
 	} {
-		if n != want {
-			t.Errorf("a batch has %d records, want %d", n, want)
+		if c.got != c.want {
+			t.Errorf("a batch has %d records, want %d", c.got, c.want)
 		}
 	}
 }

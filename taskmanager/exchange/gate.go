@@ -247,8 +247,8 @@ func (g *Gate) releaseRemote(c *channel, it Item) {
 	c.giveFreeLocked(it.Batch, 1)
 	c.unacked -= it.bytes
 	c.owed += it.bytes
-	// A quarter of the window at a time: few credit frames, and the producer, which
-	// needs room for one frame of at least three, is never left without.
+	// A quarter of the window at a time makes few credit frames; see
+	// remoteLane.wantLocked for why the rest may be kept back.
 	if c.owed >= c.window/4 && g.state == gateAttached {
 		grant, c.owed = c.owed, 0
 	}

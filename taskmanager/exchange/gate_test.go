@@ -284,6 +284,38 @@ func TestWakes(t *testing.T) {
 	}
 }
 
+// TestWakesOfManyLanes: a hash output is woken when its last full lane has room, a
+// rebalanced one when its first has.
+func TestWakesOfManyLanes(t *testing.T) {
+	for d, want := range map[distribution][]bool{hash: {false, true}, rebalance: {true, false}} {
+		t.Run(d.String(), func(t *testing.T) {
+			e := &Edge[int]{Codec: codecOf[int](t), Hash: func(v int) uint64 { return uint64(v) << 63 }}
+			f := fabrics(t, graphOf(1, 2, d), alone(1, 2), wire{})["a"].Fabric
+			out := newProducer(t, f, 0, e)
+			for v := range 3 * maxBatches * stream.MaxBatch {
+				out.Receive(v)
+			}
+			out.Flush()
+			if out.Room() {
+				t.Fatal("there is room beyond all room")
+			}
+			for i := range 2 {
+				newConsumer(t, f, i, e, nil).drain()
+				if woken := len(out.wake) == 1; woken != want[i] {
+					t.Errorf("after consumer %d took everything: woken %v, want %v", i, woken, want[i])
+				}
+				select {
+				case <-out.wake:
+				default:
+				}
+			}
+			if !out.Room() {
+				t.Error("no room though everything was taken")
+			}
+		})
+	}
+}
+
 // TestFlushWakesAtOnce: nobody waits for a batch to fill once it was flushed.
 func TestFlushWakesAtOnce(t *testing.T) {
 	for name, p := range places(1) {

@@ -35,11 +35,21 @@ func (l *remoteLane) frame(kind frameKind) *frame {
 	return l.peer.newFrame(kind, l.edge, l.from, l.to)
 }
 
+// wantLocked is the credit below which the lane has no room: that of a full frame, or a
+// third of a window too small for three. The consumer keeps back less than a quarter
+// of the window, so an idle channel always has room.
+func (l *remoteLane) wantLocked() int64 {
+	if l.window == 0 {
+		return frameCost
+	}
+	return min(frameCost, l.window/3)
+}
+
 // connect makes c the producer. Until the first grant there is no room.
 func (l *remoteLane) connect(c *outputCore) {
 	l.mu.Lock()
 	l.core = c
-	l.full = l.credit < frameCost
+	l.full = l.credit < l.wantLocked()
 	full, hint, hinted := l.full, l.hint, l.hinted
 	l.hinted = false
 	if full {
@@ -68,7 +78,7 @@ func (l *remoteLane) send(f *frame) (filled, overdrawn bool) {
 	} else {
 		l.queue.push(f)
 	}
-	if !l.full && (l.credit < frameCost || l.queue.len() > 0) {
+	if !l.full && (l.credit < l.wantLocked() || l.queue.len() > 0) {
 		l.full, filled = true, true
 	}
 	return filled, overdrawn
@@ -103,10 +113,9 @@ func (l *remoteLane) granted(bytes int64) {
 		}
 		l.peer.enqueue(l.queue.pop())
 	}
-	// As inside a worker, the producer starts again when half of the room is free. The
-	// consumer keeps back less than a quarter of it.
+	// As inside a worker, the producer starts again when half of the room is free.
 	var freed *outputCore
-	if l.full && l.queue.len() == 0 && l.credit >= max(frameCost, l.window/2) {
+	if l.full && l.queue.len() == 0 && l.credit >= l.window/2 {
 		l.full, freed = false, l.core
 	}
 	l.mu.Unlock()

@@ -37,9 +37,10 @@ type NetworkOptions struct {
 
 const (
 	defaultMemory = 64 << 20
-	// minWindow leaves room for three frames: the reserve, one on its way, and one
-	// being consumed whose credit is not yet back.
-	minWindow = 3 * (headerBytes + frameBytes)
+	// minWindow is what a channel gets when there are more channels than the memory
+	// provides for; with its reserve of one frame that is 40 KiB, so 10,000 channels in
+	// a worker still fit half a gigabyte.
+	minWindow = 8 << 10
 	// maxWindow bounds what a barrier may find ahead of itself.
 	maxWindow = 8 * (headerBytes + frameBytes)
 )

@@ -311,6 +311,41 @@ func TestBye(t *testing.T) {
 	})
 }
 
+// TestByeOverSockets: the bye is heard although the connection is reset at once,
+// because frames were on their way.
+func TestByeOverSockets(t *testing.T) {
+	for name, tcp := range map[string]bool{"unix": false, "tcp": true} {
+		t.Run(name, func(t *testing.T) {
+			for range 20 {
+				s := fabrics(t, graphOf(1, 1, forwardless), apart, wire{tcp: tcp})
+				e := &Edge[int]{Codec: codecOf[int](t)}
+				out := newProducer(t, s["a"].Fabric, 0, e)
+				in := newConsumer(t, s["b"].Fabric, 0, e, func(int) {})
+				ended := make(chan struct{})
+				go func() {
+					defer close(ended)
+					for v := range 200_000 {
+						out.Receive(v)
+					}
+				}()
+				in.next()
+				s["b"].Close()
+				<-ended
+				p := s["a"].peers["b"]
+				p.mu.Lock()
+				for p.state <= peerConnected {
+					p.work.Wait()
+				}
+				p.mu.Unlock()
+				if len(s["a"].failed) > 0 {
+					t.Fatalf("the other worker closed on purpose, yet: %v", <-s["a"].Failed())
+				}
+				s["a"].Close()
+			}
+		})
+	}
+}
+
 // TestCloseLocal: closing takes room and items away inside a worker too.
 func TestCloseLocal(t *testing.T) {
 	e := &Edge[int]{Codec: codecOf[int](t)}

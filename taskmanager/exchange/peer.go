@@ -197,6 +197,7 @@ func (p *peer) end(s peerState) bool {
 func (p *peer) write(conn net.Conn) {
 	buf := make([]byte, 0, writeBytes)
 	var frames []*frame
+	broken := false
 	for {
 		p.mu.Lock()
 		for p.state == peerConnected && len(p.control) == 0 && len(p.data) == 0 {
@@ -219,11 +220,18 @@ func (p *peer) write(conn net.Conn) {
 			}
 			return
 		}
-		err := writeFrames(conn, buf, frames)
-		clear(frames)
-		if err != nil {
-			p.fail(fmt.Errorf("write frames: %w", err))
+		if broken {
+			continue
 		}
+		if err := writeFrames(conn, buf, frames); err != nil {
+			// The peer may have said bye and closed with our frames on their way, so the
+			// reading goroutine, which finds the bye or the break, decides. It need not wait
+			// for long: what the peer wrote before is here.
+			broken = true
+			p.fabric.network.options.Log.Debug("data connection takes no more", "worker", p.location.Worker, "error", err)
+			_ = conn.SetReadDeadline(time.Now().Add(byeTimeout)) // an error: it is closed
+		}
+		clear(frames)
 	}
 }
 

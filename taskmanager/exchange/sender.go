@@ -61,7 +61,7 @@ func (e *Edge[T]) newOutput(c outputConfig) (Output, error) {
 func (s *sender[T]) init(e *Edge[T], c outputConfig) {
 	s.rt, s.wake, s.edge = c.rt, c.wake, e
 	width := recordWidth[T]()
-	s.capacity = s.capacityFor()
+	s.capacity = s.capacityFor(c.budget)
 	s.width = width
 	s.weights = weights(reflect.TypeFor[T](), 0, nil)
 	s.interval = flushInterval(len(c.lanes))
@@ -78,9 +78,10 @@ func (s *sender[T]) init(e *Edge[T], c outputConfig) {
 	}
 }
 
-// capacityFor is the number of records of a full batch.
-func (*sender[T]) capacityFor() int {
-	return min(stream.MaxBatch, max(minBatch, frameBytes/recordWidth[T]()))
+// capacityFor is the number of records of a full batch, on a channel of budget bytes.
+func (*sender[T]) capacityFor(budget int64) int {
+	bytes := min(frameBytes, max(1, budget/minBatches))
+	return min(stream.MaxBatch, max(minBatch, int(bytes)/recordWidth[T]()))
 }
 
 // put adds a record to lane l and hands the batch over when that fills it.
