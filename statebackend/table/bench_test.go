@@ -185,3 +185,29 @@ func BenchmarkCopy(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchKeys, "ns/entry")
 }
+
+// BenchmarkValuePrefetch is BenchmarkValueWord for a loop that knows the hashes of
+// a batch.
+func BenchmarkValuePrefetch(b *testing.B) {
+	s := New(Options{Range: stream.AllKeyGroups, KeyWidth: 8})
+	v, err := NewValue(s, desc(1, "n", metapb.StateKind_STATE_KIND_VALUE), int64Codec{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	hashes, words := sequence(1 << 20)
+	for i := range uint64(benchKeys) {
+		s.SetWord(wordKey(i))
+		v.Set(1)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		j := i & (1<<20 - 1)
+		if j&31 == 0 {
+			s.Prefetch(hashes[j : j+32])
+		}
+		s.SetWord(hashes[j], words[j])
+		x, _ := v.Get()
+		v.Set(x + 1)
+	}
+}

@@ -74,6 +74,7 @@ type state interface {
 	desc() statebackend.Descriptor
 	bytes() int64
 	entries() int
+	prefetch(hashes []uint64)
 	freeze(full bool) part
 	copyFrozen(limit int) (copied int, done bool)
 	load(group stream.KeyGroup, rest, value []byte) error
@@ -240,3 +241,12 @@ func (s *Store) Entries() (n int) {
 
 // complete reports whether memory holds every entry: nothing lies only below.
 func (s *Store) complete() bool { return !slices.Contains(s.spilled, true) }
+
+// Prefetch brings the slots of keys that come soon into the processor's cache:
+// loads that do not depend on one another overlap, those of records that follow one
+// another do not. 16 to 64 hashes at a time are best.
+func (s *Store) Prefetch(hashes []uint64) {
+	for _, t := range s.states {
+		t.prefetch(hashes)
+	}
+}

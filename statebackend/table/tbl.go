@@ -25,6 +25,8 @@ type tbl[V any] struct {
 	seg *segment[V]
 	at  int // the key's slot, or the empty one where it would go
 
+	fetched uint64 // see prefetch
+
 	dirty  []*segment[V] // segments with a dirty bit, each once
 	frozen []*segment[V] // of the cut being copied
 	part   *copied[V]    // of the cut being copied
@@ -151,6 +153,16 @@ func (t *tbl[V]) locateSlow(read bool) bool {
 		return sl.meta&flagGone == 0
 	}
 	return s.spilled[g.bundle] && read && t.fetch()
+}
+
+func (t *tbl[V]) prefetch(hashes []uint64) {
+	var sum uint64
+	for _, hash := range hashes {
+		if g := t.segment(hash); g != nil {
+			sum += g.slots[hash&g.mask].meta
+		}
+	}
+	t.fetched = sum // so that the loads are not optimized away
 }
 
 // present reports whether the located slot has a value.
