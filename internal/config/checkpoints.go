@@ -1,0 +1,58 @@
+package config
+
+import (
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Checkpoints is how a job is checkpointed: the values of coordinator.Config, which
+// this package can't name.
+type Checkpoints struct {
+	Interval             time.Duration // 0 = none but the terminal one
+	Timeout              time.Duration
+	MinPause             time.Duration
+	TolerableFailures    int
+	Retained             int
+	DeleteOnCancellation bool   // else they are kept
+	Dir                  string // absolute path; "" = the cluster's default
+}
+
+func (e *Effective) checkpoints() Checkpoints {
+	return Checkpoints{
+		Interval:             e.Get(CheckpointInterval),
+		Timeout:              e.Get(CheckpointTimeout),
+		MinPause:             e.Get(CheckpointMinPause),
+		TolerableFailures:    e.Get(CheckpointTolerable),
+		Retained:             e.Get(CheckpointRetained),
+		DeleteOnCancellation: e.Get(CheckpointRetention) == "DELETE_ON_CANCELLATION",
+		Dir:                  e.Get(CheckpointDir),
+	}
+}
+
+// parseFolder reads a folder given as an absolute path or as file:///….
+func parseFolder(s string) (string, error) {
+	s, err := parseString(s)
+	if err != nil || s == "" {
+		return "", err
+	}
+	path := s
+	if scheme, _, ok := strings.Cut(s, ":"); ok && !strings.ContainsAny(scheme, `/\`) {
+		u, err := url.Parse(s)
+		switch {
+		case err != nil:
+			return "", fmt.Errorf("is not a URL")
+		case scheme != "file":
+			return "", fmt.Errorf("storage %s:// is not built yet", scheme)
+		case u.Host != "" && u.Host != "localhost":
+			return "", fmt.Errorf("names the host %s: write three slashes, file:///%s%s", u.Host, u.Host, u.Path)
+		}
+		path = u.Path
+	}
+	if !filepath.IsAbs(path) {
+		return "", fmt.Errorf("is not absolute: the processes of a cluster do not share a working folder")
+	}
+	return filepath.Clean(path), nil
+}
