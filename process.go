@@ -1,0 +1,155 @@
+package weir
+
+import (
+	"errors"
+	"fmt"
+	"github.com/weirstream/weir/codec"
+	"reflect"
+
+	"github.com/weirstream/weir/operator"
+	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/statebackend/table"
+	"github.com/weirstream/weir/taskmanager/task"
+)
+
+// planStates runs a factory with a Setup that only takes notes, checks what it
+// makes, and returns the states that it declared.
+func planStates[P any](e *Env, id identity, k operator.KeyInfo, factory func(*Setup) (P, error), check func(*Setup, P) error) []*metapb.State {
+	setup := operator.PlanSetup(id.uid, k)
+	p, err := factory(setup)
+	if err == nil {
+		err = notNil(p)
+	}
+	if err == nil {
+		err = check(setup, p)
+	}
+	if err == nil {
+		err = setup.Err()
+	}
+	if err != nil {
+		e.fail(fmt.Errorf("%v: %w", id, err))
+	}
+	return setup.Declared()
+}
+
+func notNil(p any) error {
+	if v := reflect.ValueOf(p); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		return errors.New("it is nil")
+	}
+	return nil
+}
+
+// declareProcess declares an operator of the user's own on a stream without a key.
+func declareProcess[T, B any](s *Stream[T], id identity, o options, factory func(*Setup) StreamProcessor[T, B]) *Stream[B] {
+	e := s.env
+	states := planStates(e, id, operator.KeyInfo{},
+		func(s *Setup) (StreamProcessor[T, B], error) { return factory(s), nil },
+		func(_ *Setup, p StreamProcessor[T, B]) error { return checkHooks[string, B](p, false) })
+	return e.streamOf[B](e.declare(declaration{
+		identity: id, kind: metapb.OperatorKind_OPERATOR_KIND_TRANSFORM, opts: o, inputs: s.inputs(), states: states,
+		link: func(l *task.Linker) error {
+			p := factory(l.Setup(operator.KeyInfo{}))
+			out := task.Out[B](l)
+			task.In(l, &processor[T, B]{runs: runsIn(l), p: p, out: out})
+			lifecycle(l, p, out)
+			return nil
+		},
+	}))
+}
+
+// declareKeyed declares an operator on a keyed stream.
+func declareKeyed[K comparable, T, B any](k *Keyed[K, T], id identity, o options,
+	factory func(*Setup) Processor[K, T, B],
+) *Stream[B] {
+	e := k.env
+	keys := keyCodec[K](e)
+	if keys == nil { // a mistake; build goes on to its end
+		return e.streamOf[B](e.declare(declaration{identity: id, opts: o}))
+	}
+	info := operator.KeyInfoOf(keys)
+	states := planStates(e, id, info,
+		func(s *Setup) (Processor[K, T, B], error) { return factory(s), nil },
+		func(s *Setup, p Processor[K, T, B]) error {
+			if _, ok := p.(timerHook[K, B]); ok {
+				s.Timers()
+			}
+			return checkHooks[K, B](p, true)
+		})
+	return e.streamOf[B](e.declare(declaration{
+		identity: id, kind: metapb.OperatorKind_OPERATOR_KIND_TRANSFORM, opts: o,
+		inputs: k.inputs(keys), states: states, key: keys.Schema(),
+		link: func(l *task.Linker) error {
+			setup := l.Setup(info)
+			p := factory(setup)
+			out := task.Out[B](l)
+			linkKeyed(l, setup, keys, &keyedProcessor[K, T, B]{runs: runsIn(l), key: k.key, p: p, out: out})
+			return nil
+		},
+	}))
+}
+
+// linkKeyed connects r with its state, its timers and the linker.
+func linkKeyed[K comparable, T, B any](l *task.Linker, setup *Setup, keys codec.Key[K], r *keyedProcessor[K, T, B]) {
+	var timers *table.Timers
+	hook, timed := r.p.(timerHook[K, B])
+	if timed {
+		timers = setup.Timers()
+	}
+	r.cursor = operator.NewKeyCursor(setup, keys, timers)
+	r.ctx = r.cursor.Ctx()
+	task.InKeyed(l, r)
+	if timed {
+		l.OnTimer(func(t table.Timer) error {
+			if err := r.cursor.SetTimer(t); err != nil {
+				return err
+			}
+			r.enter()
+			return hook.OnTimer(r.ctx, r.out)
+		})
+	}
+	if w, ok := r.p.(keyWalker[K, B]); ok {
+		l.Lifecycle(endOfInputStep(func() (bool, error) { return w.endOfInputStep(r.cursor, r.out) }))
+	}
+	lifecycle(l, r.p, r.out)
+}
+
+// lifecycle registers the optional methods of p, EndOfInput with its output.
+func lifecycle[B any](l *task.Linker, p any, out *operator.Collector[B]) {
+	l.Lifecycle(p)
+	if h, ok := p.(endHook[B]); ok {
+		l.Lifecycle(endOfInput(func() error { return h.EndOfInput(out) }))
+	}
+}
+
+// endOfInput makes a function an operator.Ender.
+type endOfInput func() error
+
+// EndOfInput implements operator.Ender.
+func (f endOfInput) EndOfInput() error { return f() }
+
+// endOfInputStep makes a function an operator.StepEnder.
+type endOfInputStep func() (done bool, err error)
+
+// EndOfInputStep implements operator.StepEnder.
+func (f endOfInputStep) EndOfInputStep() (bool, error) { return f() }
+
+// keyedProcessor is a Processor in a subtask.
+type keyedProcessor[K comparable, T, B any] struct {
+	runs
+	key    func(T) K
+	cursor *operator.KeyCursor[K]
+	ctx    *operator.Ctx[K]
+	p      Processor[K, T, B]
+	out    *operator.Collector[B]
+}
+
+// ReceiveKeyed implements operator.KeyedReceiver.
+func (r *keyedProcessor[K, T, B]) ReceiveKeyed(hash uint64, v T) {
+	r.enter()
+	if !r.cursor.Set(hash, r.key(v)) {
+		return
+	}
+	if err := r.p.Process(r.ctx, v, r.out); err != nil {
+		r.rt.Fail(err)
+	}
+}

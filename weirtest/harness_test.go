@@ -1,0 +1,197 @@
+package weirtest
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/weirstream/weir"
+	"github.com/weirstream/weir/stream"
+)
+
+type order struct {
+	User  string
+	Cents int64
+}
+
+// idle reports what a user has spent once there was no order for an hour.
+type idle struct {
+	total *weir.Value[int64]
+	items *weir.List[int64]
+	days  *weir.Map[string, int64]
+	all   *weir.Sum
+}
+
+func newIdle(s *weir.Setup) *idle {
+	return &idle{s.Value[int64]("total"), s.List[int64]("items"), s.Map[string, int64]("days"), s.Sum("all")}
+}
+
+func (f *idle) Process(c *weir.Ctx[string], o order, out *weir.Collector[string]) error {
+	if o.Cents < 0 {
+		return fmt.Errorf("negative order of %s", c.Key())
+	}
+	sum, _ := f.total.Get()
+	f.total.Set(sum + o.Cents)
+	f.items.Append(o.Cents)
+	f.days.Set(c.ProcessingTime().Format(time.DateOnly), o.Cents)
+	f.all.Add(uint64(o.Cents))
+	c.ProcessingTimerAt(c.ProcessingTime().Add(time.Hour))
+	return nil
+}
+
+func (f *idle) OnTimer(c *weir.Ctx[string], out *weir.Collector[string]) error {
+	sum, _ := f.total.Get()
+	out.Emit(fmt.Sprintf("%s %d in %d orders on %d days at %s", c.Key(), sum, f.items.Len(), f.days.Len(), c.ProcessingTime().UTC().Format("15:04")))
+	f.total.Clear()
+	f.items.Clear()
+	return nil
+}
+
+func (f *idle) EndOfInput(out *weir.Collector[string]) error {
+	out.Emit("end")
+	return nil
+}
+
+func user(o order) string { return o.User }
+
+// TestKeyed runs the same story with no failure, and with one after every step.
+func TestKeyed(t *testing.T) {
+	for _, crash := range []bool{false, true} {
+		t.Run(fmt.Sprintf("crash=%v", crash), func(t *testing.T) {
+			h := Keyed(t, newIdle, user)
+			step := func() {
+				if crash {
+					h.Restore(h.Snapshot())
+				}
+			}
+			h.Push(Start, order{"ann", 2000})
+			step()
+			h.Advance(30 * time.Minute)
+			h.Push(Start, order{"bob", 1})
+			step()
+			h.Push(Start, order{"ann", 500})
+			step()
+			h.Advance(29 * time.Minute)
+			if got := h.Output(); len(got) > 0 {
+				t.Errorf("too early: %q", got)
+			}
+			h.Advance(25 * time.Hour)
+			step()
+			h.EndOfInput()
+			step()
+			h.EndOfInput()
+			got := h.Output()
+			slices.Sort(got[1 : len(got)-1]) // ann and bob have timers at the same time
+			want := []string{
+				"ann 2500 in 2 orders on 1 days at 01:00",
+				"ann 0 in 0 orders on 1 days at 01:30", "bob 1 in 1 orders on 1 days at 01:30", "end",
+			}
+			if d := cmp.Diff(want, got); d != "" {
+				t.Error(d)
+			}
+			if got := h.Results()["all"]; got != uint64(2501) {
+				t.Errorf("result %v", got)
+			}
+		})
+	}
+}
+
+func TestRestoreForgetsWhatCameAfter(t *testing.T) {
+	h := Keyed(t, newIdle, user)
+	h.Push(Start, order{"ann", 1})
+	s := h.Snapshot()
+	h.Push(Start, order{"ann", 10})
+	h.Push(Start, order{"bob", 10})
+	h.Restore(s)
+	h.Push(Start, order{"ann", 100})
+	h.Advance(time.Hour)
+	if d := cmp.Diff([]string{"ann 101 in 2 orders on 1 days at 01:00"}, h.Output()); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestTryPush(t *testing.T) {
+	h := Keyed(t, newIdle, user)
+	if err := h.TryPush(Start, order{"ann", -1}); err == nil || err.Error() != "negative order of ann" {
+		t.Errorf("error %v", err)
+	}
+}
+
+// pairs emits records two at a time; what is left waits in a split list.
+type pairs struct {
+	list *weir.OperatorList[int]
+	wait []int
+}
+
+func newPairs(s *weir.Setup) *pairs { return &pairs{list: s.SplitList[int]("waiting")} }
+
+func (p *pairs) Open() error { p.wait = slices.Clone(p.list.Get()); return nil }
+
+func (p *pairs) Snapshot(stream.CheckpointID) error { p.list.Set(slices.Clone(p.wait)); return nil }
+
+func (p *pairs) Process(v int, out *weir.Collector[[2]int]) error {
+	if p.wait = append(p.wait, v); len(p.wait) == 2 {
+		out.Emit([2]int(p.wait))
+		p.wait = nil
+	}
+	return nil
+}
+
+func TestStream(t *testing.T) {
+	h := Stream(t, newPairs)
+	h.Push(Start, 1)
+	h.Restore(h.Snapshot())
+	h.Push(Start, 2)
+	h.Restore(h.Snapshot())
+	h.Push(Start, 3)
+	h.Push(Start, 4)
+	if d := cmp.Diff([][2]int{{1, 2}, {3, 4}}, h.Output()); d != "" {
+		t.Error(d)
+	}
+}
+
+// shelf publishes at commits what was written before the snapshot.
+type shelf struct{ published *[]string }
+
+func (s shelf) NewWriter(setup *weir.Setup) (weir.Writer[string], error) {
+	return &shelfWriter{shelf: s, pending: setup.SplitList[string]("pending")}, nil
+}
+
+type shelfWriter struct {
+	shelf
+	pending *weir.OperatorList[string]
+	fresh   []string
+}
+
+func (w *shelfWriter) Write(v string) error { w.fresh = append(w.fresh, v); return nil }
+
+func (w *shelfWriter) Prepare(stream.CheckpointID) error {
+	w.pending.Append(w.fresh...)
+	w.fresh = nil
+	return nil
+}
+
+func (w *shelfWriter) Commit(stream.CheckpointID) error {
+	*w.published = append(*w.published, w.pending.Get()...)
+	w.pending.Set(nil)
+	return nil
+}
+
+func TestSink(t *testing.T) {
+	var published []string
+	h := Sink[string](t, shelf{&published})
+	h.Push(Start, "a")
+	s := h.Snapshot()
+	h.Push(Start, "lost")
+	h.Restore(s) // commits a
+	h.Push(Start, "b")
+	s = h.Snapshot()
+	h.Complete(s)
+	h.Complete(s)
+	if d := cmp.Diff([]string{"a", "b"}, published); d != "" {
+		t.Error(d)
+	}
+}
