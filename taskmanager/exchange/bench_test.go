@@ -83,3 +83,38 @@ func processorTime(b *testing.B) int64 {
 	}
 	return u.Utime.Nano() + u.Stime.Nano()
 }
+
+// BenchmarkFlush is the way of a single record: emitted, flushed, consumed, and the
+// consumer's answer by a Go channel.
+func BenchmarkFlush(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		p    placement
+		w    wire
+	}{
+		{"local", alone(1, 1), wire{}},
+		{"unix", apart, wire{}},
+		{"tcp", apart, wire{tcp: true}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			s := fabrics(b, graphOf(1, 1, hash), c.p, c.w)
+			e := pairEdge(b)
+			out := newProducer(b, s[c.p.from[0]].Fabric, 0, e)
+			answer := make(chan struct{}, 1)
+			in := newConsumer(b, s[c.p.to[0]].Fabric, 0, e, func(pair) { answer <- struct{}{} })
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				in.untilEnd()
+			}()
+			out.await()
+			for b.Loop() {
+				out.emit(pair{})
+				out.Flush()
+				<-answer
+			}
+			out.Broadcast(endOfInput)
+			<-ended
+		})
+	}
+}

@@ -393,6 +393,7 @@ func (g *Gate) Close() {
 		return
 	}
 	g.state = gateClosed
+	var filled []*outputCore
 	for _, c := range g.channels {
 		for c.queue.len() > 0 {
 			if e := c.queue.pop(); e.frame != nil {
@@ -400,10 +401,17 @@ func (g *Gate) Close() {
 			}
 		}
 		c.free = nil
+		if c.producer != nil && !c.full {
+			c.full = true
+			filled = append(filled, c.producer)
+		}
 	}
 	g.ready = ring[*channel]{}
 	wake := g.wake
 	g.mu.Unlock()
+	for _, p := range filled {
+		p.laneFilled()
+	}
 	if wake != nil {
 		wake()
 	}
@@ -413,6 +421,10 @@ func (g *Gate) Close() {
 func (c *channel) connect(p *outputCore, batches int) {
 	c.gate.mu.Lock()
 	c.producer, c.capacity = p, batches
+	if g := c.gate; g.state == gateClosed {
+		c.full = true
+		p.laneFilled()
+	}
 	hint, hinted := c.hint, c.hinted
 	c.hinted = false
 	c.gate.mu.Unlock()

@@ -27,8 +27,7 @@ const (
 	refusedWorker    refusal = 6 // not a worker of the incarnation, or not addressed to us
 	refusedSecond    refusal = 7 // a connection exists, or existed and broke
 	refusedUnknown   refusal = 8 // the incarnation has not come within holdTimeout
-	refusedBusy      refusal = 9 // too many connections wait
-	refusedMalformed refusal = 10
+	refusedMalformed refusal = 9
 )
 
 // ErrRefused marks a handshake that was answered with no.

@@ -114,8 +114,8 @@ type outputCore struct {
 
 func (c *outputCore) core() *outputCore { return c }
 
-// laneFilled notes that a hand-over took the last room of a lane; called by the
-// producer.
+// laneFilled notes that a lane has no more room: a hand-over took the last of it, or
+// its consumer has ended.
 func (c *outputCore) laneFilled() {
 	if c.full.Add(1) > c.mayFill {
 		c.rt.Attention.Store(true)
