@@ -231,7 +231,7 @@ func (s *Setup) declare(st *metapb.State) bool {
 		}
 	}
 	s.declared = append(s.declared, st)
-	if s.planning || reserved {
+	if s.planning {
 		return true
 	}
 	if !slices.ContainsFunc(s.o.Declared, func(p *metapb.State) bool { return p.Name == st.Name && p.Kind == st.Kind }) {

@@ -1,0 +1,279 @@
+package task
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"go.uber.org/goleak"
+
+	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/stream"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// chainRig is source → double → sink in one subtask.
+func chainRig(t *testing.T) (*rig, *feed, *events) {
+	r, f, log := newRig(t), &feed{}, &events{}
+	src := r.source("src", 0, f)
+	m := r.add("double", transformKind, 0, mapLink(func(v int) int { return 2 * v }))
+	r.from(m, src, forward, nil)
+	r.sink("sink", m, forward, 0, nil, log)
+	return r, f, log
+}
+
+func TestChain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, f, log := chainRig(t)
+		r.deploy(0, nil)
+		f.put(0, 1, 2, 3)
+		synctest.Wait()
+		r.inject(1, stream.CheckpointBarrier)
+		equal(t, "checkpoint 1", listOf(t, r.reports.acked(1)[0], "sink"), 2, 4, 6)
+		r.completed(1, false)
+		f.put(0, 4)
+		f.end()
+		synctest.Wait()
+		if len(r.reports.ends) != 1 {
+			t.Fatalf("%d SourceEnded", len(r.reports.ends))
+		}
+		r.inject(2, stream.TerminalBarrier)
+		a := r.reports.acked(2)[0]
+		equal(t, "terminal checkpoint", listOf(t, a, "sink"), 2, 4, 6, 8)
+		for _, o := range a.Operators {
+			if !o.Subtasks[0].Ended {
+				t.Errorf("operator %s is not ended in the terminal checkpoint", o.Uid)
+			}
+		}
+		if res := a.Operators[2].Subtasks[0].Results; len(res) != 1 || res[0].GetSum() != 20 {
+			t.Errorf("results %v", res)
+		}
+		r.completed(2, true)
+		r.running.Wait()
+		task := r.task("src", 0)
+		equal(t, "statuses", r.reports.of(task), "INITIALIZING", "RUNNING", "FINISHED")
+		equal(t, "events", log.take(), "open 0", "prepare 1", "snapshot 1 of 3", "commit 1", "end",
+			"prepare 2", "snapshot 2 of 4", "commit 2", "close")
+		if c := task.Counters(); c.RecordsIn != 4 {
+			t.Errorf("records in: %d", c.RecordsIn)
+		}
+		if n := len(r.reports.committed); n != 2 {
+			t.Errorf("%d Committed", n)
+		}
+	})
+}
+
+// A restored subtask commits what its checkpoint prepared, after Open and before the
+// first record; an ended operator does not end twice.
+func TestRestore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, f, log := chainRig(t)
+		r.deploy(0, nil)
+		f.put(0, 1, 2)
+		synctest.Wait()
+		r.inject(1, stream.CheckpointBarrier)
+		f.put(0, 3) // lost with the attempt, read again by the next
+		synctest.Wait()
+		from := r.restoredFrom(1)
+		r.stop()
+		equal(t, "statuses", r.reports.of(r.task("src", 0)), "INITIALIZING", "RUNNING", "CANCELED")
+		log.take()
+
+		r.deploy(1, from)
+		equal(t, "events", log.take(), "open 2", "commit 1")
+		f.end()
+		synctest.Wait()
+		r.inject(2, stream.CheckpointBarrier)
+		equal(t, "checkpoint 2", listOf(t, r.reports.acked(2)[0], "sink"), 2, 4, 6)
+		equal(t, "events", log.take(), "end", "prepare 2", "snapshot 2 of 3")
+		from = r.restoredFrom(2)
+		r.stop()
+		log.take()
+
+		r.deploy(2, from)
+		equal(t, "events", log.take(), "open 3", "commit 2") // no second "end"
+		if len(r.reports.ends) != 1 {
+			t.Errorf("an ended source was restored and reported its end %d times", len(r.reports.ends))
+		}
+		r.inject(3, stream.TerminalBarrier)
+		r.completed(3, true)
+		r.running.Wait()
+		equal(t, "statuses", r.reports.of(r.task("src", 0)), "INITIALIZING", "RUNNING", "FINISHED")
+	})
+}
+
+// After a leader change only the commits of a terminal checkpoint may be missing.
+func TestRestoreTerminal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, f, log := chainRig(t)
+		f.end()
+		r.deploy(0, nil)
+		r.inject(1, stream.TerminalBarrier)
+		from := r.restoredFrom(1)
+		r.stop()
+		log.take()
+		r.deploy(1, from)
+		r.completed(1, true)
+		r.running.Wait()
+		equal(t, "events", log.take(), "open 0", "commit 1", "commit 1", "close")
+	})
+}
+
+// two sources into one sink, one subtask each.
+func unionRig(t *testing.T) (r *rig, a, b *feed, log *events) {
+	r, a, b, log = newRig(t), &feed{}, &feed{}, &events{}
+	sa, sb := r.source("a", 0, a), r.source("b", 0, b)
+	k := r.sink("sink", sa, rebalance, 0, intEdge(t), log)
+	r.from(k, sb, rebalance, intEdge(t))
+	return r, a, b, log
+}
+
+func TestAlignment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, a, b, _ := unionRig(t)
+		r.deploy(0, nil)
+		barrier := Command{Kind: Inject, Barrier: stream.Barrier{ID: 1, Kind: stream.CheckpointBarrier}}
+		a.put(0, 1)
+		synctest.Wait()
+		r.task("a", 0).Post(barrier)
+		synctest.Wait()
+		a.put(0, 100) // behind the barrier: waits
+		b.put(0, 2)   // before the other's: passes
+		synctest.Wait()
+		r.task("b", 0).Post(barrier)
+		synctest.Wait()
+		acks := r.reports.acked(1)
+		if len(acks) != 3 {
+			t.Fatalf("%d acks", len(acks))
+		}
+		equal(t, "snapshot", listOf(t, acks[2], "sink"), 1, 2)
+
+		r.inject(2, stream.CheckpointBarrier)
+		equal(t, "next snapshot", listOf(t, r.reports.acked(2)[2], "sink"), 1, 2, 100)
+		r.stop()
+	})
+}
+
+// An aborted checkpoint releases the channels it blocked, and a late barrier of it
+// blocks nothing.
+func TestAbort(t *testing.T) {
+	for _, how := range []string{"abort here", "abort upstream", "leader lost"} {
+		t.Run(how, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, a, b, _ := unionRig(t)
+				r.deploy(0, nil)
+				barrier := Command{Kind: Inject, Barrier: stream.Barrier{ID: 1, Kind: stream.CheckpointBarrier}}
+				r.task("a", 0).Post(barrier)
+				a.put(0, 1)
+				synctest.Wait()
+				switch how {
+				case "abort here":
+					r.task("sink", 0).Post(Command{Kind: Abort, ID: 1})
+				case "abort upstream":
+					r.task("b", 0).Post(Command{Kind: Abort, ID: 1})
+				case "leader lost":
+					r.task("sink", 0).Post(Command{Kind: LeaderLost})
+				}
+				synctest.Wait()
+				r.task("b", 0).Post(barrier)
+				b.put(0, 2)
+				synctest.Wait()
+				for _, ack := range r.reports.acked(1) {
+					if ack.Subtask.Vertex == uint32(r.task("sink", 0).o.Subtask.Vertex) {
+						t.Error("the sink acked an aborted checkpoint")
+					}
+				}
+				if len(r.reports.declines) == 0 {
+					t.Error("nobody declined")
+				}
+				r.inject(2, stream.CheckpointBarrier)
+				equal(t, "next snapshot", listOf(t, r.reports.acked(2)[2], "sink"), 1, 2)
+				r.stop()
+			})
+		})
+	}
+}
+
+// A subtask whose consumer takes nothing still injects barriers, and can be
+// cancelled at once.
+func TestBackPressure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, f, log := newRig(t), &feed{}, &events{}
+		src := r.source("src", 0, f)
+		r.sink("sink", src, rebalance, 0, intEdge(t), log)
+		r.graph = must[*job.Graph](t)(job.NewGraph(r.plan, 1))
+		consumer := job.SubtaskID{Vertex: 1}
+		r.deploy(0, nil, consumer)
+		for range 20 {
+			f.put(0, make([]int, 5000)...)
+		}
+		synctest.Wait()
+		task := r.task("src", 0)
+		r.inject(1, stream.CheckpointBarrier)
+		acks := r.reports.acked(1)
+		if len(acks) != 1 {
+			t.Fatalf("%d acks under back pressure", len(acks))
+		}
+		if pos := string(acks[0].Operators[0].Subtasks[0].OperatorStates[0].Entries[0]); pos == "100000" || pos == "0" {
+			t.Errorf("position %s: there was no back pressure", pos)
+		}
+		if c := task.Counters(); c.RecordsIn >= 100000 {
+			t.Errorf("%d records were read", c.RecordsIn)
+		}
+		r.stop()
+		equal(t, "statuses", r.reports.of(task), "INITIALIZING", "RUNNING", "CANCELED")
+	})
+}
+
+func TestPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, f, log := newRig(t), &feed{}, &events{}
+		src := r.source("src", 0, f)
+		m := r.add("divide", transformKind, 0, mapLink(func(v int) int { return 10 / v }))
+		r.from(m, src, forward, nil)
+		r.sink("sink", m, forward, 0, nil, log)
+		r.deploy(0, nil)
+		f.put(0, 1, 2, 0, 3)
+		r.running.Wait()
+		task := r.task("src", 0)
+		equal(t, "statuses", r.reports.of(task), "INITIALIZING", "RUNNING", "FAILED")
+		st := r.reports.statuses[2]
+		want := `operator "divide", subtask 0 of 1, source at record 4: panic: runtime error: integer divide by zero, at task_test.go:`
+		if !strings.HasPrefix(st.Failure, want) || st.FailedUid != "divide" || st.Fatal {
+			t.Errorf("failure %q of %q, fatal %t", st.Failure, st.FailedUid, st.Fatal)
+		}
+		_, stack, _ := strings.Cut(st.FailureDetail, "\n")
+		if first, _, _ := strings.Cut(stack, "\n"); !strings.Contains(first, "TestPanic") {
+			t.Errorf("the stack begins with %s", first)
+		}
+		var failure *Failure
+		if !errors.As(r.results[task.o.Subtask], &failure) {
+			t.Errorf("Run returned %v", r.results[task.o.Subtask])
+		}
+		if !slices.Contains(log.take(), "close") {
+			t.Error("the sink was not closed")
+		}
+	})
+}
+
+func TestPhases(t *testing.T) {
+	for from := range follows {
+		for next := initializing; next <= phaseFailed; next++ {
+			p := phase(from)
+			ok := func() (ok bool) {
+				defer func() { ok = recover() == nil }()
+				p.to(next)
+				return true
+			}()
+			if ok != slices.Contains(follows[from], next) || ok && p != next {
+				t.Errorf("%v → %v: %t", phase(from), next, ok)
+			}
+			if phase(from).over() && ok {
+				t.Errorf("%v is over and goes on to %v", phase(from), next)
+			}
+		}
+	}
+}
