@@ -45,7 +45,9 @@ func (b *Backend) Restore(ctx context.Context, from []statebackend.Restored) err
 	if err := runlist.CheckSchemas(b.store.Descriptors(), from); err != nil {
 		return err
 	}
-	b.list.Restore(from)
+	if err := b.list.Restore(from); err != nil {
+		return err
+	}
 	if err := b.list.Read(ctx, b.store.Load); err != nil {
 		return fmt.Errorf("load keyed state: %w", err)
 	}

@@ -64,7 +64,9 @@ func (b *Backend) Restore(ctx context.Context, from []statebackend.Restored) err
 	if err := runlist.CheckSchemas(b.store.Descriptors(), from); err != nil {
 		return err
 	}
-	b.list.Restore(from)
+	if err := b.list.Restore(from); err != nil {
+		return err
+	}
 	if budget := b.store.Budget(); budget == 0 || b.list.Bytes()*bytesInMemory <= budget {
 		if err := b.list.Read(ctx, b.store.Load); err != nil {
 			return fmt.Errorf("load keyed state: %w", err)
@@ -169,7 +171,7 @@ func (b *Backend) spill(ctx context.Context, n int) error {
 	c := b.store.CutBundle(n)
 	files, err := b.list.Add(ctx, c)
 	if err == nil && files != nil {
-		err = b.cold.ingestLinked(ctx, files)
+		err = b.cold.ingest(ctx, files)
 	}
 	if err != nil {
 		b.store.Failed(c)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	pdb "github.com/cockroachdb/pebble/v2"
 
@@ -44,7 +43,6 @@ type cold struct {
 	shared *Shared
 	db     *pdb.DB
 	iter   *pdb.Iterator
-	links  int // names of hard links to be ingested
 }
 
 // options are those of every cold tier. NB: FormatNewest, or the block format is
@@ -85,21 +83,8 @@ func (c *cold) open() error {
 	return nil
 }
 
-// ingestLinked adds a run's files, which must be newer than all ingested before.
-// The files stay where they are.
-func (c *cold) ingestLinked(ctx context.Context, files []string) error {
-	links := make([]string, len(files))
-	for i, f := range files {
-		c.links++
-		links[i] = filepath.Join(c.dir, fmt.Sprintf("ingest-%d.sst", c.links))
-		if err := os.Link(f, links[i]); err != nil {
-			return fmt.Errorf("link a run into the cold tier: %w", err)
-		}
-	}
-	return c.ingest(ctx, links)
-}
-
-// ingest is ingestLinked for files that the database may take.
+// ingest adds a run's files, which must be newer than all ingested before. The
+// database takes the files.
 func (c *cold) ingest(ctx context.Context, files []string) error {
 	if err := c.closeIter(); err != nil {
 		return err

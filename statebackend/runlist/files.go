@@ -2,244 +2,220 @@ package runlist
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
-	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/statebackend"
 	"github.com/weirstream/weir/statebackend/objstore"
+	"github.com/weirstream/weir/statebackend/run"
 	"github.com/weirstream/weir/statebackend/table"
-	"github.com/weirstream/weir/stream"
 )
 
-// objectName is where a run's file lies below the job's checkpoint folder.
-func objectName(id string) string { return "shared/" + id + ".sst" }
+// folder of runs below the job's checkpoint folder.
+const folder = "shared"
 
-// write makes a run on local disk of what encode yields.
-func (l *List) write(ctx context.Context, id string, encode func(table.Sink) error) (*entry, error) {
-	path := filepath.Join(l.o.Dir, id+".sst")
-	w, err := newWriter(path)
+// coldBlock is the block size of runs from which a cold tier reads single keys.
+const coldBlock = 8 << 10
+
+// write makes a run of what encode yields: on local disk, or inline if it is not
+// larger than inline bytes.
+func (l *List) write(ctx context.Context, id string, inline int64, encode func(table.Sink) error) (*entry, error) {
+	o := run.Options{ID: id, Dir: l.o.Dir, Folder: folder, InlineLimit: int(inline), Attempt: l.o.Attempt}
+	if l.o.Cold {
+		o.BlockSize = coldBlock
+	}
+	w, err := run.NewWriter(o)
 	if err != nil {
 		return nil, err
 	}
-	sink := &bounds{w: w}
-	err = encode(sink)
-	if err == nil {
+	if err = encode(w); err == nil {
 		err = context.Cause(ctx)
 	}
-	size, cerr := w.close()
-	if err = errors.Join(err, cerr); err != nil {
-		return nil, errors.Join(err, os.Remove(path))
+	if err != nil {
+		return nil, errors.Join(err, w.Abort())
 	}
-	return &entry{
-		run: &metapb.Run{
-			Id: id, FirstGroup: sink.first, LastGroup: sink.last, Entries: sink.n, Bytes: uint64(size), Attempt: l.o.Attempt,
-		},
-		files: []string{path},
-	}, nil
-}
-
-// bounds notes what a run holds as it is written.
-type bounds struct {
-	w           *writer
-	n           uint64
-	first, last uint32
-}
-
-func (b *bounds) note(key []byte) {
-	b.last = uint32(binary.BigEndian.Uint16(key))
-	if b.n == 0 {
-		b.first = b.last
+	r, err := w.Finish()
+	if err != nil {
+		return nil, err
 	}
-	b.n++
+	return &entry{run: r, local: r.Inline == nil, stored: r.Inline != nil}, nil
 }
-
-// Set implements table.Sink.
-func (b *bounds) Set(key, value []byte) error { b.note(key); return b.w.set(key, value) }
-
-// Delete implements table.Sink.
-func (b *bounds) Delete(key []byte) error { b.note(key); return b.w.delete(key) }
 
 // merge writes the merger of adjacent runs as a new one; nil if nothing is left.
 // Without older runs below, tombstones are dropped.
-func (l *List) merge(ctx context.Context, old []*entry, oldest bool) (*entry, error) {
-	e, err := l.write(ctx, l.name(), func(sink table.Sink) error {
-		return l.each(ctx, old, func(key, value []byte, deleted bool) error {
-			if !deleted {
-				return sink.Set(key, value)
+func (l *List) merge(ctx context.Context, old []*entry, oldest bool, inline int64) (*entry, error) {
+	e, err := l.write(ctx, l.name(), inline, func(sink table.Sink) error {
+		return l.each(ctx, old, oldest, func(e run.Entry) error {
+			switch e.Kind {
+			case run.KindSet:
+				return sink.Set(e.Key, e.Value)
+			case run.KindDelete:
+				return sink.Delete(e.Key)
 			}
-			if oldest {
-				return nil
+			if c, ok := sink.(interface{ ClearRange(start, end []byte) error }); ok {
+				return c.ClearRange(e.Key, e.Value)
 			}
-			return sink.Delete(key)
+			panic(fmt.Sprintf("weir: BUG: entry of kind %d cannot be merged", e.Kind))
 		})
 	})
 	if err != nil {
 		return nil, err
 	}
-	if e.run.Entries == 0 {
-		return nil, l.forget([]*entry{e})
+	if e.run.Empty() {
+		return nil, nil
 	}
 	return e, nil
 }
 
 // Read calls f for each key that has a value in the list, in key order.
 func (l *List) Read(ctx context.Context, f func(key, value []byte) error) error {
-	return l.each(ctx, l.copyEntries(), func(key, value []byte, deleted bool) error {
-		if deleted {
-			return nil
-		}
-		return f(key, value)
-	})
+	return l.each(ctx, l.copyEntries(), true, func(e run.Entry) error { return f(e.Key, e.Value) })
 }
 
-// each merges the entries, newest first for each key, within their clips.
-func (l *List) each(ctx context.Context, entries []*entry, f func(key, value []byte, deleted bool) error) (err error) {
-	var m merger
-	defer func() { err = errors.Join(err, m.close()) }()
+// each merges the entries, oldest first, within what of them is visible.
+func (l *List) each(ctx context.Context, entries []*entry, drop bool, f func(e run.Entry) error) (err error) {
+	sources := make([]run.Source, len(entries))
 	for i, e := range entries {
-		if err := l.openInto(ctx, &m, e, i); err != nil {
-			return fmt.Errorf("open run %s: %w", e.run.Id, err)
-		}
+		sources[i] = run.NewIter(ctx, e.run, l.opener(e), l.o.Range)
 	}
+	m := run.Merge(sources, drop)
+	defer func() { err = errors.Join(err, m.Close()) }()
 	for n := 0; ; n++ {
 		if n%1024 == 0 {
 			if err := context.Cause(ctx); err != nil {
 				return err
 			}
 		}
-		key, value, deleted, err := m.next()
-		if err != nil || key == nil {
-			return err
+		e, ok := m.Next()
+		if !ok {
+			return m.Err()
 		}
-		if err := f(key, value, deleted); err != nil {
+		if err := f(e); err != nil {
 			return err
 		}
 	}
 }
 
-func (l *List) openInto(ctx context.Context, m *merger, e *entry, age int) error {
-	clip := groups(e.run)
+// opener opens e's files where they are: on local disk, in the job's checkpoint
+// folder, or in that of the snapshot restored from.
+func (l *List) opener(e *entry) run.Opener {
 	switch {
-	case e.files != nil:
-		for _, p := range e.files {
-			if err := m.addFile(p, clip, age); err != nil {
-				return err
-			}
-		}
-	case e.run.InlineTable != nil:
-		return m.addBytes(e.run.InlineTable, clip, age)
-	default:
-		for _, f := range e.run.Files {
-			r, err := l.o.Store.Open(ctx, f.Name)
-			if err != nil {
-				return err
-			}
-			if err := m.addReader(r, clip, age); err != nil {
-				return err
-			}
-		}
+	case e.local:
+		return run.LocalOpener(nil, l.o.Dir)
+	case e.base == "":
+		return l.o.Store.Open
 	}
-	return nil
+	return func(ctx context.Context, name string) (objstore.Reader, error) {
+		s, err := objstore.Parse(e.base)
+		if err != nil {
+			return nil, fmt.Errorf("open the snapshot restored from: %w", err)
+		}
+		return s.Open(ctx, name)
+	}
 }
 
 // Link makes files of the whole list below dir that the caller may take, in list
-// order. Runs of which only a part counts are merged into a fresh file, as the
-// order of runs of different old subtasks says nothing.
+// order. If not all runs are on local disk, what the list holds is written to dir
+// as one run: the order of runs of different old subtasks says nothing.
 func (l *List) Link(ctx context.Context, dir string) (runs [][]string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	// Under the lock, so that nobody removes a local file meanwhile.
-	local := true
 	for _, e := range l.mu.entries {
-		local = local && e.files != nil
+		if !e.local && e.run.Inline == nil {
+			return l.gather(ctx, dir)
+		}
 	}
-	if !local {
-		to := filepath.Join(dir, "restored.sst")
-		w, err := newWriter(to)
+	for _, e := range l.mu.entries {
+		files, err := l.link(e, dir)
 		if err != nil {
 			return nil, err
-		}
-		n := 0
-		err = l.each(ctx, l.mu.entries, func(key, value []byte, deleted bool) error {
-			if deleted {
-				return nil
-			}
-			n++
-			return w.set(key, value)
-		})
-		_, cerr := w.close()
-		if err = errors.Join(err, cerr); err != nil || n == 0 {
-			return nil, err
-		}
-		return [][]string{{to}}, nil
-	}
-	for i, e := range l.mu.entries {
-		var files []string
-		for j, f := range e.files {
-			to := filepath.Join(dir, fmt.Sprintf("listed-%d-%d.sst", i, j))
-			if err := os.Link(f, to); err != nil {
-				return nil, err
-			}
-			files = append(files, to)
 		}
 		runs = append(runs, files)
 	}
 	return runs, nil
 }
 
-// store uploads a run's file. The name is ours alone: an object that is there
+// gather writes what the list holds as one run below dir.
+func (l *List) gather(ctx context.Context, dir string) ([][]string, error) {
+	w, err := run.NewWriter(run.Options{ID: "restored", Dir: dir, BlockSize: coldBlock, Compression: run.NoCompression})
+	if err != nil {
+		return nil, err
+	}
+	err = l.each(ctx, l.mu.entries, true, func(e run.Entry) error { return w.Set(e.Key, e.Value) })
+	if err != nil {
+		return nil, errors.Join(err, w.Abort())
+	}
+	r, err := w.Finish()
+	if err != nil || r.Empty() {
+		return nil, err
+	}
+	var files []string
+	for _, f := range r.Files {
+		files = append(files, filepath.Join(dir, f.Base()))
+	}
+	return [][]string{files}, nil
+}
+
+// link makes links in dir to e's files, which are on local disk or inline.
+func (l *List) link(e *entry, dir string) (files []string, err error) {
+	if e.run.Inline != nil {
+		to := filepath.Join(dir, e.run.ID+"-inline.sst")
+		return []string{to}, os.WriteFile(to, e.run.Inline, 0o644)
+	}
+	for _, f := range e.run.Files {
+		to := filepath.Join(dir, "link-"+f.Base())
+		if err := os.Link(filepath.Join(l.o.Dir, f.Base()), to); err != nil {
+			return nil, err
+		}
+		files = append(files, to)
+	}
+	return files, nil
+}
+
+// store uploads a run's files. The names are ours alone: an object that is there
 // already is one that an unknown result left (I4).
 func (l *List) store(ctx context.Context, e *entry) error {
-	name := objectName(e.run.Id)
-	err := objstore.Import(ctx, l.o.Store, e.files[0], name)
-	if errors.Is(err, objstore.ErrUnknown) || errors.Is(err, objstore.ErrExists) {
-		r, oerr := l.o.Store.Open(ctx, name)
-		if oerr != nil {
-			return errors.Join(err, oerr)
+	for _, f := range e.run.Files {
+		err := objstore.Import(ctx, l.o.Store, filepath.Join(l.o.Dir, f.Base()), f.Name)
+		if errors.Is(err, objstore.ErrUnknown) || errors.Is(err, objstore.ErrExists) {
+			err = l.readBack(ctx, f, err)
 		}
-		if size := r.Size(); size != int64(e.run.Bytes) {
-			err = fmt.Errorf("object %s has %d bytes, the run %d: %w", name, size, e.run.Bytes, statebackend.ErrCorrupt)
-		} else {
-			err = nil
+		if err != nil {
+			return err
 		}
-		err = errors.Join(err, r.Close())
 	}
-	if err != nil {
-		return err
-	}
-	e.run.Files = []*metapb.RunFile{{Name: name, Size: e.run.Bytes}}
-	e.stored = true
 	return nil
 }
 
-func (l *List) fitsInline(e *entry) bool {
-	return e.files != nil && int64(e.run.Bytes) <= l.o.InlineLimit
-}
-
-// makeInline puts a run that nobody has seen yet into its list entry.
-func (l *List) makeInline(e *entry) error {
-	b, err := os.ReadFile(e.files[0])
+func (l *List) readBack(ctx context.Context, f run.File, cause error) error {
+	r, err := l.o.Store.Open(ctx, f.Name)
 	if err != nil {
-		return fmt.Errorf("read run %s: %w", e.run.Id, err)
+		return errors.Join(cause, err)
 	}
-	e.run.InlineTable, e.stored = b, true
-	return nil
+	if r.Size() != f.Size {
+		cause = fmt.Errorf("object %s has %d bytes, the run's file %d: %w", f.Name, r.Size(), f.Size, statebackend.ErrCorrupt)
+	} else {
+		cause = nil
+	}
+	return errors.Join(cause, r.Close())
 }
 
-// outline lists an inline run, which is not the newest any more, as one that is to
-// be stored.
-func (l *List) outline(e *entry) *entry {
+// outline gives an inline run a file: a newer run follows it, and only the newest
+// may be inline.
+func (l *List) outline(e *entry) (*entry, error) {
 	r := e.run
-	out := &entry{files: e.files, run: &metapb.Run{
-		Id: r.Id, FirstGroup: r.FirstGroup, LastGroup: r.LastGroup, Entries: r.Entries, Bytes: r.Bytes,
-		FirstAck: r.FirstAck, Attempt: r.Attempt,
-	}}
+	f := run.File{
+		Name: folder + "/" + r.ID + "-0.sst", Size: r.Bytes, TailSize: r.Bytes, TailDigest: r.Digest, Digest: r.Digest,
+		Smallest: run.GroupStart(r.Visible.First), Largest: run.GroupEnd(r.Visible.Last),
+	}
+	if err := os.WriteFile(filepath.Join(l.o.Dir, f.Base()), r.Inline, 0o644); err != nil {
+		return nil, err
+	}
+	r.Inline, r.Digest, r.Files = nil, nil, []run.File{f}
+	out := &entry{run: r, local: true}
 	l.replace([]*entry{e}, out)
-	return out
+	return out, nil
 }
-
-func groupOf(key []byte) stream.KeyGroup { return stream.KeyGroup(binary.BigEndian.Uint16(key)) }

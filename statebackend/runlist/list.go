@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 
-	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/statebackend"
 	"github.com/weirstream/weir/statebackend/objstore"
+	"github.com/weirstream/weir/statebackend/run"
 	"github.com/weirstream/weir/statebackend/table"
 	"github.com/weirstream/weir/stream"
 )
@@ -52,11 +53,10 @@ type List struct {
 
 // entry is a run of the list and where its bytes are.
 type entry struct {
-	run *metapb.Run
-	// files on local disk, in key order; nil when the run was restored and is only in
-	// the store.
-	files  []string
-	stored bool // in the store, or inline
+	run    run.Run
+	base   string // where the store of a foreign run is; "" = the job's
+	local  bool   // its files are in Options.Dir
+	stored bool   // in the store, or inline; guarded by List.mu
 }
 
 // New returns an empty list, with its folder cleared.
@@ -72,16 +72,25 @@ func New(o Options) (*List, error) {
 
 // Restore makes the list that of a new subtask: the runs of each old one, by
 // reference, each listed with the key groups that count.
-func (l *List) Restore(from []statebackend.Restored) {
+func (l *List) Restore(from []statebackend.Restored) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, r := range from {
-		for _, run := range r.Runs {
-			if clipped := clip(run, r.Range, l.o.Range); clipped != nil {
-				l.mu.entries = append(l.mu.entries, &entry{run: clipped, stored: true})
+	for _, old := range from {
+		list, err := run.FromProto(old.Runs)
+		if err != nil {
+			return fmt.Errorf("restore a run list: %w", err)
+		}
+		shared, ok := old.Range.Intersect(l.o.Range)
+		if !ok {
+			continue
+		}
+		for i, r := range list {
+			if r, ok := r.Clip(shared); ok {
+				l.mu.entries = append(l.mu.entries, &entry{run: r, base: old.Runs[i].BasePath, stored: true})
 			}
 		}
 	}
+	return nil
 }
 
 // Len is the number of runs.
@@ -107,7 +116,7 @@ func (l *List) Bytes() (n int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, e := range l.mu.entries {
-		n += int64(e.run.Bytes)
+		n += e.run.Bytes
 	}
 	return n
 }
@@ -120,19 +129,21 @@ func (l *List) name() string {
 }
 
 // Add writes the cut of an eviction to local disk, appends it to the list and
-// returns its files (nil for an empty cut). The next snapshot uploads it.
+// returns links to its files for the cold tier (nil for an empty cut). The next
+// snapshot uploads it.
 func (l *List) Add(ctx context.Context, c *table.Cut) (files []string, err error) {
 	if c.Len() == 0 {
 		return nil, nil
 	}
-	e, err := l.write(ctx, l.name(), c.Encode)
+	e, err := l.write(ctx, l.name(), 0, c.Encode)
+	if err == nil {
+		files, err = l.link(e, l.o.Dir)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("write an eviction run: %w", err)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.mu.entries = append(l.mu.entries, e)
-	return e.files, nil
+	l.append(e)
+	return files, nil
 }
 
 // copyEntries returns the list as it stands.
@@ -145,9 +156,9 @@ func (l *List) copyEntries() []*entry {
 // replace puts fresh in the place of old, which are adjacent in the list.
 func (l *List) replace(old []*entry, fresh *entry) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	i := slices.Index(l.mu.entries, old[0])
 	if i < 0 || !slices.Equal(l.mu.entries[i:i+len(old)], old) {
-		l.mu.Unlock()
 		panic("weir: BUG: runs to be replaced are not adjacent in the list")
 	}
 	if fresh == nil {
@@ -155,7 +166,6 @@ func (l *List) replace(old []*entry, fresh *entry) {
 	} else {
 		l.mu.entries = slices.Replace(l.mu.entries, i, i+len(old), fresh)
 	}
-	l.mu.Unlock()
 }
 
 // forget removes local files of runs that left the list. They are a cache: what
@@ -163,8 +173,11 @@ func (l *List) replace(old []*entry, fresh *entry) {
 func (l *List) forget(old []*entry) error {
 	var errs []error
 	for _, e := range old {
-		for _, f := range e.files {
-			if err := os.Remove(f); err != nil && !errors.Is(err, os.ErrNotExist) {
+		for _, f := range e.run.Files {
+			if !e.local {
+				break
+			}
+			if err := os.Remove(filepath.Join(l.o.Dir, f.Base())); err != nil && !errors.Is(err, os.ErrNotExist) {
 				errs = append(errs, err)
 			}
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 
 	"github.com/weirstream/weir/proto/metapb"
@@ -118,59 +117,54 @@ func (s *Snapshot) Finish(ctx context.Context) (statebackend.Result, error) {
 }
 
 // addCut writes the cut's run and lists it; the snapshot is durable from here on.
-// A cut that holds everything takes the place of the whole list; a small one
-// absorbs the inline run before it.
+// A cut that holds everything takes the place of the whole list; one that follows
+// an inline run absorbs it.
 func (l *List) addCut(ctx context.Context, s *Snapshot) (written int64, err error) {
 	old := l.copyEntries()
 	var e *entry
 	if s.Cut.Len() > 0 {
-		if e, err = l.write(ctx, l.name(), s.Cut.Encode); err != nil {
+		if e, err = l.write(ctx, l.name(), l.o.InlineLimit, s.Cut.Encode); err != nil {
 			return 0, err
+		}
+		if e.run.Empty() {
+			e = nil
 		}
 	}
 	switch {
 	case s.Cut.Full() && len(old) > 0:
+	case e != nil && len(old) > 0 && old[len(old)-1].run.Inline != nil:
+		oldest := len(old) == 1
+		old = append(old[len(old)-1:], e)
+		if e, err = l.merge(ctx, old, oldest, l.o.InlineLimit); err != nil {
+			return 0, err
+		}
+		if err = l.forget(old[1:]); err != nil {
+			return 0, err
+		}
+		old = old[:1]
+	default:
+		old = nil
+	}
+	var links []string
+	if l.o.Cold && e != nil {
+		// The list may drop the run, and its files, before the mailbox goroutine has come
+		// to ingest them.
+		if links, err = l.link(e, l.o.Dir); err != nil {
+			return 0, err
+		}
+	}
+	switch {
+	case len(old) > 0:
 		l.replace(old, e)
 		err = l.forget(old)
-	case e == nil:
-	case len(old) > 0 && old[len(old)-1].run.InlineTable != nil:
-		last := old[len(old)-1:]
-		if e, err = l.merge(ctx, []*entry{last[0], e}, len(old) == 1); err == nil {
-			l.replace(last, e)
-			err = l.forget(last)
-		}
-	default:
+	case e != nil:
 		l.append(e)
 	}
-	if err != nil {
-		return 0, err
-	}
-	if e == nil {
-		s.resolve(Durable, nil)
-		return 0, nil
-	}
-	links, err := l.linkCold(e)
-	if err != nil {
-		return 0, err
-	}
 	s.resolve(Durable, links)
-	return int64(e.run.Bytes), nil
-}
-
-// linkCold makes links to e's files for the cold tier: the list may drop the run,
-// and its files, before the mailbox goroutine has come to ingest them.
-func (l *List) linkCold(e *entry) (links []string, err error) {
-	if !l.o.Cold {
-		return nil, nil
+	if e == nil {
+		return 0, err
 	}
-	for i, f := range e.files {
-		to := fmt.Sprintf("%s.cold-%d", f, i)
-		if err := os.Link(f, to); err != nil {
-			return nil, err
-		}
-		links = append(links, to)
-	}
-	return links, nil
+	return e.run.Bytes, err
 }
 
 func (l *List) append(e *entry) {
@@ -179,30 +173,31 @@ func (l *List) append(e *entry) {
 	l.mu.entries = append(l.mu.entries, e)
 }
 
-// upload stores what the store lacks and returns the list. The newest run, if
-// small, is put inline; an older inline one gets a file.
+// upload stores what the store lacks and returns the list as it is now.
 func (l *List) upload(ctx context.Context, id stream.CheckpointID) ([]*metapb.Run, error) {
 	entries := l.copyEntries()
 	runs := make([]*metapb.Run, 0, len(entries))
 	for i, e := range entries {
-		newest := i == len(entries)-1
-		if newest && !e.stored && l.fitsInline(e) {
-			if err := l.makeInline(e); err != nil {
-				return nil, err
+		var err error
+		if e.run.Inline != nil && i < len(entries)-1 && e.run.Attempt == l.o.Attempt {
+			if e, err = l.outline(e); err != nil {
+				return nil, fmt.Errorf("run %s: %w", e.run.ID, err)
 			}
-		}
-		if e.run.InlineTable != nil && !newest && e.files != nil {
-			e = l.outline(e)
 		}
 		if !e.stored {
 			if err := l.store(ctx, e); err != nil {
-				return nil, fmt.Errorf("run %s: %w", e.run.Id, err)
+				return nil, fmt.Errorf("run %s: %w", e.run.ID, err)
 			}
 		}
+		l.mu.Lock()
+		e.stored = true
 		if e.run.FirstAck == 0 {
 			e.run.FirstAck = uint64(id)
 		}
-		runs = append(runs, e.run)
+		l.mu.Unlock()
+		p := e.run.Proto()
+		p.BasePath = e.base
+		runs = append(runs, p)
 	}
 	return runs, nil
 }
