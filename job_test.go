@@ -248,8 +248,7 @@ func TestChainDoesNotAllocate(t *testing.T) {
 			return nil
 		}, []int{1}, nil)
 	})
-	t.Logf("%g allocations", allocs)
-	if allocs > n/20 {
+	if allocs > n/200 { // batches and what surrounds the job
 		t.Errorf("%g allocations for %d records", allocs, n)
 	}
 }

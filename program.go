@@ -22,6 +22,12 @@ func Program(build func(*Env) error, opts ...Option) (plan *metapb.Plan, newProg
 	return programOf(build, opts, os.Args[1:], os.Getenv)
 }
 
+// ProgramFor is Program with other arguments and another environment: for tests.
+func ProgramFor(args []string, getenv func(string) string, build func(*Env) error, opts ...Option,
+) (plan *metapb.Plan, newProgram func() (*task.Program, error), err error) {
+	return programOf(build, opts, args, getenv)
+}
+
 func programOf(build func(*Env) error, opts []Option, args []string, getenv func(string) string,
 ) (*metapb.Plan, func() (*task.Program, error), error) {
 	first, err := assemble(build, opts, args, getenv)

@@ -1,0 +1,27 @@
+package main
+
+import (
+	"github.com/weirstream/weir"
+)
+
+// sums is the sink of count and words: how many results there were, and the
+// wrapping sum of a word of each. Both are results of the job, and so state: they
+// are right after failures too.
+type sums[T any] struct{ word func(T) uint64 }
+
+// NewWriter implements weir.Sink.
+func (s sums[T]) NewWriter(setup *weir.Setup) (weir.Writer[T], error) {
+	return &sumWriter[T]{word: s.word, results: setup.Sum("results"), checksum: setup.Sum("checksum")}, nil
+}
+
+type sumWriter[T any] struct {
+	word              func(T) uint64
+	results, checksum *weir.Sum
+}
+
+// Write implements weir.Writer.
+func (w *sumWriter[T]) Write(v T) error {
+	w.results.Add(1)
+	w.checksum.Add(w.word(v))
+	return nil
+}
