@@ -260,7 +260,14 @@ func (r *reports) acked(id stream.CheckpointID) []*weirpb.CheckpointAck {
 	return all
 }
 
-// last are the states of a subtask in the order it reported them.
+// ended is the number of source subtasks that have.
+func (r *reports) ended() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.ends)
+}
+
+// of are the states of a subtask in the order it reported them.
 func (r *reports) of(t *Task) (states []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,0 +1,374 @@
+package task
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/weirstream/weir/codec"
+	"github.com/weirstream/weir/connectors/generator"
+	"github.com/weirstream/weir/operator"
+	"github.com/weirstream/weir/statebackend/table"
+	"github.com/weirstream/weir/stream"
+	"github.com/weirstream/weir/taskmanager/exchange"
+)
+
+// counter counts records by key and emits each key's count at its end, or when a
+// timer set by the key's first record fires.
+type counter struct {
+	count *table.Value[int]
+	cur   *operator.KeyCursor[int]
+	rt    *operator.Runtime
+	out   *operator.Collector[int]
+	delay time.Duration // of timers; 0: none
+	step  int           // bundle at which EndOfInputStep is
+}
+
+func (c *counter) ReceiveKeyed(hash uint64, v int) {
+	c.rt.Operator = 0
+	if !c.cur.Set(hash, keyOf(v)) {
+		return
+	}
+	n, seen := c.count.Get()
+	c.count.Set(n + 1)
+	if !seen && c.delay > 0 {
+		ctx := c.cur.Ctx()
+		ctx.ProcessingTimerAt(ctx.ProcessingTime().Add(c.delay))
+	}
+}
+
+func (c *counter) onTimer(t table.Timer) error {
+	if err := c.cur.SetTimer(t); err != nil {
+		return err
+	}
+	n, _ := c.count.Get()
+	c.out.Emit(c.cur.Ctx().Key()*1000 + n)
+	return nil
+}
+
+func (c *counter) EndOfInputStep() (bool, error) {
+	if c.delay > 0 {
+		return true, nil
+	}
+	err := c.count.Each(c.step, func(k table.Key, n int) error {
+		if err := c.cur.SetKey(k); err != nil {
+			return err
+		}
+		c.out.Emit(c.cur.Ctx().Key()*1000 + n)
+		return nil
+	})
+	c.step++
+	return c.step == c.count.Bundles(), err
+}
+
+func keyOf(v int) int { return v % 10 }
+
+func newCounter(s *operator.Setup, delay time.Duration) *counter {
+	c := &counter{count: s.Value[int]("count"), delay: delay}
+	if delay > 0 {
+		s.Timers()
+	}
+	return c
+}
+
+// countRig is sources → count by key → sink, each of the given parallelism.
+func countRig(t testing.TB, src func(r *rig) int, parallelism int, delay time.Duration) (*rig, *events) {
+	r, log := newRig(t), &events{}
+	from := src(r)
+	info := operator.KeyInfoOf(intKey)
+	op := r.add("count", transformKind, parallelism, func(l *Linker) error {
+		s := l.Setup(info)
+		c := newCounter(s, delay)
+		var timers *table.Timers
+		if delay > 0 {
+			timers = s.Timers()
+			l.OnTimer(c.onTimer)
+		}
+		c.cur, c.rt, c.out = operator.NewKeyCursor(s, intKey, timers), l.Runtime(), Out[int](l)
+		InKeyed(l, operator.KeyedReceiver[int](c))
+		l.Lifecycle(c)
+		return nil
+	})
+	s := operator.PlanSetup("count", info)
+	newCounter(s, delay)
+	r.declare(op, s)
+	r.from(op, from, hash, keyedEdge(t, keyOf))
+	r.sink("sink", op, forward, parallelism, nil, log)
+	return r, log
+}
+
+// TestKeyed runs a bounded job with checkpoints and restarts at random moments: the
+// counts are exact.
+func TestKeyed(t *testing.T) {
+	const n = 200_000
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				random := rand.New(rand.NewPCG(seed, 0))
+				r, _ := countRig(t, func(r *rig) int {
+					src := generator.Range(n, func(i uint64) int { return int(i) }, generator.Rate(1e5))
+					op := r.add("src", sourceKind, 2, func(l *Linker) error { return FromReader[int](l, src) })
+					s := operator.PlanSetup("src", operator.KeyInfo{})
+					s.Splits()
+					r.declare(op, s)
+					return op
+				}, 3, 0)
+				r.deploy(0, nil)
+				id := stream.CheckpointID(0)
+				for range 6 {
+					time.Sleep(time.Duration(random.IntN(200)) * time.Millisecond)
+					id++
+					r.inject(id, stream.CheckpointBarrier)
+					if random.IntN(2) == 0 {
+						r.completed(id, false)
+						continue
+					}
+					id++ // overtakes nothing: both complete
+					r.inject(id, stream.CheckpointBarrier)
+					from := r.restoredFrom(id)
+					time.Sleep(time.Duration(random.IntN(50)) * time.Millisecond)
+					r.stop()
+					r.deploy(id, from)
+				}
+				for r.reports.ended() < 2 {
+					time.Sleep(100 * time.Millisecond)
+					synctest.Wait()
+				}
+				id++
+				r.inject(id, stream.TerminalBarrier)
+				var got []int
+				for _, a := range r.reports.acked(id) {
+					got = append(got, listOf(t, a, "sink")...)
+				}
+				slices.Sort(got)
+				var want []int
+				for k := range 10 {
+					want = append(want, k*1000+n/10)
+				}
+				equal(t, "counts", got, want...)
+				r.completed(id, true)
+				r.running.Wait()
+				for s, err := range r.results {
+					if err != nil {
+						t.Errorf("%v: %v", s, err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A timer fires once, at its time, also when the attempt that set it is gone.
+func TestTimers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &feed{}
+		r, _ := countRig(t, func(r *rig) int { return r.source("src", 1, f) }, 1, time.Minute)
+		r.deploy(0, nil)
+		f.put(0, 3, 13, 23)
+		time.Sleep(30 * time.Second)
+		f.put(0, 4)
+		synctest.Wait()
+		r.inject(1, stream.CheckpointBarrier)
+		from := r.restoredFrom(1)
+		r.stop()
+		r.deploy(1, from)
+		check := func(id stream.CheckpointID, want ...int) {
+			t.Helper()
+			r.inject(id, stream.CheckpointBarrier)
+			for _, a := range r.reports.acked(id) {
+				if a.Operators[0].Uid == "count" {
+					equal(t, id.String(), listOf(t, a, "sink"), want...)
+				}
+			}
+		}
+		time.Sleep(30*time.Second - time.Millisecond)
+		check(2)
+		time.Sleep(time.Millisecond)
+		check(3, 3003)
+		time.Sleep(time.Hour)
+		check(4, 3003, 4001)
+		r.stop()
+	})
+}
+
+// A record at the subtask of another key fails the job, by name.
+func TestKeySelector(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &feed{}
+		r, _ := countRig(t, func(r *rig) int { return r.source("src", 1, f) }, 2, 0)
+		calls := 0
+		r.inputs[1][0] = keyedEdge(t, func(int) int { calls++; return calls })
+		r.deploy(0, nil)
+		f.put(0, 5, 5, 5, 5, 5, 5)
+		synctest.Wait()
+		r.stop()
+		failed := 0
+		for _, s := range r.reports.statuses {
+			if s.Failure != "" {
+				failed++
+				if !s.Fatal || !strings.Contains(s.Failure, `operator "count"`) || !strings.Contains(s.Failure, "not deterministic") {
+					t.Errorf("failure %q, fatal %t", s.Failure, s.Fatal)
+				}
+			}
+		}
+		if failed == 0 {
+			t.Error("nothing failed")
+		}
+	})
+}
+
+// splitSource hands out the numbers 0 … splits−1 as splits of three records each.
+type splitSource struct{ splits int }
+
+func (s splitSource) NewReader(*operator.SourceContext) (operator.Reader[int], error) {
+	return &splitReader{}, nil
+}
+
+func (s splitSource) NewEnumerator(*operator.SourceContext) (operator.Enumerator, error) {
+	return &splitEnumerator{left: s.splits}, nil
+}
+
+type splitEnumerator struct{ left int }
+
+func (e *splitEnumerator) Start(state [][]byte, _ func()) error {
+	if len(state) == 1 {
+		_, err := fmt.Sscan(string(state[0]), &e.left)
+		return err
+	}
+	return nil
+}
+
+func (e *splitEnumerator) Next(_, _, want int) (splits [][]byte, none bool, err error) {
+	for ; want > 0 && e.left > 0; want-- {
+		e.left--
+		splits = append(splits, fmt.Append(nil, e.left, 0))
+	}
+	return splits, e.left == 0, nil
+}
+
+func (e *splitEnumerator) Snapshot(dst [][]byte) ([][]byte, error) {
+	return append(dst, fmt.Append(nil, e.left)), nil
+}
+func (e *splitEnumerator) Close() error { return nil }
+
+type splitReader struct {
+	splits [][2]int // number, records read
+	noMore bool
+}
+
+func (r *splitReader) Start(splits [][]byte, _ func()) error { return r.AddSplits(splits) }
+
+func (r *splitReader) AddSplits(splits [][]byte) error {
+	for _, s := range splits {
+		var one [2]int
+		if _, err := fmt.Sscan(string(s), &one[0], &one[1]); err != nil {
+			return err
+		}
+		r.splits = append(r.splits, one)
+	}
+	return nil
+}
+
+func (r *splitReader) NoMoreSplits() error { r.noMore = true; return nil }
+
+func (r *splitReader) Poll(b *stream.Batch[int]) (operator.Polled, error) {
+	if len(r.splits) == 0 {
+		if r.noMore {
+			return operator.Polled{Status: operator.PollEnd}, nil
+		}
+		return operator.Polled{Status: operator.PollIdle}, nil
+	}
+	s := &r.splits[0]
+	b.Values = append(b.Values, s[0])
+	if s[1]++; s[1] == 3 {
+		r.splits = r.splits[1:]
+	}
+	return operator.Polled{Status: operator.PollWait, Wake: time.Millisecond}, nil
+}
+
+func (r *splitReader) Snapshot(dst [][]byte) ([][]byte, error) {
+	for _, s := range r.splits {
+		dst = append(dst, fmt.Append(nil, s[0], s[1]))
+	}
+	return dst, nil
+}
+func (r *splitReader) Position() string { return "" }
+func (r *splitReader) Close() error     { return nil }
+
+// Every split is read once, whatever moment the job is restored from.
+func TestEnumerator(t *testing.T) {
+	const splits = 40
+	for _, pause := range []time.Duration{0, 1, 7, 20, 45, 200} {
+		t.Run(pause.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, log := newRig(t), &events{}
+				e := r.add("src#splits", enumeratorKind, 1, func(l *Linker) error {
+					return FromEnumerator(l, &splitEnumerator{left: splits})
+				})
+				src := r.add("src", sourceKind, 3, func(l *Linker) error { return FromReader[int](l, splitSource{splits}) })
+				for _, op := range []int{e, src} {
+					s := operator.PlanSetup("", operator.KeyInfo{})
+					s.Splits()
+					r.declare(op, s)
+				}
+				r.from(src, e, direct, &exchange.Edge[operator.Assignment]{
+					Codec:  must[codec.Codec[operator.Assignment]](t)(codec.For[operator.Assignment]()),
+					Target: func(a operator.Assignment) int { return a.Reader },
+				})
+				r.sink("sink", src, forward, 3, nil, log)
+				r.deploy(0, nil)
+				time.Sleep(pause * time.Millisecond)
+				r.inject(1, stream.CheckpointBarrier)
+				from := r.restoredFrom(1)
+				time.Sleep(pause * time.Millisecond)
+				r.stop()
+				r.deploy(1, from)
+				time.Sleep(time.Second)
+				synctest.Wait()
+				if r.reports.ended() != 3 {
+					t.Fatalf("%d SourceEnded", r.reports.ended())
+				}
+				r.inject(2, stream.TerminalBarrier)
+				times := make([]int, splits)
+				for _, a := range r.reports.acked(2) {
+					for _, v := range listOf(t, a, "sink") {
+						times[v]++
+					}
+				}
+				for s, n := range times {
+					if n != 3 {
+						t.Errorf("split %d: %d records, want 3", s, n)
+					}
+				}
+				r.completed(2, true)
+				r.running.Wait()
+			})
+		})
+	}
+}
+
+// A stop barrier silences the sources; its abort wakes them.
+func TestStopBarrier(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, f, _ := chainRig(t)
+		r.deploy(0, nil)
+		f.put(0, 1)
+		synctest.Wait()
+		r.inject(1, stream.StopBarrier)
+		f.put(0, 2)
+		synctest.Wait()
+		r.inject(2, stream.CheckpointBarrier)
+		equal(t, "silent", listOf(t, r.reports.acked(2)[0], "sink"), 2)
+		r.each(func(task *Task) { task.Post(Command{Kind: Abort, ID: 1, Reason: "the savepoint failed"}) })
+		r.inject(3, stream.CheckpointBarrier)
+		equal(t, "resumed", listOf(t, r.reports.acked(3)[0], "sink"), 2, 4)
+		r.inject(4, stream.StopBarrier)
+		r.completed(4, true)
+		r.running.Wait()
+		equal(t, "statuses", r.reports.of(r.task("src", 0)), "INITIALIZING", "RUNNING", "FINISHED")
+	})
+}
