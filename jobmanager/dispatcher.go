@@ -396,6 +396,7 @@ func (e *masterEnded) handle(d *Dispatcher) {
 	if d.masters[e.m.id] == e.m {
 		delete(d.masters, e.m.id)
 		d.ended[e.m.id] = e.state
+		close(e.m.over)
 		d.pool.Release(e.m.id)
 		d.grant()
 		(&sweep{}).clean(d)

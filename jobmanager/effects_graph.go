@@ -49,8 +49,6 @@ func (m *JobMaster) doGraph(f execgraph.Effect) { //lint:step
 		m.forCoord(coordinator.SubtaskRunning{Execution: coordExecution(f.Execution)})
 	case execgraph.AttemptsLost:
 		m.forCoord(coordinator.AttemptsLost{Executions: coordExecutions(f.Executions), Reason: f.Reason})
-	case execgraph.AttemptsDead:
-		m.forCoord(coordinator.AttemptsDead{Executions: coordExecutions(f.Executions)})
 	case execgraph.StateChanged:
 		m.log.Info("job state", "from", f.From.String(), "to", f.To.String())
 	case execgraph.RegionFailed:
@@ -188,15 +186,9 @@ func (m *JobMaster) deploy(f execgraph.Deploy) {
 	for _, s := range m.restored {
 		restored[s.ID] = s
 	}
+	base.Locations = m.locations()
 	for _, x := range f.Executions {
-		w, ok := m.graph.WorkerOn(x.TaskManager)
-		if !ok {
-			continue // lost in this very step: the failure is on its way
-		}
 		ref := &weirpb.SubtaskRef{Vertex: uint32(x.Subtask.Vertex), Subtask: uint32(x.Subtask.Index)}
-		base.Locations = append(base.Locations, &weirpb.SubtaskLocation{
-			Subtask: ref, TaskmanagerId: x.TaskManager, WorkerId: w.ID, DataAddress: w.Data, UnixAddress: w.Unix, Host: w.Host,
-		})
 		byTM[x.TaskManager] = append(byTM[x.TaskManager], &weirpb.SubtaskDeployment{Subtask: ref, Operators: restoredPB(restored[x.Subtask])})
 	}
 	for _, tm := range slices.Sorted(maps.Keys(byTM)) {
@@ -205,6 +197,23 @@ func (m *JobMaster) deploy(f execgraph.Deploy) {
 		m.toSubtasks(tm, &weirpb.ToSubtasks{Command: &weirpb.ToSubtasks_Deploy{Deploy: d}})
 	}
 	m.log.Info("deployed", "incarnation", f.Incarnation, "attempt", f.Attempt.String(), "subtasks", len(f.Executions), "restored", restoredID)
+}
+
+// locations says where every subtask of the job runs, those of other regions too.
+func (m *JobMaster) locations() []*weirpb.SubtaskLocation {
+	var all []*weirpb.SubtaskLocation
+	for _, s := range m.graph.Job().Subtasks() {
+		x, _ := m.graph.Execution(s)
+		w, ok := m.graph.WorkerOn(x.TaskManager)
+		if !ok {
+			continue // its region is down: nobody talks to it
+		}
+		all = append(all, &weirpb.SubtaskLocation{
+			Subtask:       &weirpb.SubtaskRef{Vertex: uint32(s.Vertex), Subtask: uint32(s.Index)},
+			TaskmanagerId: x.TaskManager, WorkerId: w.ID, DataAddress: w.Data, UnixAddress: w.Unix, Host: w.Host,
+		})
+	}
+	return all
 }
 
 // forCoordNow hands an event to the coordinator before anything that is waiting:

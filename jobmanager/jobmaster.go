@@ -35,7 +35,8 @@ type JobMaster struct {
 	log      *slog.Logger
 	loop     *loop.Loop[masterEvent]
 	secret   string
-	workers  uint64 // ids of the job's workers lie above it
+	workers  uint64        // ids of the job's workers lie above it
+	over     chan struct{} // closed by the dispatcher when the job has ended
 
 	// Owned by the loop.
 	state    *ha.JobState // as read at the start, and as written since
@@ -75,7 +76,7 @@ func newJobMaster(d *Dispatcher, s *ha.JobState, seq uint64) (*JobMaster, error)
 	if err != nil {
 		return nil, err
 	}
-	settings, err := settingsOfRecord(s.Record, plan, d.manager.cfg.Storage)
+	settings, err := settingsOfRecord(s.Record)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +88,7 @@ func newJobMaster(d *Dispatcher, s *ha.JobState, seq uint64) (*JobMaster, error)
 	m := &JobMaster{
 		d: d, id: id, record: s.Record, plan: plan, settings: settings, store: store, state: s,
 		log: d.log.With("job", string(id), "name", s.Record.Name), secret: randomHex(16),
-		workers: d.epoch()<<40 | seq<<20, chunks: map[chunkKey]*chunks{}, counters: map[job.SubtaskID]*weirpb.Counters{},
+		workers: d.epoch()<<40 | seq<<20, over: make(chan struct{}), chunks: map[chunkKey]*chunks{}, counters: map[job.SubtaskID]*weirpb.Counters{},
 	}
 	g, err := job.NewGraph(plan, settings.Parallelism)
 	if err != nil {

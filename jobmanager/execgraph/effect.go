@@ -65,7 +65,7 @@ type CancelAttempts struct {
 	Grace       time.Duration
 }
 
-// AttemptRunning, AttemptsLost and AttemptsDead are for the coordinator.
+// AttemptRunning and AttemptsLost are for the coordinator.
 type AttemptRunning struct{ Execution Execution }
 
 // AttemptsLost: they will not ack any more.
@@ -73,9 +73,6 @@ type AttemptsLost struct {
 	Executions []Execution
 	Reason     string
 }
-
-// AttemptsDead: their goroutines have returned or their process is gone.
-type AttemptsDead struct{ Executions []Execution }
 
 // StateChanged is for history and log.
 type StateChanged struct{ From, To JobState }
@@ -107,7 +104,6 @@ func (Deploy) execgraphEffect()             {}
 func (CancelAttempts) execgraphEffect()     {}
 func (AttemptRunning) execgraphEffect()     {}
 func (AttemptsLost) execgraphEffect()       {}
-func (AttemptsDead) execgraphEffect()       {}
 func (StateChanged) execgraphEffect()       {}
 func (RegionFailed) execgraphEffect()       {}
 func (SetTimer) execgraphEffect()           {}

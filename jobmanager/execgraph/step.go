@@ -448,14 +448,11 @@ func (s *step) maybeDown(r *region) {
 	if r.phase != regionStopping {
 		return
 	}
-	var dead []Execution
 	for _, x := range s.of(r) {
 		if x.State.Live() {
 			return
 		}
-		dead = append(dead, *x)
 	}
-	s.do(AttemptsDead{dead})
 	if !s.active() {
 		r.to(regionStopped)
 		s.maybeTerminal()

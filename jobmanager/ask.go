@@ -1,0 +1,111 @@
+package jobmanager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/weirstream/weir/coordinator/ha"
+	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/proto/metapb"
+)
+
+// ErrNoJob says that no job of that id is known.
+var ErrNoJob = errors.New("no such job")
+
+// find asks the dispatcher for a job.
+type find struct {
+	id    job.ID
+	reply chan<- found
+}
+
+type found struct {
+	master *JobMaster   // of a job that lives
+	ended  *ha.JobState // of one that has ended
+	err    error
+}
+
+func (e *find) handle(d *Dispatcher) {
+	f := found{master: d.masters[e.id], ended: d.ended[e.id]}
+	if f.master == nil && f.ended == nil {
+		f.err = fmt.Errorf("%w: %s", ErrNoJob, e.id)
+	}
+	e.reply <- f
+}
+
+func (e *find) abandon() { e.reply <- found{err: ErrNotLeader} }
+
+func (m *JobManager) find(ctx context.Context, id job.ID) (found, error) {
+	d := m.leader()
+	if d == nil {
+		return found{}, ErrNotLeader
+	}
+	reply := make(chan found, 1)
+	if d.loop.Post(&find{id, reply}) != nil {
+		return found{}, ErrNotLeader
+	}
+	select {
+	case f := <-reply:
+		return f, f.err
+	case <-ctx.Done():
+		return found{}, context.Cause(ctx)
+	}
+}
+
+// Cancel records that a job shall be cancelled, and returns. A job that has ended
+// can't be cancelled any more: ErrEnded.
+func (m *JobManager) Cancel(ctx context.Context, id job.ID) error {
+	f, err := m.find(ctx, id)
+	if err != nil {
+		return err
+	}
+	if f.ended != nil {
+		if f.ended.Result.State == "CANCELED" {
+			return nil
+		}
+		return fmt.Errorf("%w: job %s is %s", ErrEnded, id, f.ended.Result.State)
+	}
+	reply := make(chan error, 1)
+	f.master.post(&cancelWanted{reply})
+	select {
+	case err := <-reply:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// ErrEnded says that the job has ended.
+var ErrEnded = errors.New("the job has ended")
+
+// Wait waits until a job has ended and returns its result.
+func (m *JobManager) Wait(ctx context.Context, id job.ID) (*metapb.JobResult, error) {
+	for {
+		f, err := m.find(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if f.ended != nil {
+			return f.ended.Result, nil
+		}
+		select {
+		case <-f.master.over:
+		case <-f.master.loop.Done(): // ended, or the leadership did
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// SlotsNeeded is the number of slots that a job would ask for.
+func SlotsNeeded(cluster map[string]string, plan *metapb.Plan, submitted map[string]string) (int, error) {
+	s, err := settingsOf(cluster, plan, submitted, "")
+	if err != nil {
+		return 0, err
+	}
+	g, err := job.NewGraph(plan, s.Parallelism)
+	if err != nil {
+		return 0, err
+	}
+	return g.Slots(), nil
+}

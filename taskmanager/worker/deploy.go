@@ -1,0 +1,214 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/proto/weirpb"
+	"github.com/weirstream/weir/statebackend/objstore"
+	"github.com/weirstream/weir/stream"
+	"github.com/weirstream/weir/taskmanager/exchange"
+	"github.com/weirstream/weir/taskmanager/task"
+)
+
+// deployment is one incarnation of subtasks in this worker.
+type deployment struct {
+	incarnation job.Incarnation
+	fabric      *exchange.Fabric
+	tasks       map[job.SubtaskID]*task.Task
+	live        int           // tasks that have not returned
+	over        chan struct{} // closed when all have
+}
+
+// deployGrace is how long a deployment waits for the goroutines of an older one.
+const deployGrace = 2 * time.Second
+
+// deploy starts the subtasks of d, or has it wait until older attempts of them
+// have returned (I2).
+func (w *Worker) deploy(d *weirpb.Deploy) {
+	if old := w.olderOf(d); old != "" {
+		w.waiting = append(w.waiting, d)
+		time.AfterFunc(deployGrace, func() { w.post(&waitOver{d, old}) })
+		return
+	}
+	w.startDeployment(d)
+}
+
+// olderOf names a subtask of d whose older attempt still runs here, "" if none.
+func (w *Worker) olderOf(d *weirpb.Deploy) string {
+	for _, old := range w.deployments {
+		if old.live == 0 || old.incarnation >= job.Incarnation(d.Incarnation) {
+			continue
+		}
+		for _, s := range d.Subtasks {
+			id := subtaskOf(s.Subtask)
+			if t := old.tasks[id]; t != nil {
+				select {
+				case <-t.Done():
+				default:
+					return id.String()
+				}
+			}
+		}
+	}
+	return ""
+}
+
+func subtaskOf(s *weirpb.SubtaskRef) job.SubtaskID {
+	return job.SubtaskID{Vertex: job.VertexID(s.GetVertex()), Index: int(s.GetSubtask())}
+}
+
+// waitOver: a deployment has waited long enough.
+type waitOver struct {
+	d   *weirpb.Deploy
+	old string
+}
+
+func (e *waitOver) handle(w *Worker) {
+	for _, d := range w.waiting {
+		if d == e.d {
+			w.failure = fmt.Errorf("the old attempt of subtask %s has not returned in %v (user code does not return)", e.old, deployGrace)
+		}
+	}
+}
+
+func (w *Worker) startDeployment(d *weirpb.Deploy) {
+	dep, err := w.newDeployment(d)
+	if err != nil {
+		for _, s := range d.Subtasks {
+			w.reporter(job.Incarnation(d.Incarnation)).Status(&weirpb.SubtaskStatus{
+				Subtask: s.Subtask, Attempt: d.Attempt, Incarnation: d.Incarnation,
+				State: weirpb.SubtaskStatus_STATE_FAILED, Failure: err.Error(),
+			})
+		}
+		return
+	}
+	w.deployments[dep.incarnation] = dep
+	dep.live = len(dep.tasks)
+	for _, t := range dep.tasks {
+		go func() {
+			err := t.Run(context.Background())
+			w.post(&returned{dep, t, err})
+		}()
+	}
+	go w.watch(dep)
+}
+
+func (w *Worker) newDeployment(d *weirpb.Deploy) (*deployment, error) {
+	graph, err := job.NewGraphOf(w.plan, d.Parallelism)
+	if err != nil {
+		return nil, fmt.Errorf("deploy incarnation %d: %w", d.Incarnation, err)
+	}
+	store, err := objstore.Parse(d.CheckpointDir)
+	if err != nil {
+		return nil, fmt.Errorf("deploy incarnation %d: open checkpoint folder: %w", d.Incarnation, err)
+	}
+	dep := &deployment{incarnation: job.Incarnation(d.Incarnation), tasks: map[job.SubtaskID]*task.Task{}, over: make(chan struct{})}
+	locations := map[job.SubtaskID]exchange.Location{}
+	for _, l := range d.Locations {
+		locations[subtaskOf(l.Subtask)] = exchange.Location{
+			Worker: fmt.Sprint(l.WorkerId), Host: l.Host, TCP: l.DataAddress, Unix: l.UnixAddress,
+		}
+	}
+	dep.fabric, err = w.network.NewFabric(exchange.FabricOptions{
+		Incarnation: dep.incarnation, Secret: []byte(d.Secret), Graph: graph, Locations: locations, Worker: fmt.Sprint(w.o.WorkerID),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("deploy: %w", err)
+	}
+	attempt := job.Attempt{Epoch: d.Attempt.GetEpoch(), N: d.Attempt.GetN()}
+	newBackend := w.backends.factory(store, attempt, keyedSubtasks(graph, d.Subtasks), len(graph.Subtasks()))
+	for _, s := range d.Subtasks {
+		t, err := w.newTask(d, s, graph, dep.fabric, attempt, newBackend)
+		if err != nil {
+			dep.fabric.Close()
+			return nil, err
+		}
+		dep.tasks[subtaskOf(s.Subtask)] = t
+	}
+	return dep, nil
+}
+
+func (w *Worker) newTask(d *weirpb.Deploy, s *weirpb.SubtaskDeployment, g *job.Graph, f *exchange.Fabric, a job.Attempt,
+	newBackend func(task.BackendConfig) (task.Backend, error),
+) (*task.Task, error) {
+	program, err := w.o.NewProgram() // anew for each attempt: nothing captured is shared or survives
+	if err != nil {
+		return nil, fmt.Errorf("build the program for subtask %v: %w", subtaskOf(s.Subtask), err)
+	}
+	return task.New(task.Options{
+		Graph: g, Subtask: subtaskOf(s.Subtask), Program: program, Attempt: a, Incarnation: job.Incarnation(d.Incarnation),
+		Fabric: f, NewBackend: newBackend, StateIDs: d.StateIds,
+		RestoredCheckpoint: stream.CheckpointID(d.RestoredCheckpoint), Restored: s.Operators,
+		Reporter: w.reporter(job.Incarnation(d.Incarnation)), Log: w.log.With("job", d.GetClusterId()+"/"+string(w.o.JobID)),
+		JobID: w.o.JobID, JobName: w.start.JobName, ClusterID: d.ClusterId,
+	})
+}
+
+// keyedSubtasks counts the subtasks that will share the worker's state memory.
+func keyedSubtasks(g *job.Graph, subtasks []*weirpb.SubtaskDeployment) int {
+	n := 0
+	for _, s := range subtasks {
+		if len(g.Head(job.VertexID(s.Subtask.GetVertex())).KeySchema) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// watch fails the subtasks whose connection to another worker broke.
+func (w *Worker) watch(dep *deployment) {
+	for {
+		select {
+		case e := <-dep.fabric.Failed():
+			w.post(&peerLost{dep, e})
+		case <-dep.over:
+			return
+		case <-w.done:
+			return
+		}
+	}
+}
+
+type peerLost struct {
+	dep *deployment
+	err *exchange.PeerError
+}
+
+func (e *peerLost) handle(w *Worker) {
+	for _, s := range e.err.Subtasks {
+		if t := e.dep.tasks[s]; t != nil {
+			t.Post(task.Command{Kind: task.Fail, Err: e.err})
+		}
+	}
+}
+
+// returned: a subtask's goroutine has ended.
+type returned struct {
+	dep *deployment
+	t   *task.Task
+	err error
+}
+
+func (e *returned) handle(w *Worker) {
+	if e.err != nil {
+		w.log.Error("subtask failed", "subtask", e.t.Subtask().String(), "incarnation", e.dep.incarnation, "cause", e.err)
+	}
+	e.dep.live--
+	if e.dep.live == 0 {
+		e.dep.fabric.Close()
+		close(e.dep.over)
+		delete(w.deployments, e.dep.incarnation)
+	}
+	waiting := w.waiting
+	w.waiting = nil
+	for _, d := range waiting {
+		if w.olderOf(d) != "" {
+			w.waiting = append(w.waiting, d)
+			continue
+		}
+		w.startDeployment(d)
+	}
+}

@@ -1,0 +1,107 @@
+package worker
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/statebackend/heap"
+	"github.com/weirstream/weir/statebackend/objstore"
+	"github.com/weirstream/weir/statebackend/pebble"
+	"github.com/weirstream/weir/statebackend/runlist"
+	"github.com/weirstream/weir/taskmanager/task"
+)
+
+// Division of a worker's memory (architecture: memory model).
+const (
+	exchangeShare = 0.15 // records between subtasks
+	slackShare    = 0.10 // Go and user code
+	cacheShare    = 0.20 // of what is left: Pebble's block cache
+)
+
+// defaultMemory is taken where the agent names no memory: local mode without a limit.
+const defaultMemory = 2 << 30
+
+// memory is a worker's share of the TaskManager's, divided. Bytes.
+type memory struct {
+	exchange int64
+	tables   int64 // keyed state in memory, all subtasks together
+	cache    int64 // of the cold tiers
+}
+
+func divideMemory(total int64) memory {
+	total = cmp.Or(total, defaultMemory)
+	rest := int64(float64(total) * (1 - exchangeShare - slackShare))
+	cache := int64(float64(rest) * cacheShare)
+	return memory{exchange: int64(float64(total) * exchangeShare), tables: rest - cache, cache: cache}
+}
+
+func settingsOf(all []*metapb.Setting) map[string]string {
+	m := map[string]string{}
+	for _, s := range all {
+		m[s.Key] = s.Value
+	}
+	return m
+}
+
+// backends makes the keyed state of the worker's subtasks.
+type backends struct {
+	kind   string // state.backend.type
+	memory memory
+	dir    string
+	shared *pebble.Shared // nil with heap
+}
+
+func newBackends(settings map[string]string, m memory, dir string) (*backends, error) {
+	b := &backends{kind: cmp.Or(settings["state.backend.type"], "pebble"), memory: m, dir: dir}
+	switch b.kind {
+	case "heap", "hashmap":
+		b.kind = "heap"
+		b.memory.tables += b.memory.cache // nothing is cached: it is all in the tables
+	case "pebble", "rocksdb":
+		b.kind = "pebble"
+		b.shared = pebble.NewShared(m.cache)
+	default:
+		return nil, fmt.Errorf("state.backend.type is %q; want heap or pebble", b.kind)
+	}
+	return b, nil
+}
+
+func (b *backends) close() {
+	if b.shared != nil {
+		b.shared.Close()
+	}
+}
+
+// The largest run that travels in an ack instead of a file: 20 KiB, Flink's
+// threshold, and no more than 8 MiB for all subtasks of the job together.
+const (
+	maxInline      = 20 << 10
+	maxInlineTotal = 8 << 20
+)
+
+// factory makes the keyed state of the subtasks of one attempt, keyed many of which
+// share the memory; the job has that many subtasks.
+func (b *backends) factory(store objstore.Store, attempt job.Attempt, keyed, subtasks int) func(task.BackendConfig) (task.Backend, error) {
+	return func(c task.BackendConfig) (task.Backend, error) {
+		dir := filepath.Join(b.dir, attempt.String(), fmt.Sprintf("v%d-%d", int(c.Subtask.Vertex), c.Subtask.Index))
+		runs := filepath.Join(dir, "runs")
+		if err := os.MkdirAll(runs, 0o700); err != nil {
+			return nil, fmt.Errorf("make folder for runs: %w", err)
+		}
+		c.Table.Budget = b.memory.tables / int64(max(1, keyed))
+		list := runlist.Options{
+			Dir: runs, Store: store, Attempt: attempt.String(), Operator: fmt.Sprintf("%08x", uint32(xxh3.HashString(c.UID))), Subtask: c.Subtask.Index,
+			InlineLimit: int64(min(maxInline, maxInlineTotal/max(1, subtasks))),
+		}
+		if b.kind == "heap" {
+			return heap.New(heap.Options{Table: c.Table, Runs: list})
+		}
+		return pebble.New(pebble.Options{Table: c.Table, Runs: list, Shared: b.shared, Dir: filepath.Join(dir, "cold")})
+	}
+}
