@@ -42,7 +42,9 @@ type Snapshot struct {
 	done chan struct{} // closed when phase is not Writing
 }
 
-var errPrevious = errors.New("the cut before it was lost, and this one holds only what changed since")
+// ErrPrevious: the cut before was lost, so that this one, which holds only what
+// changed since, is too. The next one holds both.
+var ErrPrevious = errors.New("the cut before it was lost, and this one holds only what changed since")
 
 // Snapshot makes the snapshot of a cut. prev is the last one, if it had not been
 // resolved at the freeze. Mailbox goroutine.
@@ -92,7 +94,7 @@ func (s *Snapshot) Finish(ctx context.Context) (statebackend.Result, error) {
 		}
 		if p, _ := prev.Phase(); p == Failed && !s.Cut.Full() {
 			s.Fail()
-			return statebackend.Result{}, errPrevious
+			return statebackend.Result{}, ErrPrevious
 		}
 	}
 	s.l.finish.Lock()

@@ -8,5 +8,5 @@
 // exactly once), A2 (eviction never overtakes a cut), A3 (an aborted checkpoint
 // leaves no hole).
 //
-// It starts no goroutine. Read model.go first, then run.go.
+// Goroutines: some cuts are finished beside the operations, for the race detector. Read model.go first, then run.go.
 package statetest

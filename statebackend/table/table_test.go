@@ -237,7 +237,7 @@ func (w *world) check(keys int) {
 // TestModel drives a store with random operations, cuts that succeed or fail while
 // operations go on, eviction and restores, against ordered maps (I17, I18, A2).
 func TestModel(t *testing.T) {
-	for seed := range uint64(25) {
+	for seed := range uint64(10) {
 		for _, words := range []bool{true, false} {
 			for _, cold := range []bool{false, true} {
 				t.Run(fmt.Sprintf("seed=%d/words=%v/cold=%v", seed, words, cold), func(t *testing.T) {
