@@ -81,8 +81,8 @@ func (c *Coordinator) objectsDeleted(now time.Time, e ObjectsDeleted, effects []
 	case Fenced:
 		return c.fenced(effects)
 	default:
-		if c.againAt.IsZero() {
-			c.againAt = now.Add(again)
+		if c.deleteAt.IsZero() {
+			c.deleteAt = now.Add(again)
 		}
 	}
 	return effects
@@ -103,16 +103,16 @@ func (c *Coordinator) awaitCommitted(now time.Time, effects []Effect) []Effect {
 	}
 	if !missing {
 		c.enter(PhaseFinished)
-		c.againAt = time.Time{}
+		c.notifyAt = time.Time{}
 		return append(effects, c.finished())
 	}
-	if c.againAt.IsZero() {
-		c.againAt = now.Add(again)
+	if c.notifyAt.IsZero() {
+		c.notifyAt = now.Add(again)
 	}
-	if now.Before(c.againAt) {
+	if now.Before(c.notifyAt) {
 		return effects
 	}
-	c.againAt = now.Add(again)
+	c.notifyAt = now.Add(again)
 	if len(silent) > 0 {
 		effects = append(effects, c.notification(silent))
 	}
@@ -157,7 +157,7 @@ func (c *Coordinator) jobEnded(now time.Time, e JobEnded, effects []Effect) []Ef
 	}
 	clear(c.attempts)
 	c.assigned = true // nobody lives
-	c.againAt = time.Time{}
+	c.notifyAt = time.Time{}
 	if e.State == "FINISHED" || e.State == "CANCELED" && c.config.Retention == DeleteOnCancellation {
 		c.cleanup = deleteAll
 	}
@@ -177,7 +177,6 @@ func (c *Coordinator) finishCleaning(effects []Effect) []Effect {
 	if len(open) == 0 && len(c.subsumed) == 0 {
 		folder := c.cleanup == deleteAll && len(c.completed) == 0
 		c.cleanup = cleanedUp
-		c.againAt = time.Time{}
 		return append(effects, CleanedUp{Folder: folder})
 	}
 	return effects
@@ -185,10 +184,10 @@ func (c *Coordinator) finishCleaning(effects []Effect) []Effect {
 
 // retryDeletions asks again for what could not be deleted.
 func (c *Coordinator) retryDeletions(now time.Time, effects []Effect) []Effect {
-	if c.phase == PhaseCommitting || c.againAt.IsZero() || now.Before(c.againAt) {
+	if c.deleteAt.IsZero() || now.Before(c.deleteAt) {
 		return effects
 	}
-	c.againAt = time.Time{}
+	c.deleteAt = time.Time{}
 	if names := c.registry.outstanding(); len(names) > 0 {
 		effects = append(effects, DeleteObjects{names})
 	}

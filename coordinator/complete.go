@@ -241,7 +241,7 @@ func (c *Coordinator) complete(now time.Time, effects []Effect) []Effect {
 	}})
 	if p.pointer.Terminal && c.phase != PhaseCleaning {
 		c.enter(PhaseCommitting)
-		c.againAt = now.Add(again)
+		c.notifyAt = now.Add(again)
 	}
 	effects = append(effects, c.notification(p.executions()))
 	effects = c.subsume(effects)

@@ -37,7 +37,8 @@ type Coordinator struct {
 	failures  int // consecutive ones that count
 
 	triggerAt time.Time // not before it
-	againAt   time.Time // a notification or a deletion is tried again; zero = no need
+	notifyAt  time.Time // the terminal notification is repeated; zero = no need
+	deleteAt  time.Time // deletions that failed are tried again; zero = no need
 	timer     time.Time // as last announced by SetTimer
 	restore   restoreState
 	cleanup   cleanupState
@@ -216,12 +217,14 @@ func (c *Coordinator) settle(now time.Time, effects []Effect) []Effect {
 
 // announceTimer asks for the next Tick if it is another one than before.
 func (c *Coordinator) announceTimer(effects []Effect) []Effect {
-	at := c.againAt
+	var at time.Time
 	earlier := func(t time.Time) {
-		if at.IsZero() || t.Before(at) {
+		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
 			at = t
 		}
 	}
+	earlier(c.notifyAt)
+	earlier(c.deleteAt)
 	if p := c.current; p != nil && p.state.abortable() {
 		earlier(p.deadline)
 	}

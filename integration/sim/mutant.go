@@ -1,0 +1,22 @@
+package sim
+
+// Mutant is a mistake built in on purpose around the cores: what a core that made it
+// would do. Each must be found.
+type Mutant uint8
+
+// Mutants, each a mistake that a real system has made.
+const (
+	NoMutant         Mutant = iota
+	DeleteOnAbort           // an aborted checkpoint's new runs are deleted (FLINK-24611, 25395)
+	NotifyFirst             // sinks are told before the pointer is committed
+	OldAcks                 // acks of replaced attempts count
+	UnknownIsFailure        // an unknown transaction is taken for a failed one (FLINK-22494)
+	RestoreEarly            // a restore does not wait for a pointer under way
+	NoAlignment             // channels are not blocked
+	Mutants
+)
+
+var mutantNames = [Mutants]string{"none", "delete-on-abort", "notify-first", "old-acks", "unknown-is-failure", "restore-early", "no-alignment"}
+
+// String names the mutant.
+func (m Mutant) String() string { return mutantNames[m] }
