@@ -2,27 +2,61 @@ package weir
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
 
+	"github.com/weirstream/weir/internal/minicluster"
+	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/proto/weirpb"
 	"github.com/weirstream/weir/taskmanager/task"
+	"github.com/weirstream/weir/taskmanager/worker"
 )
 
-// errNotLinked is the answer of the two ways of running that live in packages above
-// the tasks.
-var errNotLinked = errors.New("this way of running a job is not part of this build")
+// EnvLog turns the runtime's log of local mode on: "info" or "debug".
+const EnvLog = "WEIR_LOG"
 
 // runLocal runs the job in this process to its end and returns its closing line, ""
-// if the plan has none. It is where internal/minicluster comes in: newProgram makes
-// the program of one subtask attempt, job.ClosingLine fills the line in.
-func runLocal(_ context.Context, plan *metapb.Plan, _ func() (*task.Program, error)) (line string, err error) {
-	return "", errors.Join(errors.New("run job \""+plan.Name+"\" locally"), errNotLinked)
+// if the plan has none.
+func runLocal(ctx context.Context, plan *metapb.Plan, newProgram func() (*task.Program, error)) (line string, err error) {
+	r, err := minicluster.Run(ctx, minicluster.Options{NewProgram: newProgram, Log: localLog()}, plan, nil)
+	if err != nil {
+		return "", fmt.Errorf("run job %q: %w", plan.Name, err)
+	}
+	if r.State != "FINISHED" {
+		if r.Failure != "" {
+			return "", fmt.Errorf("%w: it is %s: %s", errJob, r.State, r.Failure)
+		}
+		return "", fmt.Errorf("%w: it is %s", errJob, r.State)
+	}
+	return r.ClosingLine, nil
 }
 
-// runWorker serves the agent that listens at agent until the job has ended. It is
-// where taskmanager/worker comes in. The plan must equal the one that the agent has;
-// programOf gives it, with the arguments and the environment that the agent started
-// this process with.
-func runWorker(_ context.Context, agent string, _ func(*Env) error, _ []Option, _ []string) error {
-	return errors.Join(errors.New("serve agent "+agent), errNotLinked)
+func localLog() *slog.Logger {
+	var level slog.Level
+	if level.UnmarshalText([]byte(os.Getenv(EnvLog))) != nil {
+		return nil
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+}
+
+// runWorker serves the agent that listens at agent until the job has ended.
+func runWorker(ctx context.Context, agent string, build func(*Env) error, opts []Option, args []string) error {
+	id, err := strconv.ParseUint(os.Getenv(weirpb.EnvWorkerID), 10, 64)
+	if err != nil {
+		return fmt.Errorf("%s is no worker id: %w", weirpb.EnvWorkerID, err)
+	}
+	return worker.Run(ctx, worker.Options{
+		JobID: job.ID(os.Getenv(weirpb.EnvWorkerJob)), WorkerID: id,
+		NewProgram: func() (*task.Program, error) { return assemble(build, opts, args, os.Getenv) },
+		DialAgent: func(ctx context.Context) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", agent)
+		},
+		TCP: "127.0.0.1:0", Unix: filepath.Join(filepath.Dir(agent), fmt.Sprintf("w%d", id)),
+		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	})
 }

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/proto/weirpb"
 )
 
 // How a job binary is told what to be. Nothing of it reaches user code.
@@ -25,7 +26,7 @@ const (
 	// written nothing is no Weir job, or was asked for its flags.
 	EnvPlan = "WEIR_PLAN"
 	// EnvWorker makes the binary a worker: its value is where its agent listens.
-	EnvWorker = "WEIR_WORKER"
+	EnvWorker = weirpb.EnvWorker
 	// PlanFlag as the first argument has the plan printed as JSON.
 	PlanFlag = "--plan"
 )

@@ -99,7 +99,7 @@ func (m *JobManager) Wait(ctx context.Context, id job.ID) (*metapb.JobResult, er
 
 // SlotsNeeded is the number of slots that a job would ask for.
 func SlotsNeeded(cluster map[string]string, plan *metapb.Plan, submitted map[string]string) (int, error) {
-	s, err := settingsOf(cluster, plan, submitted, "")
+	s, err := settingsOf(cluster, plan, submitted, "/") // folders do not matter here
 	if err != nil {
 		return 0, err
 	}
