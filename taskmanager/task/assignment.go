@@ -8,14 +8,24 @@ import (
 	"time"
 
 	"github.com/weirstream/weir/operator"
-	"github.com/weirstream/weir/taskmanager/exchange"
 )
 
-// take handles what came from the enumerator. Nothing of a batch is pending.
-func (h *readerHead[T]) take(it exchange.Item) error {
+// listen takes assignments and events from the enumerator.
+func (h *readerHead[T]) listen() (bool, error) {
 	t := h.t
+	if t.gate == nil {
+		return false, nil
+	}
+	it, ok := t.gate.Poll()
+	if !ok {
+		return false, nil
+	}
 	if it.Batch == nil {
-		return t.event(it.Channel, it.Event)
+		h.settle() // what was polled lies before the barrier
+		if err := t.failed(); err != nil {
+			return true, err
+		}
+		return true, t.event(it.Channel, it.Event)
 	}
 	// Assignments are few: the batch is run to its end even when Attention is up.
 	c := t.consumers[it.Input]
@@ -23,7 +33,7 @@ func (h *readerHead[T]) take(it exchange.Item) error {
 		at = c.Run(it.Batch, at)
 	}
 	t.gate.Release(it)
-	return nil
+	return true, nil
 }
 
 // assignments receives what the enumerator assigns to a reader.
@@ -127,6 +137,8 @@ func (h *enumeratorHead) end() {
 	}
 	h.t.phase.to(ending)
 }
+
+func (h *enumeratorHead) listen() (bool, error) { return false, nil }
 
 func (h *enumeratorHead) settle() {}
 

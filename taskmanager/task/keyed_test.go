@@ -11,6 +11,7 @@ import (
 
 	"github.com/weirstream/weir/codec"
 	"github.com/weirstream/weir/connectors/generator"
+	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/operator"
 	"github.com/weirstream/weir/statebackend/table"
 	"github.com/weirstream/weir/stream"
@@ -299,27 +300,57 @@ func (r *splitReader) Snapshot(dst [][]byte) ([][]byte, error) {
 func (r *splitReader) Position() string { return "" }
 func (r *splitReader) Close() error     { return nil }
 
+// enumeratedRig is source with enumerator → sink over an edge or, if e is nil, chained.
+func enumeratedRig(t *testing.T, splits, parallelism int, e exchange.AnyEdge) *rig {
+	r := newRig(t)
+	en := r.add("src#splits", enumeratorKind, 1, func(l *Linker) error {
+		return FromEnumerator(l, &splitEnumerator{left: splits})
+	})
+	src := r.add("src", sourceKind, parallelism, func(l *Linker) error { return FromReader[int](l, splitSource{splits}) })
+	for _, op := range []int{en, src} {
+		s := operator.PlanSetup("", operator.KeyInfo{})
+		s.Splits()
+		r.declare(op, s)
+	}
+	r.from(src, en, direct, &exchange.Edge[operator.Assignment]{
+		Codec:  must[codec.Codec[operator.Assignment]](t)(codec.For[operator.Assignment]()),
+		Target: func(a operator.Assignment) int { return a.Reader },
+	})
+	d := forward
+	if e != nil {
+		d = rebalance
+	}
+	r.sink("sink", src, d, parallelism, e, &events{})
+	return r
+}
+
+// Barriers come to a reader in band, also while its outputs have no room.
+func TestEnumeratorBackPressure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := enumeratedRig(t, 100_000, 1, intEdge(t))
+		r.graph = must[*job.Graph](t)(job.NewGraph(r.plan, 1))
+		r.deploy(0, nil, job.SubtaskID{Vertex: 2})
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		read := r.task("src", 0).Counters().RecordsIn
+		if read == 0 || read == 300_000 || r.task("src", 0).room() {
+			t.Fatalf("%d records were read: there is no back pressure", read)
+		}
+		r.inject(1, stream.CheckpointBarrier)
+		if n := len(r.reports.acked(1)); n != 2 {
+			t.Errorf("%d acks, want 2", n)
+		}
+		r.stop()
+	})
+}
+
 // Every split is read once, whatever moment the job is restored from.
 func TestEnumerator(t *testing.T) {
 	const splits = 40
 	for _, pause := range []time.Duration{0, 1, 7, 20, 45, 200} {
 		t.Run(pause.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r, log := newRig(t), &events{}
-				e := r.add("src#splits", enumeratorKind, 1, func(l *Linker) error {
-					return FromEnumerator(l, &splitEnumerator{left: splits})
-				})
-				src := r.add("src", sourceKind, 3, func(l *Linker) error { return FromReader[int](l, splitSource{splits}) })
-				for _, op := range []int{e, src} {
-					s := operator.PlanSetup("", operator.KeyInfo{})
-					s.Splits()
-					r.declare(op, s)
-				}
-				r.from(src, e, direct, &exchange.Edge[operator.Assignment]{
-					Codec:  must[codec.Codec[operator.Assignment]](t)(codec.For[operator.Assignment]()),
-					Target: func(a operator.Assignment) int { return a.Reader },
-				})
-				r.sink("sink", src, forward, 3, nil, log)
+				r := enumeratedRig(t, splits, 3, nil)
 				r.deploy(0, nil)
 				time.Sleep(pause * time.Millisecond)
 				r.inject(1, stream.CheckpointBarrier)

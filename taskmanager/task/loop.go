@@ -44,8 +44,12 @@ func (t *Task) turn() (progress bool, wait time.Duration, err error) {
 	}
 	t.meter.due(t)
 	busy := t.backend != nil && t.advance()
-	if !t.room() {
-		return busy, t.flushDue(), t.failed()
+	if t.phase != ended && !t.room() {
+		listened, err := t.head.listen()
+		if err == nil {
+			err = t.failed()
+		}
+		return busy || listened, t.flushDue(), err
 	}
 	var timerWait, headWait time.Duration
 	progress = busy
@@ -321,7 +325,11 @@ type gateHead struct {
 	at   int           // its next record
 }
 
-func (h *gateHead) open() error      { return nil }
+func (h *gateHead) open() error { return nil }
+
+// listen has nothing to do: what comes next may be records.
+func (h *gateHead) listen() (bool, error) { return false, nil }
+
 func (h *gateHead) settle()          {}
 func (h *gateHead) snapshot() error  { return nil }
 func (h *gateHead) position() string { return "" }

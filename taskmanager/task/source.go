@@ -85,10 +85,8 @@ func (h *readerHead[T]) step() (bool, time.Duration, error) {
 		h.push(false)
 		return true, 0, nil
 	}
-	if t.gate != nil {
-		if it, ok := t.gate.Poll(); ok {
-			return true, 0, h.take(it)
-		}
+	if heard, err := h.listen(); heard || err != nil {
+		return heard, 0, err
 	}
 	if t.phase != running || t.silent != 0 {
 		return false, 0, nil

@@ -66,13 +66,14 @@ type head interface {
 	// step does one piece of work: an event, a batch or the rest of one. If it had
 	// nothing to do, wait is how long that lasts at most (0: until a wake-up).
 	step() (progress bool, wait time.Duration, err error)
+	// listen is step for a time without room: it takes what brings no records.
+	listen() (progress bool, err error)
 	// settle pushes on what was begun, so that a barrier may fall.
 	settle()
 	// snapshot brings the splits up to date.
 	snapshot() error
 	// position is where it reads, for the report of a failure; "" if it can't tell.
 	position() string
-	// unread is how many records it holds that the chain has not taken.
 	close() error
 }
 
@@ -150,8 +151,8 @@ func (t *Task) Run(ctx context.Context) error {
 	case t.cancelled():
 		t.phase.to(phaseCanceled)
 	case err != nil:
-		t.phase.to(phaseFailed)
 		f = t.failure(err)
+		t.phase.to(phaseFailed)
 		t.status(weirpb.SubtaskStatus_STATE_FAILED, f)
 	}
 	t.stop(errCanceled)
