@@ -35,8 +35,8 @@ type FS struct {
 // has a segment that begins with a dot.
 const tempPrefix = ".tmp-"
 
-// maxTries bounds how often a folder is made again that others keep removing. Four
-// goroutines that do nothing else needed up to 6.
+// maxTries bounds how often a folder is made again because somebody pruned it in
+// between: each try needs another prune at the same moment.
 const maxTries = 100
 
 // OpenFS opens the store in the folder at path, which is created.
@@ -214,7 +214,7 @@ func (s *FS) publish(temp, name string) error {
 	if err := renameNoReplace(dir, path.Base(temp), path.Base(name)); err != nil {
 		return renameError(err)
 	}
-	return syncPublished(dir)
+	return syncPublished(dir, path.Base(name))
 }
 
 // renameError is fsError for an operation that a device or a server may have done
@@ -229,9 +229,11 @@ func renameError(err error) error {
 }
 
 // syncPublished makes a new name in dir durable. If that fails, the object is
-// visible but may not be after a power cut: neither success nor failure.
-func syncPublished(dir *os.File) error {
+// visible but may not be after a power cut, and who reads back must not take it for
+// durable: it is taken away again.
+func syncPublished(dir *os.File, base string) error {
 	if err := dir.Sync(); err != nil {
+		_ = unlinkFile(dir, base)
 		return fmt.Errorf("%w: its folder cannot be made durable: %w", ErrUnknown, err)
 	}
 	return nil
@@ -296,7 +298,7 @@ func (s *FS) linkIn(local, name string) error {
 		return renameError(err)
 	}
 	defer dir.Close()
-	return syncPublished(dir)
+	return syncPublished(dir, path.Base(name))
 }
 
 // cannotLink reports whether err says that a hard link is impossible but a copy may

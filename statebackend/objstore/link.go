@@ -17,8 +17,13 @@ func renameByLink(dir *os.File, from, to string) error {
 		return err
 	}
 	// The object is there: what is left of the temporary name is only untidy.
-	_ = unix.Unlinkat(fd, from, 0)
+	_ = unlinkFile(dir, from)
 	return nil
+}
+
+// unlinkFile removes a name from dir.
+func unlinkFile(dir *os.File, name string) error {
+	return retryEINTR(func() error { return unix.Unlinkat(int(dir.Fd()), name, 0) })
 }
 
 // linkFile links the local file at path into dir unless the name is taken.

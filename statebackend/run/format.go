@@ -1,0 +1,282 @@
+package run
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/weirstream/weir/statebackend"
+	"github.com/weirstream/weir/stream"
+)
+
+// The format of a run, version 1. NB: persisted; nothing here may change, only be
+// added under a new version.
+//
+// A run's files are SSTables of Pebble's table format 7 (columnar blocks, block
+// checksums crc32c, footer checksum, comparer "leveldb.BytewiseComparator": the order
+// of bytes), without value blocks, blob references, filters or range keys, every
+// sequence number 0, so that Pebble's Ingest takes them as they are. Blocks are
+// compressed with snappy or not at all; a reader takes whatever the table format
+// knows.
+//
+// A key is
+//
+//	bytes 0-1  key group, big endian
+//	bytes 2-5  state id, big endian
+//	…          key, self-delimiting and order-preserving; then a map's namespace.
+//	           Of a timer: time (8 bytes, big endian, sign bit flipped), key
+//
+// and this package sees only the key group. Kinds: SET (a value), DELETE (a
+// tombstone, no value), range deletion [start, end) (hides only older runs). MERGE
+// is reserved for operands of appends: version 1 has none and a reader of version 1
+// refuses it. The points of a run lie above its range deletions.
+//
+// A value begins with an envelope:
+//
+//	byte 0     kind of the state (bits 0-3, metapb.StateKind), has-time (bit 4),
+//	           compressed (bit 5); bits 6 and 7 are 0
+//	uvarint    ordinal of the schema in the run's schema table, counted from 1; 0: the
+//	           schema that the subtask's snapshot lists for the state id
+//	8 bytes    only if has-time: time of the last write or of expiry, ms, big endian,
+//	           sign bit flipped
+//	…          payload
+//
+// The table property "weir.run" (Pebble puts one byte of its own before it) is
+//
+//	byte       format version: 1
+//	string     id of the run (string: uvarint length, bytes)
+//	uvarint    number of the file in the run, from 0
+//	string     name of the hash that key groups come from: "xxh3-64/seed0"
+//	2 × 2      first and last key group of the file, big endian
+//	uvarint    points in the file
+//	uvarint    range deletions in the file
+//	uvarint    schemas in the run's table, then of each: uvarint state id, string schema
+//
+// Digests, in _metadata, are xxh3-128 with seed 0, 16 bytes big endian: of the whole
+// file, and of its tail, which begins behind the last data block. They find damage
+// and mistakes, not an attacker. (SHA-256 of a run would cost 5 times as much as
+// writing it to the page cache.)
+
+// FormatVersion is what Writer writes.
+const FormatVersion = 1
+
+const (
+	propertyName = "weir.run"
+	// keyPrefix is the length of key group and state id.
+	keyPrefix = 6
+	// DigestSize is the length of a digest in bytes.
+	DigestSize = 16
+)
+
+// Kind is the kind of an entry.
+type Kind uint8
+
+// The kinds of entries.
+const (
+	KindSet    Kind = 1 // Key has Value
+	KindDelete Kind = 2 // Key has no value; hides older ones
+	KindClear  Kind = 3 // of Key to Value (exclusive) older runs hold nothing
+)
+
+// Entry is one entry of a run. Its bytes belong to who handed it out and are valid
+// until the next call there.
+type Entry struct {
+	Key   []byte
+	Value []byte // of a KindClear: the end, exclusive
+	Kind  Kind
+}
+
+// Schema is one entry of a run's schema table.
+type Schema struct {
+	State statebackend.StateID
+	Bytes []byte
+}
+
+// Group is the key group of a key.
+func Group(key []byte) stream.KeyGroup { return stream.KeyGroup(binary.BigEndian.Uint16(key)) }
+
+// GroupStart is the smallest key of group g.
+func GroupStart(g stream.KeyGroup) []byte {
+	return binary.BigEndian.AppendUint16(nil, uint16(g))
+}
+
+// lastEnd is above every key of the last group.
+var lastEnd = []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+
+// GroupEnd is above every key of group g and not above any of the next. State id
+// 2³²-1 is never given out.
+func GroupEnd(g stream.KeyGroup) []byte {
+	if g == math.MaxUint16 {
+		return lastEnd
+	}
+	return GroupStart(g + 1)
+}
+
+// lastGroup is the last group of the keys below end.
+func lastGroup(end []byte) stream.KeyGroup {
+	if g := Group(end); len(end) > 2 || g == 0 {
+		return g
+	} else {
+		return g - 1
+	}
+}
+
+// Envelope is the head of a value.
+type Envelope struct {
+	Kind       uint8  // metapb.StateKind
+	Compressed bool   // the payload is compressed; no writer yet
+	HasTime    bool   // Time counts
+	Schema     uint64 // ordinal in the run's schema table; 0 = as the snapshot says
+	Time       int64  // ms
+}
+
+const (
+	envelopeKind       = 0x0f
+	envelopeTime       = 0x10
+	envelopeCompressed = 0x20
+	envelopeReserved   = 0xc0
+)
+
+// AppendEnvelope appends the encoding of e to dst; the payload follows.
+func AppendEnvelope(dst []byte, e Envelope) []byte {
+	head := e.Kind & envelopeKind
+	if e.HasTime {
+		head |= envelopeTime
+	}
+	if e.Compressed {
+		head |= envelopeCompressed
+	}
+	dst = append(dst, head)
+	dst = binary.AppendUvarint(dst, e.Schema)
+	if e.HasTime {
+		dst = binary.BigEndian.AppendUint64(dst, uint64(e.Time)^1<<63)
+	}
+	return dst
+}
+
+// DecodeEnvelope splits a value into its envelope and its payload.
+func DecodeEnvelope(value []byte) (e Envelope, payload []byte, err error) {
+	if len(value) == 0 || value[0]&envelopeReserved != 0 {
+		return e, nil, fmt.Errorf("value of %d bytes has no envelope that format %d knows: %w", len(value), FormatVersion, ErrCorrupt)
+	}
+	e.Kind = value[0] & envelopeKind
+	e.HasTime = value[0]&envelopeTime != 0
+	e.Compressed = value[0]&envelopeCompressed != 0
+	ordinal, n := binary.Uvarint(value[1:])
+	rest := value[1+max(n, 0):]
+	if n <= 0 || n > 1 && value[n] == 0 || e.HasTime && len(rest) < 8 {
+		return Envelope{}, nil, fmt.Errorf("value of %d bytes has a broken envelope: %w", len(value), ErrCorrupt)
+	}
+	e.Schema = ordinal
+	if e.HasTime {
+		e.Time = int64(binary.BigEndian.Uint64(rest) ^ 1<<63)
+		rest = rest[8:]
+	}
+	return e, rest, nil
+}
+
+// properties are the contents of the table property "weir.run".
+type properties struct {
+	ID            string
+	Number        int
+	Groups        stream.KeyGroupRange
+	Points, Spans uint64
+	Schemas       []Schema
+}
+
+func appendString[S string | []byte](dst []byte, s S) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+}
+
+func (p *properties) append(dst []byte) []byte {
+	dst = append(dst, FormatVersion)
+	dst = appendString(dst, p.ID)
+	dst = binary.AppendUvarint(dst, uint64(p.Number))
+	dst = appendString(dst, stream.HashName)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(p.Groups.First))
+	dst = binary.BigEndian.AppendUint16(dst, uint16(p.Groups.Last))
+	dst = binary.AppendUvarint(dst, p.Points)
+	dst = binary.AppendUvarint(dst, p.Spans)
+	dst = binary.AppendUvarint(dst, uint64(len(p.Schemas)))
+	for _, s := range p.Schemas {
+		dst = binary.AppendUvarint(dst, uint64(s.State))
+		dst = appendString(dst, s.Bytes)
+	}
+	return dst
+}
+
+// decoder reads the primitive fields of the properties; after a failure it reads
+// zeroes.
+type decoder struct {
+	b      []byte
+	failed bool
+}
+
+func (d *decoder) bytes(n uint64) []byte {
+	if n > uint64(len(d.b)) {
+		d.failed, d.b = true, nil
+		return nil
+	}
+	b := d.b[:n:n]
+	d.b = d.b[n:]
+	return b
+}
+
+func (d *decoder) uvarint() uint64 {
+	v, n := binary.Uvarint(d.b)
+	if n <= 0 || n > 1 && d.b[n-1] == 0 { // also: not the shortest form
+		d.failed, d.b = true, nil
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) uint16() uint16 {
+	if b := d.bytes(2); b != nil {
+		return binary.BigEndian.Uint16(b)
+	}
+	return 0
+}
+
+// decodeProperties is the inverse of append. What it returns does not alias b.
+func decodeProperties(b []byte) (p properties, err error) {
+	if len(b) == 0 {
+		return p, fmt.Errorf("the table has no property %q: not a run: %w", propertyName, ErrCorrupt)
+	}
+	if b[0] != FormatVersion {
+		return p, fmt.Errorf("run format %d is not known (this version reads %d): %w", b[0], FormatVersion, ErrFormat)
+	}
+	d := decoder{b: b[1:]}
+	p.ID = string(d.bytes(d.uvarint()))
+	p.Number = int(min(d.uvarint(), math.MaxInt32))
+	hash := string(d.bytes(d.uvarint()))
+	p.Groups = stream.KeyGroupRange{First: stream.KeyGroup(d.uint16()), Last: stream.KeyGroup(d.uint16())}
+	p.Points, p.Spans = d.uvarint(), d.uvarint()
+	n := d.uvarint()
+	if n > uint64(len(d.b)) { // each takes two bytes or more
+		d.failed = true
+	}
+	for i := uint64(0); i < n && !d.failed; i++ {
+		id := d.uvarint()
+		if id > math.MaxUint32 {
+			d.failed = true
+		}
+		p.Schemas = append(p.Schemas, Schema{statebackend.StateID(id), append([]byte(nil), d.bytes(d.uvarint())...)})
+	}
+	switch {
+	case d.failed, len(d.b) > 0, p.Groups.First > p.Groups.Last:
+		return properties{}, fmt.Errorf("property %q of %d bytes does not decode: %w", propertyName, len(b), ErrCorrupt)
+	case hash != stream.HashName:
+		return properties{}, fmt.Errorf("key groups come from hash %.40q, this version knows %q: %w", hash, stream.HashName, ErrFormat)
+	}
+	return p, nil
+}
+
+// digest is the xxh3-128 of b.
+func digest(b []byte) []byte {
+	d := xxh3.Hash128(b).Bytes()
+	return d[:]
+}

@@ -1,0 +1,116 @@
+package run
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/zeebo/xxh3"
+
+	"github.com/weirstream/weir/statebackend/objstore"
+)
+
+// Verify compares the digest of the whole run with what was written. It reads every
+// byte.
+func (r Run) Verify(ctx context.Context, open Opener) error {
+	if r.Inline != nil {
+		return verify(ctx, r.ID, File{Name: "inline", Size: r.Bytes, Digest: r.Digest}, objstore.BytesReader(r.Inline))
+	}
+	for _, f := range r.Files {
+		if err := r.verifyFile(ctx, f, open); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r Run) verifyFile(ctx context.Context, f File, open Opener) error {
+	rd, err := open(ctx, f.Name)
+	if err != nil {
+		return fmt.Errorf("verify run %s, file %s: %w", r.ID, f.Name, err)
+	}
+	defer rd.Close()
+	return verify(ctx, r.ID, f, rd)
+}
+
+func verify(ctx context.Context, id string, f File, r objstore.Reader) error {
+	corrupt := func(offset int64, what, want, got string) error {
+		return &CorruptError{Run: id, File: f.Name, Offset: offset, What: what, Want: want, Got: got}
+	}
+	if r.Size() != f.Size {
+		return corrupt(0, "size in bytes", fmt.Sprint(f.Size), fmt.Sprint(r.Size()))
+	}
+	hash := xxh3.New128()
+	buf := make([]byte, min(f.Size, 256<<10))
+	for off := int64(0); off < f.Size; {
+		if err := context.Cause(ctx); err != nil {
+			return fmt.Errorf("verify run %s, file %s: %w", id, f.Name, err)
+		}
+		b := buf[:min(int64(len(buf)), f.Size-off)]
+		if err := objstore.ReadFull(r, b, off); err != nil {
+			if errors.Is(err, io.ErrUnexpectedEOF) {
+				return corrupt(off, "read", fmt.Sprintf("%d bytes", len(b)), "an earlier end of the file")
+			}
+			return fmt.Errorf("verify run %s, file %s: read %d bytes at offset %d: %w", id, f.Name, len(b), off, err)
+		}
+		hash.Write(b)
+		off += int64(len(b))
+	}
+	sum := hash.Sum128().Bytes()
+	if !bytes.Equal(sum[:], f.Digest) {
+		return corrupt(0, "digest of the file", fmt.Sprintf("%x", f.Digest), fmt.Sprintf("%x", sum))
+	}
+	return nil
+}
+
+// Upload puts the files that a Writer left in dir into the store under their object
+// names, by hard link where the store can. It may be called again after a failure:
+// a file that is already there, whole, is left as it is. The local files stay.
+func (r Run) Upload(ctx context.Context, s objstore.Store, fs vfs.FS, dir string) error {
+	for _, f := range r.Files {
+		err := put(ctx, s, fs, dir, f)
+		// The name is this attempt's alone: what is there can only come from an earlier
+		// try, or from this one if its answer got lost (I4).
+		if errors.Is(err, objstore.ErrExists) || errors.Is(err, objstore.ErrUnknown) {
+			if verr := r.verifyFile(ctx, f, s.Open); verr != nil {
+				err = fmt.Errorf("%w; read back: %w", err, verr)
+			} else {
+				err = nil
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("upload run %s: %w", r.ID, err)
+		}
+	}
+	return nil
+}
+
+func put(ctx context.Context, s objstore.Store, fs vfs.FS, dir string, f File) error {
+	if fs == nil || fs == vfs.Default {
+		return objstore.Import(ctx, s, vfs.Default.PathJoin(dir, f.Base()), f.Name)
+	}
+	r, err := LocalOpener(fs, dir)(ctx, f.Name)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return objstore.Put(ctx, s, f.Name, io.NewSectionReader(r, 0, r.Size()))
+}
+
+// Remove deletes the files that a Writer left in dir. Missing ones are no error.
+func (r Run) Remove(fs vfs.FS, dir string) error {
+	if fs == nil {
+		fs = vfs.Default
+	}
+	var errs []error
+	for _, f := range r.Files {
+		if err := fs.Remove(fs.PathJoin(dir, f.Base())); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("remove run %s: %w", r.ID, err))
+		}
+	}
+	return errors.Join(errs...)
+}
