@@ -45,8 +45,14 @@
 // with none held.
 //
 // Invariants: a channel delivers what was handed over in order, once, or the fabric
-// fails naming the peer; frames of another incarnation never reach a gate (I14's
-// half of the data path); a batch has one owner at a time (stream.Batch).
+// fails naming the peer (the channel's part of I9); nothing of another incarnation
+// or of another secret reaches a gate; a batch has one owner at a time
+// (stream.Batch).
 //
-// Read edge.go first, then output.go and gate.go, then format.go and peer.go.
+// Connections prove that both ends know the job's secret, and check frames for
+// damage, not for forgery: a network that is not trusted needs TLS, which
+// NetworkOptions.Listen and Dial can bring.
+//
+// Read edge.go first, then output.go, sender.go and gate.go; then format.go, lane.go
+// and peer.go.
 package exchange

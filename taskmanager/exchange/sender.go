@@ -35,7 +35,7 @@ func (e *Edge[T]) newOutput(c outputConfig) (Output, error) {
 	var out Output
 	switch c.distribution {
 	case metapb.Distribution_DISTRIBUTION_HASH:
-		o := &hashOutput[T]{}
+		o := &hashOutput[T]{hash: e.Hash}
 		s, out = &o.sender, o
 	case metapb.Distribution_DISTRIBUTION_FORWARD:
 		o := &forwardOutput[T]{}
