@@ -100,3 +100,27 @@ func MarkOf(err error) error {
 	}
 	return nil
 }
+
+// SubmissionHead is the first part of a submission: POST /jobs takes a
+// multipart/form-data body with the parts PartHead, PartPlan, PartBinary, in this order.
+type SubmissionHead struct {
+	ID            string            `json:"id"`
+	Settings      map[string]string `json:"settings"`
+	RestoreFrom   string            `json:"restore-from"`
+	ClientVersion string            `json:"client-version"`
+	GOARCH        string            `json:"goarch"`
+	BinarySize    int64             `json:"binary-size"`
+	BinarySHA256  string            `json:"binary-sha256"` // hex
+}
+
+// Names of the parts of a submission.
+const (
+	PartHead   = "head"
+	PartPlan   = "plan"
+	PartBinary = "binary"
+)
+
+// Submitted is the answer to a submission, with Flink's name.
+type Submitted struct {
+	JobID string `json:"jobid"`
+}
