@@ -143,6 +143,9 @@ type keyedProcessor[K comparable, T, B any] struct {
 	out    *operator.Collector[B]
 }
 
+// Warm implements operator.Warmer.
+func (r *keyedProcessor[K, T, B]) Warm(hashes []uint64) { r.cursor.Warm(hashes) }
+
 // ReceiveKeyed implements operator.KeyedReceiver.
 func (r *keyedProcessor[K, T, B]) ReceiveKeyed(hash uint64, v T) {
 	r.enter()

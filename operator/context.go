@@ -134,6 +134,9 @@ func (c *KeyCursor[K]) check(hash uint64, k K) bool {
 	return true
 }
 
+// Warm implements Warmer for the head that the cursor belongs to.
+func (c *KeyCursor[K]) Warm(hashes []uint64) { c.store.Warm(hashes) }
+
 // SetTimer makes the key of a timer that is due the current one. The store stands
 // on it already (table.Timers.Due).
 func (c *KeyCursor[K]) SetTimer(t table.Timer) error {

@@ -11,6 +11,13 @@ type KeyedReceiver[T any] interface {
 	ReceiveKeyed(hash uint64, v T)
 }
 
+// Warmer is implemented by keyed receivers that look the key up in a table. Warm is
+// told the hashes of records that come next, at most a few dozen at a time, so that
+// the cache misses of their slots overlap. It must not change anything.
+type Warmer interface {
+	Warm(hashes []uint64)
+}
+
 // Collector is where an operator emits. Concrete, so that the call can be inlined
 // and users can hold one.
 type Collector[T any] struct {

@@ -62,7 +62,8 @@ type Store struct {
 	cut    *Cut   // being copied
 	flying uint8  // bit t set: the cut with tag t is neither durable nor failed
 
-	memory int64 // bytes of all states, slack included
+	memory int64  // bytes of all states, slack included
+	warmed uint64 // keeps the loads of Warm from being optimised away
 	err    error
 	key    []byte // scratch for full keys
 	value  []byte // scratch for cold values
@@ -73,6 +74,7 @@ type Store struct {
 type state interface {
 	desc() statebackend.Descriptor
 	bytes() int64
+	warm(hashes []uint64) uint64
 	entries() int
 	prefetch(hashes []uint64)
 	freeze(full bool) part
