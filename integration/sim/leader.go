@@ -27,8 +27,9 @@ type leader struct {
 	on          map[job.SubtaskID]int // worker by subtask
 	incarnation job.Incarnation
 	attempt     uint32
-	round       int // number of the last restart; what an earlier one began is given up
-	timer       int // number of the last SetTimer
+	round       int                 // number of the last restart; what an earlier one began is given up
+	timer       int                 // number of the last SetTimer
+	triggered   stream.CheckpointID // the last one
 	acked       map[stream.CheckpointID][]string
 }
 
@@ -119,10 +120,10 @@ func (l *leader) hear(e coordinator.Event) {
 		for _, x := range l.executions {
 			if x.Subtask == a.Execution.Subtask && x != a.Execution {
 				l.w.LateAcks++
-				if l.w.Mutant == OldAcks {
-					a.Execution = x
-					e = a
-				}
+			}
+			if l.w.Mutant == LateAcks && x.Subtask == a.Execution.Subtask && a.ID < l.triggered {
+				a.ID, a.Execution = l.triggered, x
+				e = a
 			}
 		}
 		for _, op := range a.Operators {
@@ -181,6 +182,7 @@ func (l *leader) carryOut(effect coordinator.Effect) {
 			w.fail("I7", "checkpoint id %d is used, only those up to %d are reserved", e.Barrier.ID, s.reserved)
 		}
 		w.taken[e.Barrier.ID] = true
+		l.triggered = e.Barrier.ID
 		for _, x := range e.Roots {
 			l.tell(x, "barrier", func(t *subtask) {
 				t.align(align.Event{Kind: align.BarrierInjected, Channel: align.Local, Barrier: e.Barrier})

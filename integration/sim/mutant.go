@@ -9,14 +9,14 @@ const (
 	NoMutant         Mutant = iota
 	DeleteOnAbort           // an aborted checkpoint's new runs are deleted (FLINK-24611, 25395)
 	NotifyFirst             // sinks are told before the pointer is committed
-	OldAcks                 // acks of replaced attempts count
+	LateAcks                // acks of earlier checkpoints and replaced attempts count
 	UnknownIsFailure        // an unknown transaction is taken for a failed one (FLINK-22494)
 	RestoreEarly            // a restore does not wait for a pointer under way
 	NoAlignment             // channels are not blocked
 	Mutants
 )
 
-var mutantNames = [Mutants]string{"none", "delete-on-abort", "notify-first", "old-acks", "unknown-is-failure", "restore-early", "no-alignment"}
+var mutantNames = [Mutants]string{"none", "delete-on-abort", "notify-first", "late-acks", "unknown-is-failure", "restore-early", "no-alignment"}
 
 // String names the mutant.
 func (m Mutant) String() string { return mutantNames[m] }

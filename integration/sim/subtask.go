@@ -219,7 +219,7 @@ func (s *subtask) tick() {
 	if s.w.chance(0.01) {
 		s.report(coordinator.SubtaskRunning{Execution: s.execution}) // an agent keeps it until a leader has it
 	}
-	if len(s.still) > 0 && s.execution.Incarnation == s.w.store.incarnation {
+	if s.execution.Incarnation == s.w.store.incarnation && !s.w.store.ended {
 		for _, name := range s.still {
 			if _, there := s.w.store.objects[name]; !there {
 				s.w.fail("I12", "%v still reads %s, which is gone", s, name)
