@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"slices"
 	"sync"
 	"testing"
 )
@@ -29,8 +30,11 @@ func TestShuffle(t *testing.T) {
 		"unix":   {split, wire{}},
 		"tcp":    {split, wire{tcp: true}},
 		"tight":  {split, wire{budget: 1}},
+		"many": {placement{
+			slices.Repeat([]string{"a", "b", "c", "d"}, 8), slices.Repeat([]string{"d", "a", "b"}, 8),
+		}, wire{budget: 1}},
 	} {
-		t.Run(name, func(t *testing.T) { shuffle(t, c.p, c.w, 200_000) })
+		t.Run(name, func(t *testing.T) { shuffle(t, c.p, c.w, 400_000/len(c.p.from)) })
 	}
 }
 
@@ -42,7 +46,7 @@ func shuffle(t *testing.T, p placement, w wire, records int) {
 		out := newProducer(t, s[name].Fabric, i, e)
 		all.Go(func() {
 			for n := range records {
-				out.emit(pair{Key: uint64(n)*2 + uint64(i), Value: int64(n)})
+				out.emit(pair{Key: uint64(n*len(p.from) + i), Value: int64(n)})
 			}
 			out.Broadcast(endOfInput)
 		})
@@ -57,7 +61,7 @@ func shuffle(t *testing.T, p placement, w wire, records int) {
 		mine := map[uint64]int64{}
 		c := newConsumer(t, s[name].Fabric, i, e, nil)
 		c.got = func(v pair) {
-			from := v.Key % 2
+			from := v.Key % uint64(len(p.from))
 			if v.Value <= last[from] {
 				t.Errorf("consumer %d: record %d of producer %d after %d", i, v.Value, from, last[from])
 			}
@@ -74,8 +78,8 @@ func shuffle(t *testing.T, p placement, w wire, records int) {
 		})
 	}
 	all.Wait()
-	if len(seen) != 2*records {
-		t.Fatalf("%d keys arrived, want %d", len(seen), 2*records)
+	if len(seen) != len(p.from)*records {
+		t.Fatalf("%d keys arrived, want %d", len(seen), len(p.from)*records)
 	}
 	for k, n := range seen {
 		if n != 1 {
