@@ -95,7 +95,7 @@ func (t *Task) failure(err error) *Failure {
 		f.UID = t.chain[number].plan.Uid
 	}
 	var fatal *fatalError
-	f.Fatal = errors.As(err, &fatal) || errors.Is(err, statebackend.ErrSchema) || errors.Is(err, operator.ErrKey)
+	f.Fatal = errors.As(err, &fatal) || operator.IsFatal(err) || errors.Is(err, statebackend.ErrSchema) || errors.Is(err, operator.ErrKey)
 	if p := (*panicError)(nil); errors.As(err, &p) {
 		f.Stack = p.stack
 	}
