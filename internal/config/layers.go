@@ -59,7 +59,8 @@ const envPrefix = "WEIR_"
 // or by prefix if they end in an underscore.
 var notSettings = []string{
 	"WEIR_PLAN", "WEIR_WORKER", "WEIR_WORKER_", // between weir and job binaries
-	"WEIR_JOBMANAGER", "WEIR_TOKEN", "WEIR_CONFIG", "WEIR_OUTPUT", // of the command line
+	"WEIR_JOBMANAGER", "WEIR_TOKEN", "WEIR_CONFIG", // of the command line
+	"WEIR_LOG", // of local mode
 	"WEIR_TEST_", "WEIR_DEMO_",
 }
 

@@ -1,0 +1,278 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/weirstream/weir/client/api"
+)
+
+// DefaultAddress is where a JobManager's REST API is if nothing else is said.
+const DefaultAddress = "127.0.0.1:8081"
+
+// Options of a Client.
+type Options struct {
+	// Address is host:port or http(s)://host:port of a JobManager, or several of them
+	// separated by commas; DefaultAddress if empty.
+	Address string
+	Token   string // of the cluster; "" = none
+	// Wait is how long a request may wait for a leader; 0 = 10 s. A cluster that has
+	// never answered is waited for much shorter.
+	Wait time.Duration
+	// Notice is told, a line at a time, what is being waited for. May be nil.
+	Notice func(string)
+	HTTP   *http.Client // nil = one of its own
+}
+
+const (
+	defaultWait   = 10 * time.Second
+	firstWait     = 2 * time.Second // for a cluster that has never answered: it may be starting
+	retryFirst    = 50 * time.Millisecond
+	retryMost     = time.Second
+	answerTimeout = 30 * time.Second // of one small request
+	mostRedirects = 5
+	mostAnswer    = 64 << 20 // bytes
+)
+
+// Client is a cluster as seen from outside.
+type Client struct {
+	opts  Options
+	http  *http.Client
+	bases []string // as configured
+
+	mu struct {
+		sync.Mutex
+		base     string // where the last request was answered; "" = try bases
+		answered bool   // ever
+	}
+}
+
+// New returns a client of the cluster at o.Address. It does not connect yet.
+func New(o Options) (*Client, error) {
+	c := &Client{opts: o}
+	c.opts.Wait = cmp.Or(o.Wait, defaultWait)
+	for a := range strings.SplitSeq(cmp.Or(o.Address, DefaultAddress), ",") {
+		base, err := baseURL(strings.TrimSpace(a))
+		if err != nil {
+			return nil, err
+		}
+		c.bases = append(c.bases, base)
+	}
+	own := http.Client{}
+	if o.HTTP != nil {
+		own = *o.HTTP
+	} else {
+		t := http.DefaultTransport.(*http.Transport).Clone()
+		t.Proxy = nil // a cluster is not behind the proxy of a browser
+		own.Transport = t
+	}
+	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	c.http = &own
+	return c, nil
+}
+
+// baseURL makes scheme://host:port of an address.
+func baseURL(address string) (string, error) {
+	text := address
+	if !strings.Contains(address, "://") {
+		text = "http://" + address
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Port() == "" || strings.Trim(u.Path, "/") != "" || u.User != nil {
+		return "", api.NewError(api.ErrInvalid, "BAD_ADDRESS",
+			fmt.Sprintf("JobManager address %q is not of the form host:port", address), "weir -m "+DefaultAddress+" …")
+	}
+	return u.Scheme + "://" + u.Host, nil
+}
+
+// Overview returns the cluster in numbers.
+func (c *Client) Overview(ctx context.Context) (o api.Overview, err error) {
+	err = c.get(ctx, "/overview", &o)
+	return o, err
+}
+
+// Jobs returns all jobs, newest first.
+func (c *Client) Jobs(ctx context.Context) (jobs []*api.Job, err error) {
+	err = c.get(ctx, "/jobs/describe", &jobs)
+	return jobs, err
+}
+
+// Job returns the job with this id; see Find for names.
+func (c *Client) Job(ctx context.Context, id string) (*api.Job, error) {
+	j := new(api.Job)
+	if err := c.get(ctx, "/jobs/"+url.PathEscape(id)+"/describe", j); err != nil {
+		return nil, err
+	}
+	return j, nil
+}
+
+// TaskManagers returns the TaskManagers that the leader knows.
+func (c *Client) TaskManagers(ctx context.Context) ([]api.TaskManager, error) {
+	var answer struct {
+		TaskManagers []api.TaskManager `json:"taskmanagers"`
+	}
+	err := c.get(ctx, "/taskmanagers", &answer)
+	return answer.TaskManagers, err
+}
+
+// Leader says who leads.
+func (c *Client) Leader(ctx context.Context) (l api.Leader, err error) {
+	err = c.get(ctx, "/leader", &l)
+	return l, err
+}
+
+// Cancel has the job with this id cancelled. It does not wait for its end.
+func (c *Client) Cancel(ctx context.Context, id string) error {
+	return c.do(ctx, "PATCH", "/jobs/"+url.PathEscape(id)+"?mode=cancel", nil, nil)
+}
+
+func (c *Client) get(ctx context.Context, path string, into any) error {
+	return c.do(ctx, "GET", path, nil, into)
+}
+
+// body is what a request carries: opened anew for each try.
+type body struct {
+	contentType string
+	open        func() io.ReadCloser
+}
+
+// do sends a request until it is answered, or the wait is over.
+func (c *Client) do(ctx context.Context, method, path string, b *body, into any) error {
+	start, pause, said := time.Now(), retryFirst, ""
+	for try := 0; ; try++ {
+		answered, err := c.try(ctx, method, path, b, into, try)
+		if err == nil || !errors.Is(err, api.ErrUnavailable) || ctx.Err() != nil {
+			return cmp.Or(context.Cause(ctx), err)
+		}
+		wait := c.opts.Wait
+		if !answered {
+			wait = min(wait, firstWait)
+		}
+		if time.Since(start)+pause > wait {
+			return err
+		}
+		if what := err.Error(); c.opts.Notice != nil && what != said && try > 2 {
+			said = what
+			c.opts.Notice(what + "; trying again")
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		pause = min(2*pause, retryMost)
+	}
+}
+
+// try sends a request once, and on to where it is redirected. answered says whether
+// this cluster has ever answered.
+func (c *Client) try(ctx context.Context, method, path string, b *body, into any, n int) (answered bool, err error) {
+	c.mu.Lock()
+	base, answered := cmp.Or(c.mu.base, c.bases[n%len(c.bases)]), c.mu.answered
+	c.mu.Unlock()
+	for range mostRedirects {
+		next, err := c.send(ctx, base, method, path, b, into)
+		if next != "" {
+			base, answered = next, true
+			continue
+		}
+		unreachable := errors.As(err, new(*url.Error))
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if unreachable {
+			c.mu.base = ""
+			return c.mu.answered || answered, c.unreachable(base, err)
+		}
+		c.mu.base, c.mu.answered = base, true
+		if errors.Is(err, api.ErrUnavailable) {
+			c.mu.base = "" // ask another one
+		}
+		return true, err
+	}
+	return true, api.NewError(api.ErrUnavailable, "NO_LEADER", fmt.Sprintf("the JobManagers at %s redirect in a circle", strings.Join(c.bases, ", ")))
+}
+
+func (c *Client) unreachable(base string, err error) error {
+	cause := err
+	if op := (*net.OpError)(nil); errors.As(err, &op) {
+		cause = op.Err
+	} else if u := (*url.Error)(nil); errors.As(err, &u) {
+		cause = u.Err
+	}
+	return api.NewError(api.ErrUnavailable, "UNREACHABLE", fmt.Sprintf("no JobManager answers at %s: %v", strings.TrimPrefix(base, "http://"), cause),
+		"start one:  weir jobmanager", "or say where it is:  -m host:port, or WEIR_JOBMANAGER=host:port")
+}
+
+// send sends one request. next is where it is redirected to; a *url.Error says that
+// there was no answer.
+func (c *Client) send(ctx context.Context, base, method, path string, b *body, into any) (next string, err error) {
+	var rd io.Reader
+	if b != nil {
+		content := b.open()
+		defer content.Close()
+		rd = content
+	} else {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, answerTimeout)
+		defer cancel()
+	}
+	r, err := http.NewRequestWithContext(ctx, method, base+path, rd)
+	if err != nil {
+		return "", fmt.Errorf("make request for %s: %w", base+path, err)
+	}
+	if b != nil {
+		r.Header.Set("Content-Type", b.contentType)
+		r.Header.Set("Expect", "100-continue") // a refusal comes before megabytes are sent
+	}
+	if c.opts.Token != "" {
+		r.Header.Set("Authorization", "Bearer "+c.opts.Token)
+	}
+	resp, err := c.http.Do(r)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, mostAnswer))
+	if err != nil {
+		return "", &url.Error{Op: method, URL: base + path, Err: err} // the connection broke: as if unanswered
+	}
+	switch {
+	case resp.StatusCode == http.StatusTemporaryRedirect:
+		to, err := resp.Location()
+		if err != nil {
+			return "", fmt.Errorf("%s %s redirects nowhere: %w", method, base+path, err)
+		}
+		return to.Scheme + "://" + to.Host, nil
+	case resp.StatusCode/100 != 2:
+		return "", answerError(base, resp.StatusCode, text)
+	case into == nil:
+		return "", nil
+	}
+	if err := json.Unmarshal(text, into); err != nil {
+		return "", notWeir(base, fmt.Sprintf("its answer to %s %s is not what was expected: %v", method, path, err))
+	}
+	return "", nil
+}
+
+// answerError is the error that an answer tells of.
+func answerError(base string, status int, text []byte) error {
+	var e api.Error
+	if json.Unmarshal(text, &e) != nil || len(e.Errors) == 0 {
+		return notWeir(base, fmt.Sprintf("it answers HTTP %d", status))
+	}
+	return &e
+}
+
+func notWeir(base, why string) error {
+	return fmt.Errorf("%s is no JobManager of this version of Weir: %s", strings.TrimPrefix(base, "http://"), why)
+}
