@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/weirstream/weir/client/api"
 	"github.com/weirstream/weir/coordinator/ha"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/proto/metapb"
@@ -22,12 +23,16 @@ type find struct {
 type found struct {
 	master *JobMaster   // of a job that lives
 	ended  *ha.JobState // of one that has ended
+	view   *api.Job     // of one that has ended
 	err    error
 }
 
 func (e *find) handle(d *Dispatcher) {
 	f := found{master: d.masters[e.id], ended: d.ended[e.id]}
-	if f.master == nil && f.ended == nil {
+	switch {
+	case f.ended != nil:
+		f.view = d.endedView(e.id, f.ended)
+	case f.master == nil:
 		f.err = fmt.Errorf("%w: %s", ErrNoJob, e.id)
 	}
 	e.reply <- f

@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/weirstream/weir/client/api"
 	"github.com/weirstream/weir/coordinator/ha"
 	"github.com/weirstream/weir/internal/loop"
 	"github.com/weirstream/weir/job"
@@ -42,6 +43,7 @@ type Dispatcher struct {
 	// Owned by the loop.
 	masters map[job.ID]*JobMaster
 	ended   map[job.ID]*ha.JobState
+	views   map[job.ID]*api.Job // last views of jobs that ended under this leader
 	pool    slots.Pool
 	seq     uint64         // of jobs, for the ids of their workers
 	running sync.WaitGroup // JobMasters
@@ -56,7 +58,7 @@ type event interface{ handle(*Dispatcher) }
 func newDispatcher(ctx context.Context, m *JobManager, lead ha.Leadership) (*Dispatcher, error) {
 	d := &Dispatcher{
 		manager: m, lead: lead, jobs: ha.NewJobs(m.cfg.HA, lead), log: m.log.With("epoch", uint64(lead.Epoch())),
-		masters: map[job.ID]*JobMaster{}, ended: map[job.ID]*ha.JobState{},
+		masters: map[job.ID]*JobMaster{}, ended: map[job.ID]*ha.JobState{}, views: map[job.ID]*api.Job{},
 	}
 	d.tms.byID = map[string]*taskManager{}
 	var err error
@@ -390,12 +392,13 @@ func (e *accepted) abandon() { e.reply <- ErrNotLeader }
 type masterEnded struct {
 	m     *JobMaster
 	state *ha.JobState
+	view  *api.Job
 }
 
 func (e *masterEnded) handle(d *Dispatcher) {
 	if d.masters[e.m.id] == e.m {
 		delete(d.masters, e.m.id)
-		d.ended[e.m.id] = e.state
+		d.ended[e.m.id], d.views[e.m.id] = e.state, e.view
 		close(e.m.over)
 		d.pool.Release(e.m.id)
 		d.grant()

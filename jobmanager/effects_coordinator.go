@@ -323,6 +323,6 @@ func (e *cleaned) apply(m *JobMaster) {
 		m.log.Warn("clean-up of the ended job is not complete", "cause", e.err)
 		m.fenced(e.err)
 	}
-	_ = m.d.loop.Post(&masterEnded{m, m.state}) // closed: the next leader finds the result
+	_ = m.d.loop.Post(&masterEnded{m, m.state, m.view()}) // closed: the next leader finds the result
 	m.loop.Close()
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -39,11 +40,15 @@ type taskManager struct {
 	hello  *weirpb.RegisterTaskManager
 	since  time.Time
 	cancel context.CancelCauseFunc // ends the stream
+	heard  atomic.Int64            // when it last said something, ns since 1970
 
 	mu    sync.Mutex
 	queue []*weirpb.ToTaskManager
 	ready chan struct{} // cap 1
 }
+
+// lastHeard is when it last said something.
+func (t *taskManager) lastHeard() time.Time { return time.Unix(0, t.heard.Load()) }
 
 // send queues m; the stream's sender carries it.
 func (t *taskManager) send(m *weirpb.ToTaskManager) {
@@ -163,6 +168,7 @@ func (s *rpcService) readFrom(ctx context.Context, d *Dispatcher, tm *taskManage
 		select {
 		case m := <-messages:
 			silence.Reset(timeout)
+			tm.heard.Store(time.Now().UnixNano())
 			if m.GetHeartbeat() == nil && d.loop.Post(&said{tm, m}) != nil {
 				return errors.New("this JobManager no longer leads")
 			}

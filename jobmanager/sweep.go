@@ -35,6 +35,7 @@ func (e *sweep) clean(d *Dispatcher) {
 			continue
 		}
 		delete(d.ended, job.ID(s.Record.JobId))
+		delete(d.views, job.ID(s.Record.JobId))
 		keep := d.binaryInUse(s.Record.BinarySha256)
 		d.loop.Go("forget job", func(ctx context.Context) event { return d.forget(ctx, s, keep) })
 	}

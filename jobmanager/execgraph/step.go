@@ -542,6 +542,13 @@ func (s *step) resultPersisted(e ResultPersisted) {
 		s.state(Running) // its last failure no longer matters
 	}
 	s.state(e.State)
+	if e.State == Finished { // every committer has acknowledged: only goodbyes are missing
+		for _, id := range s.graph.Subtasks() {
+			if x := s.executions[id]; x.State.Live() {
+				s.execution(x, TaskFinished)
+			}
+		}
+	}
 	var names []string
 	for tm := range s.workers {
 		names = append(names, tm)

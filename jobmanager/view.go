@@ -1,0 +1,211 @@
+package jobmanager
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/weirstream/weir/client/api"
+	"github.com/weirstream/weir/coordinator"
+	"github.com/weirstream/weir/coordinator/ha"
+	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/jobmanager/execgraph"
+	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/stream"
+)
+
+// view is what people are told of the job now. Called by the loop.
+func (m *JobMaster) view() *api.Job {
+	now := m.loop.Now()
+	state, _ := m.graph.State()
+	j := recordView(m.state, now)
+	j.State = state.String()
+	j.Restarts = m.graph.Restarts()
+	j.Parallelism = m.graph.Job().Slots()
+	for _, v := range m.graph.Job().Vertices {
+		if !v.Hidden {
+			j.Vertices = append(j.Vertices, m.vertexView(v))
+		}
+	}
+	m.history.fill(j, m.state.Pointers)
+	return j
+}
+
+func (m *JobMaster) vertexView(v job.Vertex) api.Vertex {
+	g := m.graph.Job()
+	out := api.Vertex{ID: int(v.ID), UID: g.VertexUID(v.ID), Name: g.VertexName(v.ID), Parallelism: v.Parallelism}
+	for i := range v.Parallelism {
+		x, _ := m.graph.Execution(job.SubtaskID{Vertex: v.ID, Index: i})
+		s := api.Subtask{Index: i, State: x.State.String(), Since: x.Since, TaskManagerID: x.TaskManager}
+		if x.Attempt != (job.Attempt{}) {
+			s.Attempt = x.Attempt.String()
+		}
+		if w, ok := m.graph.WorkerOn(x.TaskManager); ok {
+			s.Host, s.WorkerPID, s.TaskManagerPID = w.Host, int(w.PID), int(w.HostPID)
+		}
+		out.Subtasks = append(out.Subtasks, s)
+	}
+	out.State = api.StateOf(out.Subtasks)
+	return out
+}
+
+// recordView is what the records alone say: all there is of a job that ended under
+// an earlier leader.
+func recordView(s *ha.JobState, now time.Time) *api.Job {
+	r := s.Record
+	j := &api.Job{
+		ID: r.JobId, Name: r.Name, State: api.StateCreated, SubmittedAt: time.UnixMilli(r.SubmittedAtMs).UTC(),
+		Vertices: []api.Vertex{}, Failures: []api.Failure{}, Settings: map[string]string{},
+	}
+	j.Checkpoints.History = []api.Checkpoint{}
+	for _, kv := range r.Config {
+		j.Settings[kv.Key] = kv.Value
+	}
+	if inc := s.Incarnation; inc != nil {
+		started := time.UnixMilli(inc.StartedAtMs).UTC()
+		j.StartedAt, j.Incarnation, j.Restarts = &started, inc.Number, int(inc.Restarts)
+		j.DurationMS = now.Sub(started).Milliseconds()
+		if inc.RestoredCheckpoint != 0 {
+			j.Checkpoints.Restored = int(inc.Number - 1)
+			j.Checkpoints.RestoredFrom = &api.Checkpoint{ID: inc.RestoredCheckpoint, Path: inc.RestoredPath, Status: api.CheckpointCompleted}
+		}
+	}
+	if n := len(s.Pointers); n > 0 {
+		c := pointerView(s.Pointers[n-1])
+		j.LastCheckpoint = &c
+	}
+	if res := s.Result; res != nil {
+		ended := time.UnixMilli(res.EndedAtMs).UTC()
+		j.EndedAt, j.State, j.DurationMS, j.Restarts = &ended, res.State, res.DurationMs, int(res.Restarts)
+		j.Result = resultView(res)
+		if res.Failure != "" {
+			f := api.Failure{Time: ended, Cause: res.Failure, Fatal: true}
+			j.LastFailure = &f
+			j.Failures = append(j.Failures, f)
+		}
+	}
+	return j
+}
+
+func resultView(r *metapb.JobResult) *api.Result {
+	out := &api.Result{DurationMS: r.DurationMs, ClosingLine: r.ClosingLine, Sums: map[string]uint64{}, Texts: map[string]string{}}
+	for _, v := range r.Results {
+		switch x := v.Value.(type) {
+		case *metapb.Result_Sum:
+			out.Sums[v.Name] = x.Sum
+		case *metapb.Result_Text:
+			out.Texts[v.Name] = x.Text
+		}
+	}
+	return out
+}
+
+func pointerView(p *metapb.CheckpointPointer) api.Checkpoint {
+	kind := stream.CheckpointBarrier
+	if p.Terminal {
+		kind = stream.TerminalBarrier
+	}
+	return api.Checkpoint{
+		ID: p.CheckpointId, Status: api.CheckpointCompleted, Kind: kind.String(), Path: p.Path, Bytes: p.StateBytes, DurationMS: p.DurationMs,
+		TriggeredAt: time.UnixMilli(p.CompletedAtMs - p.DurationMs).UTC(),
+	}
+}
+
+// Entries kept of a running job, as Flink keeps them.
+const (
+	checkpointHistory = 10
+	failureHistory    = 16
+)
+
+// history is what a JobMaster remembers of checkpoints and failures for people.
+type history struct {
+	checkpoints []api.Checkpoint // newest last
+	failures    []api.Failure    // newest last
+	completed   int
+	failed      int
+}
+
+// record takes in an entry of the checkpoint history.
+func (h *history) record(info coordinator.Info) {
+	switch i := info.(type) {
+	case coordinator.CheckpointTriggeredInfo:
+		h.checkpoints = append(h.checkpoints, api.Checkpoint{
+			ID: uint64(i.ID), Status: api.CheckpointInProgress, Kind: i.Kind.String(), TriggeredAt: i.At.UTC(), Subtasks: i.Subtasks,
+		})
+		if len(h.checkpoints) > checkpointHistory {
+			h.checkpoints = h.checkpoints[1:]
+		}
+	case coordinator.CheckpointCompletedInfo:
+		h.completed++
+		h.update(i.ID, func(c *api.Checkpoint) {
+			c.Status, c.DurationMS, c.Bytes, c.NewBytes, c.Acked = api.CheckpointCompleted, i.Duration.Milliseconds(), i.StateBytes, i.NewBytes, i.Subtasks
+		})
+	case coordinator.CheckpointFailedInfo:
+		h.failed++
+		h.update(i.ID, func(c *api.Checkpoint) {
+			c.Status, c.DurationMS, c.Acked, c.Failure = api.CheckpointFailed, i.Duration.Milliseconds(), i.Acks, i.Cause.String()+": "+i.Reason
+		})
+	case coordinator.CheckpointSubsumedInfo:
+		h.update(i.ID, func(c *api.Checkpoint) { c.Discarded = true })
+	}
+}
+
+func (h *history) update(id stream.CheckpointID, f func(*api.Checkpoint)) {
+	for i := range h.checkpoints {
+		if h.checkpoints[i].ID == uint64(id) {
+			f(&h.checkpoints[i])
+		}
+	}
+}
+
+// fail takes in a failure of the job.
+func (h *history) fail(f execgraph.RegionFailed, task string) {
+	cause := f.Failure.Cause
+	if f.Failure.Detail != "" {
+		cause += "\n" + strings.TrimSpace(f.Failure.Detail)
+	}
+	h.failures = append(h.failures, api.Failure{
+		Time: f.Failure.Time.UTC(), Task: task, Cause: cause, TaskManager: f.Failure.TaskManager, Fatal: f.GivenUp,
+	})
+	if len(h.failures) > failureHistory {
+		h.failures = h.failures[1:]
+	}
+}
+
+// fill puts the history into a view.
+func (h *history) fill(j *api.Job, pointers []*metapb.CheckpointPointer) {
+	j.Checkpoints.Completed, j.Checkpoints.Failed = h.completed, h.failed
+	j.Checkpoints.History = []api.Checkpoint{}
+	for _, c := range slices.Backward(h.checkpoints) {
+		for _, p := range pointers {
+			if p.CheckpointId == c.ID {
+				c.Path = p.Path
+			}
+		}
+		if c.Status == api.CheckpointInProgress {
+			j.Checkpoints.InProgress++
+		}
+		j.Checkpoints.History = append(j.Checkpoints.History, c)
+	}
+	if len(h.failures) > 0 {
+		j.Failures = slices.Clone(h.failures)
+		slices.Reverse(j.Failures)
+		j.LastFailure = &j.Failures[0]
+	}
+}
+
+// taskName names a subtask as people know it: "count[1]".
+func (m *JobMaster) taskName(s *job.SubtaskID) string {
+	if s == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s[%d]", m.graph.Job().VertexUID(s.Vertex), s.Index)
+}
+
+// viewWanted asks a JobMaster for its job's view.
+type viewWanted struct{ reply chan<- *api.Job }
+
+func (e *viewWanted) apply(m *JobMaster) { e.reply <- m.view() }
+
+func (e *viewWanted) abandon() { e.reply <- nil }
