@@ -113,10 +113,7 @@ func (c *Coordinator) awaitCommitted(now time.Time, effects []Effect) []Effect {
 		return effects
 	}
 	c.notifyAt = now.Add(again)
-	if len(silent) > 0 {
-		effects = append(effects, c.notification(silent))
-	}
-	return effects
+	return c.notify(silent, effects)
 }
 
 // terminalID is the id of the terminal checkpoint; only in PhaseCommitting.

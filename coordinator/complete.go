@@ -243,7 +243,7 @@ func (c *Coordinator) complete(now time.Time, effects []Effect) []Effect {
 		c.enter(PhaseCommitting)
 		c.notifyAt = now.Add(again)
 	}
-	effects = append(effects, c.notification(p.executions()))
+	effects = c.notify(p.executions(), effects)
 	effects = c.subsume(effects)
 	return c.collect(effects)
 }
@@ -296,9 +296,9 @@ func (c *Coordinator) isCompleted(id stream.CheckpointID) bool {
 	return slices.ContainsFunc(c.completed, func(d Completed) bool { return d.Pointer.CheckpointId == uint64(id) })
 }
 
-// notification tells those of executions that still count about the newest
-// completed checkpoint.
-func (c *Coordinator) notification(executions []Execution) NotifyCompleted {
+// notify tells those of executions that still count about the newest completed
+// checkpoint.
+func (c *Coordinator) notify(executions []Execution, effects []Effect) []Effect {
 	newest := c.completed[len(c.completed)-1]
 	var live []Execution
 	for _, e := range executions {
@@ -322,5 +322,8 @@ func (c *Coordinator) notification(executions []Execution) NotifyCompleted {
 		}
 		n.To = append(n.To, Target{Execution: e, KeepRuns: runIDs(ops, e.Subtask.Index)})
 	}
-	return n
+	if len(n.To) == 0 {
+		return effects
+	}
+	return append(effects, n)
 }

@@ -27,10 +27,10 @@ func (c *Coordinator) tookOver(e TookOver, effects []Effect) []Effect {
 	}
 	c.reserved = max(c.reserved, c.next-1)
 	if n := len(c.completed); n > 0 && c.completed[n-1].Pointer.Terminal {
-		c.enter(PhaseCommitting)
-	} else {
-		c.enter(PhaseStarting)
+		c.enter(PhaseCommitting) // no id is needed any more
+		return effects
 	}
+	c.enter(PhaseStarting)
 	return c.reserve(0, effects)
 }
 
@@ -70,7 +70,7 @@ func (c *Coordinator) adopted(now time.Time, e Adopted, effects []Effect) []Effe
 		})
 	}
 	if newest > 0 {
-		effects = append(effects, c.notification(e.Executions))
+		effects = c.notify(e.Executions, effects)
 	}
 	return effects
 }
@@ -141,8 +141,8 @@ func (c *Coordinator) subtaskRunning(e Execution, effects []Effect) []Effect {
 		return effects
 	}
 	m.status = running
-	if c.phase == PhaseCommitting && m.committed < c.terminalID() {
-		effects = append(effects, c.notification([]Execution{e}))
+	if c.phase == PhaseCommitting {
+		effects = c.notify([]Execution{e}, effects)
 	}
 	return effects
 }
