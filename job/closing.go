@@ -133,10 +133,11 @@ func checkClosingName(name, format string) error {
 }
 
 // MergeResults merges the named results of all subtasks, given in the order of
-// operators and subtasks: sums are added up (wrapping), of texts the first that is
-// not empty counts. The outcome is sorted by name.
+// operators and subtasks: sums are added up (wrapping), of texts the distinct ones
+// that are not empty are joined by ",". The outcome is sorted by name.
 func MergeResults(parts []*metapb.Result) ([]*metapb.Result, error) {
 	merged := map[string]*metapb.Result{}
+	texts := map[string][]string{}
 	for _, r := range parts {
 		m := merged[r.Name]
 		switch v := r.Value.(type) {
@@ -150,11 +151,16 @@ func MergeResults(parts []*metapb.Result) ([]*metapb.Result, error) {
 			}
 		case *metapb.Result_Text:
 			if m == nil {
-				merged[r.Name] = &metapb.Result{Name: r.Name, Value: &metapb.Result_Text{Text: v.Text}}
-			} else if s, ok := m.Value.(*metapb.Result_Text); !ok {
+				m = &metapb.Result{Name: r.Name, Value: &metapb.Result_Text{}}
+				merged[r.Name] = m
+			}
+			s, ok := m.Value.(*metapb.Result_Text)
+			if !ok {
 				return nil, fmt.Errorf("result %q is a sum and a text", r.Name)
-			} else if s.Text == "" {
-				s.Text = v.Text
+			}
+			if v.Text != "" && !slices.Contains(texts[r.Name], v.Text) {
+				texts[r.Name] = append(texts[r.Name], v.Text)
+				s.Text = strings.Join(texts[r.Name], ",")
 			}
 		}
 	}

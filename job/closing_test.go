@@ -64,12 +64,12 @@ func TestCheckClosingLine(t *testing.T) {
 
 func TestMergeResults(t *testing.T) {
 	got, err := MergeResults([]*metapb.Result{
-		sum("b", 1<<63), text("a", ""), sum("b", 1<<63), text("a", "x"), text("a", "y"), sum("c", 7), sum("b", 5),
+		sum("b", 1<<63), text("a", ""), sum("b", 1<<63), text("a", "x"), text("a", "y"), text("a", "x"), sum("c", 7), sum("b", 5),
 	})
 	if err != nil || len(got) != 3 {
 		t.Fatalf("%v, %v", got, err)
 	}
-	if got[0].GetText() != "x" || got[1].GetSum() != 5 || got[2].GetSum() != 7 {
+	if got[0].GetText() != "x,y" || got[1].GetSum() != 5 || got[2].GetSum() != 7 {
 		t.Errorf("merged to %v", got)
 	}
 	if _, err := MergeResults([]*metapb.Result{sum("a", 1), text("a", "x")}); err == nil {
