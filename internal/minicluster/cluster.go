@@ -118,6 +118,14 @@ func (c *Cluster) StopTaskManager(i int) error {
 	return <-m.ended
 }
 
+// TaskManagerID is the id of a TaskManager, "" if it was stopped.
+func (c *Cluster) TaskManagerID(i int) string {
+	if i < 0 || i >= len(c.members) || c.members[i] == nil {
+		return ""
+	}
+	return c.members[i].tm.ID()
+}
+
 // JobManager is the cluster's.
 func (c *Cluster) JobManager() *jobmanager.JobManager { return c.manager }
 
