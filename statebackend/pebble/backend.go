@@ -111,7 +111,7 @@ func (b *Backend) Freeze(id stream.CheckpointID) (statebackend.Snapshot, error) 
 }
 
 // Advance copies up to budget entries of the frozen ones, notes what became of
-// cuts, evicts one bundle if memory is over its budget, and reports whether there
+// cuts, evicts some bundles if memory is over its budget, and reports whether there
 // is more of that to do at once.
 func (b *Backend) Advance(budget int) (busy bool) {
 	done := b.store.CopyFrozen(budget)
@@ -143,7 +143,7 @@ func (b *Backend) over() bool {
 	return budget > 0 && b.store.Memory() > budget
 }
 
-// evict frees memory of the next bundle that has some to give.
+// evict frees memory of the next bundles.
 func (b *Backend) evict() error {
 	ctx := context.Background()
 	if b.cold.db == nil {
@@ -151,34 +151,42 @@ func (b *Backend) evict() error {
 			return err
 		}
 	}
-	n := b.hand
-	b.hand = (b.hand + 1) % b.store.Bundles()
+	first, n := b.hand, 1
 	if !b.cuts.Busy() {
-		if err := b.spill(ctx, n); err != nil {
+		var err error
+		if n, err = b.spill(ctx, first); err != nil {
 			return err
 		}
 	}
-	if b.store.DropClean(n) > 0 {
-		b.idle = 0
-	} else {
-		b.idle++
+	b.hand = (first + n) % b.store.Bundles()
+	for i := range n {
+		if b.store.DropClean((first+i)%b.store.Bundles()) > 0 {
+			b.idle = 0
+		} else {
+			b.idle++
+		}
 	}
 	return nil
 }
 
-// spill writes the dirty entries of bundle n as an eviction run.
-func (b *Backend) spill(ctx context.Context, n int) error {
-	c := b.store.CutBundle(n)
+// evictEntries is how many dirty entries an eviction run has (but at least a
+// bundle): ~5 ms of work, and not a file for each of many small bundles.
+const evictEntries = 16 << 10
+
+// spill writes the dirty entries of bundle first and some after it as an eviction
+// run, and returns how many bundles those were.
+func (b *Backend) spill(ctx context.Context, first int) (bundles int, err error) {
+	c, bundles := b.store.CutBundles(first, evictEntries)
 	files, err := b.list.Add(ctx, c)
 	if err == nil && files != nil {
 		err = b.cold.ingest(ctx, files)
 	}
 	if err != nil {
 		b.store.Failed(c)
-		return fmt.Errorf("evict bundle %d: %w", n, err)
+		return 0, fmt.Errorf("evict bundles from %d: %w", first, err)
 	}
 	b.store.Durable(c)
-	return nil
+	return bundles, nil
 }
 
 // Failed gives a snapshot up: unless its run is durable already, the keys of its cut

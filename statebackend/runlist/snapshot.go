@@ -37,7 +37,7 @@ type Snapshot struct {
 	mu struct {
 		sync.Mutex
 		phase Phase
-		files []string // links to the run (with what it absorbed), for the cold tier
+		files []string // links to the cut's run, for the cold tier
 	}
 	done chan struct{} // closed when phase is not Writing
 }
@@ -132,6 +132,15 @@ func (l *List) addCut(ctx context.Context, s *Snapshot) (written int64, err erro
 			e = nil
 		}
 	}
+	var links []string
+	if l.o.Cold && e != nil {
+		// The list may drop the run, and its files, before the mailbox goroutine has come
+		// to ingest them. NB: the cut's own run, not what it is merged into below: that
+		// one may lack tombstones, and the tier still has what they hide.
+		if links, err = l.link(e, l.o.Dir); err != nil {
+			return 0, err
+		}
+	}
 	switch {
 	case s.Cut.Full() && len(old) > 0:
 	case e != nil && len(old) > 0 && old[len(old)-1].run.Inline != nil:
@@ -146,14 +155,6 @@ func (l *List) addCut(ctx context.Context, s *Snapshot) (written int64, err erro
 		old = old[:1]
 	default:
 		old = nil
-	}
-	var links []string
-	if l.o.Cold && e != nil {
-		// The list may drop the run, and its files, before the mailbox goroutine has come
-		// to ingest them.
-		if links, err = l.link(e, l.o.Dir); err != nil {
-			return 0, err
-		}
 	}
 	switch {
 	case len(old) > 0:

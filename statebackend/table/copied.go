@@ -74,7 +74,7 @@ func (t *tbl[V]) freeze(full bool) part {
 			t.segments(b, t.markAll)
 		}
 	}
-	t.part = &copied[V]{t: t, bundles: make([][]chunk[V], t.s.bundles)}
+	t.newPart()
 	t.frozen, t.dirty = t.dirty, t.frozen[:0]
 	for _, g := range t.frozen {
 		g.dirty, g.frozen = g.frozen, g.dirty

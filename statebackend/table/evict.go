@@ -2,7 +2,7 @@ package table
 
 import "math/bits"
 
-// Eviction moves a bundle's entries to the cold tier in two steps: CutBundle copies
+// Eviction moves a bundle's entries to the cold tier in two steps: CutBundles copies
 // out the dirty ones for an eviction run, which is appended to the run list and
 // ingested like that of any cut; DropClean then frees what is clean.
 //
@@ -16,25 +16,30 @@ func (s *Store) Bundles() int { return s.bundles }
 // Busy reports whether a cut is neither durable nor failed.
 func (s *Store) Busy() bool { return s.flying != 0 }
 
-// CutBundle copies out the dirty entries of bundle b that were not touched
-// recently, in one piece. No other cut may be in flight. Afterwards they are clean,
-// unless the cut fails.
-func (s *Store) CutBundle(b int) *Cut {
+// CutBundles copies out the dirty entries, not touched recently, of bundle first
+// and those after it (in a ring) until there are limit of them, in one piece. It
+// returns how many bundles those were. No other cut may be in flight. Afterwards
+// the entries are clean, unless the cut fails.
+func (s *Store) CutBundles(first, limit int) (c *Cut, n int) {
 	if s.flying != 0 || s.cut != nil {
 		panic("weir: BUG: eviction of dirty entries while a cut is being written (A2)")
 	}
 	s.seq++
-	c := &Cut{s: s, seq: s.seq, tag: s.seq%7 + 1, want: -1}
+	c = &Cut{s: s, seq: s.seq, tag: s.seq%7 + 1, want: -1}
 	s.flying |= 1 << c.tag
 	s.cut = c
 	for _, t := range s.states {
-		if p := t.cutBundle(c, b); p != nil {
-			c.parts = append(c.parts, p)
+		c.parts = append(c.parts, t.newPart())
+	}
+	for n < s.bundles && (n == 0 || c.Len() < limit) {
+		for _, t := range s.states {
+			t.cutBundle((first + n) % s.bundles)
 		}
+		n++
 	}
 	s.cut = nil
 	c.finish()
-	return c
+	return c, n
 }
 
 // DropClean frees the entries of bundle b that a run holds and that were not
@@ -62,11 +67,15 @@ func (t *tbl[V]) segments(b int, f func(g *segment[V])) {
 	}
 }
 
-func (t *tbl[V]) cutBundle(_ *Cut, b int) part {
-	if t.hooks.pinned {
-		return nil
-	}
+func (t *tbl[V]) newPart() part {
 	t.part = &copied[V]{t: t, bundles: make([][]chunk[V], t.s.bundles)}
+	return t.part
+}
+
+func (t *tbl[V]) cutBundle(b int) {
+	if t.hooks.pinned {
+		return
+	}
 	t.segments(b, func(g *segment[V]) {
 		for w := range g.dirty {
 			for m := g.dirty[w]; m != 0; m &= m - 1 {
@@ -78,7 +87,6 @@ func (t *tbl[V]) cutBundle(_ *Cut, b int) part {
 			}
 		}
 	})
-	return t.part
 }
 
 // evictable reports whether the slot may leave memory: it is clean, in no cut in

@@ -201,10 +201,10 @@ func TestEvictionDuringCutIsABug(t *testing.T) {
 	func() {
 		defer func() {
 			if r := fmt.Sprint(recover()); !strings.Contains(r, "A2") {
-				t.Errorf("CutBundle during a cut: %s", r)
+				t.Errorf("CutBundles during a cut: %s", r)
 			}
 		}()
-		w.s.CutBundle(0)
+		w.s.CutBundles(0, 1)
 	}()
 	// The clean way leaves both what is dirty and what is being written.
 	for range 3 {

@@ -80,7 +80,8 @@ type state interface {
 	freeze(full bool) part
 	copyFrozen(limit int) (copied int, done bool)
 	load(group stream.KeyGroup, rest, value []byte) error
-	cutBundle(c *Cut, b int) part
+	newPart() part
+	cutBundle(b int)
 	dropClean(b int) (dropped int)
 	requeue(p part)
 }

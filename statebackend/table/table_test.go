@@ -313,7 +313,7 @@ func (w *world) evict(r *rand.Rand, d *disk) {
 	for range r.IntN(3) * w.s.Bundles() {
 		b := r.IntN(w.s.Bundles())
 		if !w.s.Busy() {
-			c := w.s.CutBundle(b)
+			c, _ := w.s.CutBundles(b, r.IntN(50))
 			if err := c.Encode(&ordered{disk: d, t: w.t}); err != nil {
 				w.t.Fatal(err)
 			}
