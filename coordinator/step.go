@@ -121,6 +121,9 @@ func (c *Coordinator) Step(now time.Time, event Event, effects []Effect) []Effec
 	if c.phase == PhaseStopped {
 		return effects
 	}
+	if c.phase == PhaseNew && tooEarly(event) {
+		return effects
+	}
 	if _, first := event.(TookOver); first != (c.phase == PhaseNew) {
 		if _, stop := event.(Stop); !stop {
 			panic(fmt.Sprintf("weir: BUG: coordinator gets %T in phase %v", event, c.phase))
@@ -175,6 +178,16 @@ func (c *Coordinator) Step(now time.Time, event Event, effects []Effect) []Effec
 		panic(fmt.Sprintf("weir: BUG: coordinator gets unknown event %T", event))
 	}
 	return c.settle(now, effects)
+}
+
+// tooEarly: subtasks of an earlier leader speak before this one has read what the
+// store holds. Nothing they say counts yet; what must not be lost is said again.
+func tooEarly(event Event) bool {
+	switch event.(type) {
+	case Acked, Declined, SourceEnded, Committed, SubtaskRunning, Tick:
+		return true
+	}
+	return false
 }
 
 // settle does what has become due or possible.
