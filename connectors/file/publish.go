@@ -100,12 +100,12 @@ func (w *files) sweep() error {
 	}
 	restored := w.list.Get()
 	for _, e := range entries {
-		path := filepath.Join(w.config.dir, e.Name())
-		named := slices.ContainsFunc(restored, func(p pending) bool { return p.Unfinished == path })
+		// By name alone: the folder may have been given under another path then.
+		named := slices.ContainsFunc(restored, func(p pending) bool { return filepath.Base(p.Unfinished) == e.Name() })
 		if named || !w.names.leftover(e.Name()) || !e.Type().IsRegular() {
 			continue
 		}
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.Remove(filepath.Join(w.config.dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("sweep output folder: %w", err)
 		}
 	}

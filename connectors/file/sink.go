@@ -130,15 +130,15 @@ func (w *files) Open() error {
 	}
 	w.config.dir = dir
 	w.buf = make([]byte, 0, bufferSize+bufferSize/8)
-	if w.setup.Subtask() != 0 {
-		w.list.Set(nil) // subtask 0 has them all
-		return w.probe()
-	}
-	w.restored = len(w.list.Get()) > 0
-	if err := w.sweep(); err != nil {
+	if err := w.probe(); err != nil {
 		return err
 	}
-	return w.probe()
+	if w.setup.Subtask() != 0 {
+		w.list.Set(nil) // subtask 0 has them all
+		return nil
+	}
+	w.restored = len(w.list.Get()) > 0
+	return w.sweep()
 }
 
 // openFolder makes the folder, durably, if need be, and returns its absolute path.
@@ -163,6 +163,7 @@ func (w *files) probe() error {
 		name := w.current.Name()
 		err = errors.Join(w.current.Close(), os.Remove(name))
 		w.current = nil
+		w.names.number-- // the name is free again
 	}
 	if err != nil {
 		return operator.Fatal(fmt.Errorf("output folder %q can't be written to: %w", w.config.dir, cause(err)))
