@@ -1,0 +1,138 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/weirstream/weir/client/api"
+	"github.com/weirstream/weir/coordinator/ha/etcdha"
+	"github.com/weirstream/weir/jobmanager"
+	"github.com/weirstream/weir/jobmanager/rest"
+	"github.com/weirstream/weir/proto/metapb"
+)
+
+// JobManagerOptions say what a JobManager process is.
+type JobManagerOptions struct {
+	REST, RPC string   // host:port to listen on; port 0 = any
+	Data      string   // folder; made if it is not there
+	Storage   string   // high-availability.storageDir; "" = Data
+	Etcd      []string // endpoints; none = embedded, in Data
+	ClusterID string
+	LeaseTTL  time.Duration // 0 = etcdha's default
+
+	Settings  map[string]string // cluster configuration, canonical keys
+	Effective []api.Setting     // the same with origins, for the REST API
+	Token     string            // that REST clients present; "" = none
+	TLS       *tls.Config       // of the REST API; nil = plain
+	Hosts     []string          // names that the REST API goes by
+	MaxBinary int64
+
+	HeartbeatTimeout time.Duration
+	RetainFor        time.Duration
+	RetainJobs       int
+
+	Version, Commit string
+	Log             *slog.Logger
+	// Listening is called once, with the addresses, when both doors are open.
+	Listening func(rest, rpc string)
+}
+
+// records are the open store of a JobManager.
+type records interface {
+	jobmanager.HA
+	io.Closer
+}
+
+// openRecords opens etcd. The embedded one locks the data folder first.
+func openRecords(ctx context.Context, o JobManagerOptions) (records, error) {
+	opts := etcdha.Options{Endpoints: o.Etcd, ClusterID: o.ClusterID, LeaseTTL: o.LeaseTTL}
+	if len(o.Etcd) > 0 {
+		return etcdha.Open(opts)
+	}
+	return etcdha.StartEmbedded(ctx, filepath.Join(o.Data, "etcd"), "", opts)
+}
+
+// JobManager runs a JobManager until ctx is done.
+func JobManager(ctx context.Context, o JobManagerOptions) (err error) {
+	o.Storage = cmp.Or(o.Storage, o.Data)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := os.MkdirAll(o.Data, 0o700); err != nil {
+		return fmt.Errorf("make data folder: %w", err)
+	}
+	store, err := openRecords(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	rpc, err := listen(o.RPC, "--rpc")
+	if err != nil {
+		return err
+	}
+	defer rpc.Close() // the gRPC server closes it too; twice does no harm
+	web, err := listen(o.REST, "--rest")
+	if err != nil {
+		return err
+	}
+	defer web.Close()
+	var id [8]byte
+	rand.Read(id[:])
+	m, err := jobmanager.New(jobmanager.Config{
+		ClusterID: o.ClusterID, HA: store, Storage: o.Storage, Settings: o.Settings, Version: o.Version, RPC: rpc, Log: o.Log,
+		HeartbeatTimeout: o.HeartbeatTimeout, RetainFor: o.RetainFor, RetainJobs: o.RetainJobs,
+		Self: &metapb.LeaderRecord{
+			RestAddress: web.Addr().String(), RpcAddress: rpc.Addr().String(), Process: hex.EncodeToString(id[:]), Pid: uint32(os.Getpid()),
+		},
+	})
+	if err != nil {
+		return err
+	}
+	server, err := rest.New(rest.Options{
+		Cluster: m.API(), Settings: o.Effective, Version: o.Version, Commit: o.Commit, Token: o.Token, Hosts: o.Hosts,
+		MaxBinary: o.MaxBinary, TLS: o.TLS, Log: o.Log,
+	})
+	if err != nil {
+		return err
+	}
+	if o.Listening != nil {
+		o.Listening(web.Addr().String(), rpc.Addr().String())
+	}
+	return serve(ctx, m, server, web)
+}
+
+// serve runs both until one ends or ctx is done, then ends the other.
+func serve(ctx context.Context, m *jobmanager.JobManager, server *rest.Server, web net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, 2)
+	go func() { ended <- m.Run(ctx) }()
+	go func() { ended <- server.Serve(ctx, web) }()
+	first := <-ended
+	cancel()
+	return errors.Join(first, <-ended)
+}
+
+// listen opens a TCP listener; a port in use gives one line that says what to do.
+func listen(address, flag string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s %s: the port is in use; stop what listens there, or choose another with %s", flag, address, flag)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", flag, address, err)
+	}
+	return l, nil
+}
