@@ -56,8 +56,8 @@ import (
 //
 // Digests, in _metadata, are xxh3-128 with seed 0, 16 bytes big endian: of the whole
 // file, and of its tail, which begins behind the last data block. They find damage
-// and mistakes, not an attacker. (SHA-256 of a run would cost 5 times as much as
-// writing it to the page cache.)
+// and mistakes, not an attacker: xxh3-128 takes 1 ns for 18 bytes, SHA-256 ten times
+// as long.
 
 // FormatVersion is what Writer writes.
 const FormatVersion = 1

@@ -164,21 +164,22 @@ func (l List) crowd() []int {
 // overlap at a key; from == to means that nothing needs to be done. Where several
 // keys are crowded the answer is for the worst of them: ask again afterwards.
 //
-// Where m > most runs overlap it takes as many neighbours as bring them down to
-// about half of most, so that a rebase comes only every few checkpoints, and of
-// those the cheapest in bytes: so small young runs are merged often and large old
-// ones seldom, and a byte is rewritten a logarithmic number of times.
+// It takes the youngest runs there, back to the one that is smallest in relation to
+// all that are younger, but no fewer than needed. So a run is rewritten when about
+// as much has come after it as bounds allow: with most = 8, a byte 5.7 times in 4,096
+// deltas of equal size and 9.4 times in 40,000 (simulated).
 func (l List) PlanRebase(most int) (from, to int) {
 	crowd := l.crowd()
 	if most = max(most, 1); len(crowd) <= most {
 		return 0, 0
 	}
-	need := len(crowd) - max(most/2, 1) + 1
-	best := int64(math.MaxInt64)
-	for i := 0; i+need <= len(crowd); i++ {
-		a, b := crowd[i], crowd[i+need-1]+1
-		if n := l[a:b].Bytes(); n <= best { // younger ones if equal
-			best, from, to = n, a, b
+	to = crowd[len(crowd)-1] + 1
+	best := math.Inf(1)
+	for i := most - 1; i >= 0; i-- {
+		at := crowd[i]
+		ratio := float64(l[at].Bytes) / float64(max(l[at+1:to].Bytes(), 1))
+		if ratio < best { // younger ones if equal
+			best, from = ratio, at
 		}
 	}
 	return from, to

@@ -1,0 +1,151 @@
+package run
+
+import (
+	"encoding/hex"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/stream"
+)
+
+var rewrite = flag.Bool("rewrite-golden", false, "write testdata of the newest format version anew (never for a version that was released)")
+
+// goldenOps are what testdata/v1 holds. They may never change.
+func goldenOps() (ops []op) {
+	val := func(e Envelope, s string) string { return string(AppendEnvelope(nil, e)) + s }
+	ops = append(ops, op{KindClear, key(0, ""), key(2, "")}) // over several files
+	for g := range 4 {
+		for i := range 40 {
+			k := key(uint16(g), fmt.Sprintf("key-%03d", i))
+			switch i % 8 {
+			case 7:
+				ops = append(ops, op{KindDelete, k, ""})
+			case 6:
+				ops = append(ops, op{KindSet, k, val(Envelope{Kind: 3, Schema: 2, HasTime: true, Time: int64(i) - 20}, "with time")})
+			default:
+				ops = append(ops, op{KindSet, k, val(Envelope{Kind: 1, Schema: uint64(i % 2)}, fmt.Sprintf("value %d of group %d", i, g))})
+			}
+		}
+	}
+	return append(ops, op{KindClear, key(65535, "x"), key(65535, "z")})
+}
+
+// TestGolden: runs that version 1 wrote are read for ever.
+func TestGolden(t *testing.T) {
+	dir := filepath.Join("testdata", "v1")
+	if *rewrite {
+		rewriteGolden(t, dir)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "run.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p metapb.Run
+	if err := protojson.Unmarshal(b, &p); err != nil {
+		t.Fatal(err)
+	}
+	l, err := FromProto([]*metapb.Run{&p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := LocalOpener(nil, dir)
+	if err := l[0].Verify(t.Context(), open); err != nil {
+		t.Fatal(err)
+	}
+	if len(l[0].Files) < 3 || l[0].ID != "e7.n2-41" {
+		t.Fatalf("%d files of run %s", len(l[0].Files), l[0].ID)
+	}
+	want := model{}
+	want.apply(goldenOps(), stream.AllKeyGroups)
+	mustEqual(t, "v1", collect(t, l.Read(t.Context(), open, stream.AllKeyGroups)), want)
+
+	it := NewIter(t.Context(), l[0], open, stream.AllKeyGroups)
+	defer it.Close()
+	schemas, err := it.Schemas()
+	if err != nil || len(schemas) != 2 || schemas[1].State != 300 || string(schemas[1].Bytes) != "schema two" {
+		t.Fatal(schemas, err)
+	}
+	tombstones, clears := 0, ""
+	for e, ok := it.Next(); ok; e, ok = it.Next() {
+		switch e.Kind {
+		case KindDelete:
+			tombstones++
+		case KindClear:
+			if at := strings.LastIndex(clears, "-"); at >= 0 && clears[at+1:] == hex.EncodeToString(e.Key) {
+				clears = clears[:at] // goes on in the next file
+			} else {
+				clears += " " + hex.EncodeToString(e.Key)
+			}
+			clears += "-" + hex.EncodeToString(e.Value)
+		}
+	}
+	if it.Err() != nil || tombstones != 20 || clears != " 000000000001-000200000001 ffff0000000178-ffff000000017a" {
+		t.Fatalf("%d tombstones, clears %s, %v", tombstones, clears, it.Err())
+	}
+}
+
+func rewriteGolden(t *testing.T, dir string) {
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r := write(t, Options{
+		ID: "e7.n2-41", Dir: dir, Folder: "shared", TargetSize: 1000, BlockSize: 512, Attempt: "e7.n2",
+		Schemas: []Schema{{1, []byte("schema one")}, {300, []byte("schema two")}},
+	}, goldenOps())
+	b, err := protojson.MarshalOptions{Multiline: true}.Marshal(r.Proto())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "run.json"), append(b, '\n'), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestLayout holds the encodings of format 1, byte by byte.
+func TestLayout(t *testing.T) {
+	for _, c := range []struct {
+		e    Envelope
+		want string
+	}{
+		{Envelope{Kind: 1}, "0100"},
+		{Envelope{Kind: 3, Schema: 300}, "03ac02"},
+		{Envelope{Kind: 6, HasTime: true, Time: 5}, "16008000000000000005"},
+		{Envelope{Kind: 1, HasTime: true, Compressed: true, Time: -1, Schema: 1}, "31017fffffffffffffff"},
+	} {
+		b := AppendEnvelope(nil, c.e)
+		if got := hex.EncodeToString(b); got != c.want {
+			t.Errorf("%+v: %s, want %s", c.e, got, c.want)
+		}
+		e, payload, err := DecodeEnvelope(append(b, "rest"...))
+		if err != nil || e != c.e || string(payload) != "rest" {
+			t.Errorf("%+v: decoded %+v %q %v", c.e, e, payload, err)
+		}
+	}
+	p := properties{ID: "e1.n1-0", Number: 3, Groups: stream.KeyGroupRange{First: 1, Last: 0x203}, Points: 300, Spans: 1, Schemas: []Schema{{5, []byte("s")}}}
+	const want = "01" + "0765312e6e312d30" + "03" + "0d787868332d36342f7365656430" + "0001" + "0203" + "ac02" + "01" + "01" + "05" + "0173"
+	if got := hex.EncodeToString(p.append(nil)); got != want {
+		t.Errorf("properties: %s, want %s", got, want)
+	}
+	if got := hex.EncodeToString(digest([]byte("weir"))); got != goldenDigest {
+		t.Errorf("digest %s", got)
+	}
+	// The value that xxHash's own test suite gives for no bytes.
+	if got := hex.EncodeToString(digest(nil)); got != "99aa06d3014798d86001c324468d497f" {
+		t.Errorf("digest of nothing %s", got)
+	}
+	if got := hex.EncodeToString(append(GroupStart(0x1ff), GroupEnd(0x1ff)...)); got != "01ff0200" {
+		t.Error(got)
+	}
+}
+
+const goldenDigest = "58611f8d7be1fe2c3921234764190df9"
