@@ -52,7 +52,7 @@ type PersistIncarnation struct {
 type Deploy struct {
 	Incarnation job.Incarnation
 	Attempt     job.Attempt
-	Executions  []Execution // of the regions that start, in order
+	Executions  []Execution // of the region that starts, in order
 }
 
 // CancelAttempts tells a worker to end the attempts that it runs of an

@@ -142,6 +142,7 @@ type region struct {
 	vertices []job.VertexID
 	phase    regionPhase
 	until    time.Time // end of the back-off
+	deployed bool      // by this leader, at least once
 	lost     bool      // a process was lost in the present failure
 	fatal    bool      // restarting will not help
 	cause    Failure   // of the present failure
@@ -216,6 +217,7 @@ type Graph struct {
 	incarnation job.Incarnation
 	attempt     uint32
 	restarts    int
+	resumed     bool // another leader has deployed the job before
 	history     job.RestartHistory
 	failure     Failure // that the job fails or failed with
 
@@ -242,7 +244,7 @@ type Start struct {
 func New(cfg Config, s Start) *Graph {
 	g := &Graph{
 		cfg: cfg.withDefaults(), state: Created, workers: map[string]*Worker{}, nextWorker: cfg.WorkerIDs,
-		incarnation: s.Incarnation, attempt: s.Attempt, restarts: s.Restarts,
+		incarnation: s.Incarnation, attempt: s.Attempt, restarts: s.Restarts, resumed: s.Incarnation > 0,
 	}
 	g.setGraph(s.Graph)
 	return g

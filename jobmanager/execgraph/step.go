@@ -198,7 +198,9 @@ func (s *step) advance() {
 	if len(idle) == 0 || !s.ensureWorkers() {
 		return
 	}
-	s.round, s.roundRegions = roundRestoring, idle
+	// One region at a time: a worker tells them apart by their incarnations, and a
+	// cancel must not end what belongs to another (I32).
+	s.round, s.roundRegions = roundRestoring, idle[:1]
 	s.do(RestoreSnapshot{})
 }
 
@@ -280,8 +282,10 @@ func (s *step) snapshotReady(e SnapshotReady) {
 	s.round = roundPersisting
 	s.incarnation++
 	s.attempt++
-	if s.incarnation > 1 {
-		s.restarts++
+	for _, r := range s.roundRegions {
+		if r.deployed || s.resumed {
+			s.restarts++
+		}
 	}
 	s.do(PersistIncarnation{Number: s.incarnation, Attempt: s.present(), Restarts: s.restarts})
 }
@@ -319,6 +323,7 @@ func (s *step) incarnationPersisted(e IncarnationPersisted) {
 	}
 	d := Deploy{Incarnation: s.incarnation, Attempt: s.present()}
 	for _, r := range regions {
+		r.deployed = true
 		r.to(regionDeploying)
 		for _, x := range s.of(r) {
 			tm := s.slots[x.Subtask.Index].TaskManager
