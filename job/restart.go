@@ -60,9 +60,15 @@ type RestartHistory struct {
 	Last     time.Time     // of the last failure
 }
 
+// settled is how long after a failure the loss of a process is an incident of its
+// own: a job that recovers does so in less.
+const settled = 3 * time.Second
+
 // Next says how long to wait before the job is started again after a failure at
-// now, or ok = false if it has failed for good. The first restart after a lost
-// process is immediate: the cause is gone with the process, not in the job.
+// now, or ok = false if it has failed for good. Under ExponentialDelay the first
+// restart after a lost process is immediate: the cause is gone with the process, not
+// in the job. A process that is lost again soon, measured by the delay that has built
+// up, is no first one: whoever kills it each time may be the job.
 func (p RestartPolicy) Next(h *RestartHistory, now time.Time, lostProcess bool) (delay time.Duration, ok bool) {
 	switch p.Kind {
 	case NoRestart:
@@ -75,15 +81,23 @@ func (p RestartPolicy) Next(h *RestartHistory, now time.Time, lostProcess bool) 
 	if !h.Last.IsZero() && now.Sub(h.Last) >= p.ResetAfter+h.Delay {
 		*h = RestartHistory{}
 	}
+	first := lostProcess && (h.Last.IsZero() || now.Sub(h.Last) >= max(settled, 2*h.Delay))
 	h.Failures++
 	h.Last = now
-	if h.Failures == 1 && lostProcess {
+	if h.Failures > 1 || !first {
+		h.grow(p)
+	}
+	if first {
 		return 0, true
 	}
+	return h.Delay, true
+}
+
+// grow brings the delay to the next step.
+func (h *RestartHistory) grow(p RestartPolicy) {
 	if h.Delay == 0 {
 		h.Delay = p.Initial
 	} else {
 		h.Delay = min(time.Duration(float64(h.Delay)*p.Multiplier), p.Most)
 	}
-	return h.Delay, true
 }
