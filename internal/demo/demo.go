@@ -1,0 +1,416 @@
+package demo
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/weirstream/weir/client"
+	"github.com/weirstream/weir/client/api"
+	"github.com/weirstream/weir/coordinator/ha/etcdha"
+)
+
+// Options of the demo.
+type Options struct {
+	CI       bool          // unattended, with kills of its own
+	Load     time.Duration // with CI: how long records flow; default 40 s
+	Rate     float64       // records a second; default 20,000
+	Sabotage string        // "", "drop" or "double": the negative control
+	Dir      string        // for everything; default: a temporary folder, removed afterwards
+	Keep     bool          // do not remove it
+
+	Stdout, Stderr io.Writer
+	// Keys are pressed keys; nil without a terminal.
+	Keys <-chan byte
+}
+
+// ErrNotExact says that records were lost or doubled, or a kill did not happen.
+var ErrNotExact = errors.New("the demo failed")
+
+// demo is a running demo.
+type demo struct {
+	o       Options
+	cluster *cluster
+	client  *client.Client
+	audit   *auditor
+	job     string
+	n       int64 // records
+	kills   kills
+	started time.Time
+}
+
+// kills is what was done to the cluster.
+type kills struct {
+	taskManagers int
+	leaders      int
+	recoveries   []time.Duration
+}
+
+// endless is the number of records of an interactive demo: a day of them.
+const endless = 24 * time.Hour
+
+// Run runs the demo to its end.
+func Run(ctx context.Context, o Options) (err error) {
+	o.Load = cmp.Or(o.Load, 40*time.Second)
+	o.Rate = cmp.Or(o.Rate, 20_000)
+	exe, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program: %w", err)
+	}
+	if o.Dir == "" {
+		if o.Dir, err = os.MkdirTemp("", "weir-demo"); err != nil {
+			return fmt.Errorf("make folder for the demo: %w", err)
+		}
+		defer func() {
+			if o.Keep || err != nil {
+				fmt.Fprintf(o.Stderr, "logs and files stay in %s\n", o.Dir)
+				return
+			}
+			err = os.RemoveAll(o.Dir)
+		}()
+	}
+	ports, err := freePorts(1)
+	if err != nil {
+		return err
+	}
+	etcd, err := etcdha.StartEmbedded(ctx, filepath.Join(o.Dir, "etcd"), "http://"+ports[0], etcdha.Options{ClusterID: "demo"})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, etcd.Close()) }()
+	c, err := startCluster(exe, o.Dir, ports[0], false)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	d := &demo{o: o, cluster: c, audit: newAuditor(filepath.Join(o.Dir, "out")), started: time.Now()}
+	if d.client, err = client.New(client.Options{Address: strings.Join(c.rest, ","), Wait: 20 * time.Second}); err != nil {
+		return err
+	}
+	return d.run(ctx, exe)
+}
+
+func (d *demo) run(ctx context.Context, exe string) error {
+	d.n = int64(d.o.Rate * d.o.Load.Seconds())
+	if !d.o.CI {
+		d.n = int64(d.o.Rate * endless.Seconds())
+	}
+	if err := d.submit(ctx, exe); err != nil {
+		return err
+	}
+	if d.o.CI {
+		return d.unattended(ctx)
+	}
+	return d.interactive(ctx)
+}
+
+// say writes a line for people.
+func (d *demo) say(format string, args ...any) {
+	fmt.Fprintf(d.o.Stderr, "%7s  %s\n", seconds(time.Since(d.started)), fmt.Sprintf(format, args...))
+}
+
+// submit makes the plan of the demo's job and submits this program as its binary.
+func (d *demo) submit(ctx context.Context, exe string) error {
+	out := filepath.Join(d.o.Dir, "out")
+	if err := os.MkdirAll(out, 0o700); err != nil {
+		return fmt.Errorf("make folder of the sink: %w", err)
+	}
+	planFile := filepath.Join(d.o.Dir, "plan")
+	cmd := exec.CommandContext(ctx, exe, jobArgs(d.n, d.o.Rate, out, d.o.Sabotage)...)
+	cmd.Env = append(os.Environ(), "WEIR_PLAN="+planFile)
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("plan the demo's job: %w: %s", err, text)
+	}
+	plan, err := os.ReadFile(planFile)
+	if err != nil {
+		return fmt.Errorf("plan the demo's job: %w", err)
+	}
+	if err := d.awaitSlots(ctx); err != nil {
+		return err
+	}
+	d.job, err = d.client.Submit(ctx, client.Submission{Binary: exe, Plan: plan})
+	if err != nil {
+		return fmt.Errorf("submit the demo's job: %w", err)
+	}
+	d.say("job %s submitted to %d JobManagers and %d TaskManagers, leader at %s", d.job[:8], jobManagers, taskManagers, d.leaderAddress(ctx))
+	return nil
+}
+
+func (d *demo) leaderAddress(ctx context.Context) string {
+	l, err := d.client.Leader(ctx)
+	if err != nil {
+		return "?"
+	}
+	return l.RESTAddress
+}
+
+// look is how often the demo looks at the cluster.
+const look = 50 * time.Millisecond
+
+// startTimeout bounds the start of the cluster.
+const startTimeout = 30 * time.Second
+
+func (d *demo) awaitSlots(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	for {
+		o, err := d.client.Overview(ctx)
+		if err == nil && o.SlotsTotal >= taskManagers {
+			return nil
+		}
+		select {
+		case <-time.After(look):
+		case err := <-d.cluster.failed:
+			return err
+		case <-ctx.Done():
+			return fmt.Errorf("the cluster does not come up in %v: %d TaskManagers of %d (%w)", startTimeout, o.TaskManagers, taskManagers, err)
+		}
+	}
+}
+
+// status is one line of figures.
+func (d *demo) status() string {
+	return fmt.Sprintf("out %s · lost %d · duplicated %d", grouped(d.audit.out), d.audit.gaps()+d.audit.damaged, d.audit.duplicated)
+}
+
+// grouped writes n with commas.
+func grouped(n uint64) string {
+	s := strconv.FormatUint(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// ---- kills ----
+
+// running is the job, with every subtask RUNNING, or an error.
+func (d *demo) running(ctx context.Context) (*api.Job, bool) {
+	j, err := d.client.Job(ctx, d.job)
+	if err != nil || j.State != api.StateRunning {
+		return nil, false
+	}
+	for _, v := range j.Vertices {
+		if v.State != api.StateRunning {
+			return nil, false
+		}
+	}
+	return j, true
+}
+
+// recoveryTimeout bounds the wait for a recovery: a lease of 3 s and a restart are
+// far below it.
+const recoveryTimeout = 60 * time.Second
+
+// killTaskManager kills a TaskManager that runs part of the job, and waits until
+// all of it runs again in a new incarnation.
+func (d *demo) killTaskManager(ctx context.Context) error {
+	j, err := d.awaitRunning(ctx, 0)
+	if err != nil {
+		return err
+	}
+	var victims []*process
+	for _, v := range j.Vertices {
+		for _, s := range v.Subtasks {
+			for _, p := range d.cluster.tasks {
+				if p.pid() != 0 && p.pid() == s.TaskManagerPID {
+					victims = append(victims, p)
+				}
+			}
+		}
+	}
+	if len(victims) == 0 {
+		return fmt.Errorf("%w: no TaskManager runs the job", ErrNotExact)
+	}
+	p := victims[rand.IntN(len(victims))]
+	if err := d.kill(ctx, p, j); err != nil {
+		return err
+	}
+	d.kills.taskManagers++
+	return nil
+}
+
+// killLeader kills the leading JobManager.
+func (d *demo) killLeader(ctx context.Context) error {
+	j, err := d.awaitRunning(ctx, 0)
+	if err != nil {
+		return err
+	}
+	l, err := d.client.Leader(ctx)
+	if err != nil {
+		return fmt.Errorf("find the leader: %w", err)
+	}
+	for i, p := range d.cluster.managers {
+		if d.cluster.rest[i] != l.RESTAddress {
+			continue
+		}
+		if err := d.kill(ctx, p, j); err != nil {
+			return err
+		}
+		d.kills.leaders++
+		return nil
+	}
+	return fmt.Errorf("%w: no JobManager of the demo listens at the leader's address %s", ErrNotExact, l.RESTAddress)
+}
+
+// kill kills p and waits for the recovery.
+func (d *demo) kill(ctx context.Context, p *process, before *api.Job) error {
+	pid := p.pid()
+	at := time.Now()
+	if !p.kill() {
+		return fmt.Errorf("%w: %s was not there to be killed", ErrNotExact, p.name)
+	}
+	d.say("killed %s (pid %d, SIGKILL)", p.name, pid)
+	if _, err := d.awaitRunning(ctx, before.Incarnation); err != nil {
+		return err
+	}
+	took := time.Since(at)
+	d.kills.recoveries = append(d.kills.recoveries, took)
+	d.say("the job runs again after %d ms", took.Milliseconds())
+	return nil
+}
+
+// awaitRunning waits until the whole job runs in an incarnation after the given one.
+func (d *demo) awaitRunning(ctx context.Context, after uint64) (*api.Job, error) {
+	ctx, cancel := context.WithTimeout(ctx, recoveryTimeout)
+	defer cancel()
+	for {
+		if j, ok := d.running(ctx); ok && j.Incarnation > after {
+			return j, nil
+		}
+		select {
+		case <-time.After(look):
+		case err := <-d.cluster.failed:
+			return nil, err
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: the job does not run again in %v (%w)", ErrNotExact, recoveryTimeout, context.Cause(ctx))
+		}
+	}
+}
+
+// ---- the two ways of running ----
+
+// unattended runs the schedule of --ci: three TaskManagers and the leader are
+// killed while records flow; then the job ends and everything is counted.
+func (d *demo) unattended(ctx context.Context) error {
+	if _, err := d.awaitRunning(ctx, 0); err != nil {
+		return err
+	}
+	d.say("the job runs; %d records at %.0f/s", d.n, d.o.Rate)
+	steps := []func(context.Context) error{d.killTaskManager, d.killTaskManager, d.killLeader, d.killTaskManager}
+	pause := d.o.Load / time.Duration(len(steps)+2)
+	for _, step := range steps {
+		if err := d.flow(ctx, pause); err != nil {
+			return err
+		}
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	if err := d.awaitEnd(ctx); err != nil {
+		return err
+	}
+	return d.verdict()
+}
+
+// flow lets records pass for a while.
+func (d *demo) flow(ctx context.Context, t time.Duration) error {
+	end := time.After(t)
+	for {
+		if err := d.audit.scan(); err != nil {
+			return err
+		}
+		select {
+		case <-time.After(look):
+		case <-end:
+			d.say("%s", d.status())
+			return nil
+		case err := <-d.cluster.failed:
+			return err
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// awaitEnd waits for the job to finish.
+func (d *demo) awaitEnd(ctx context.Context) error {
+	for {
+		j, err := d.client.Job(ctx, d.job)
+		if err == nil && api.Terminal(j.State) {
+			if j.State != api.StateFinished {
+				return fmt.Errorf("%w: the job is %s: %+v", ErrNotExact, j.State, j.LastFailure)
+			}
+			d.say("the job is %s", j.State)
+			return d.audit.scan()
+		}
+		if err := d.flow(ctx, time.Second); err != nil {
+			return err
+		}
+	}
+}
+
+// verdict prints the last line and decides.
+func (d *demo) verdict() error {
+	in, lost := uint64(d.n), d.audit.lost(uint64(d.n))
+	var ms []string
+	for _, r := range d.kills.recoveries {
+		ms = append(ms, fmt.Sprintf("%dms", r.Milliseconds()))
+	}
+	fmt.Fprintf(d.o.Stdout, "demo: in=%d out=%d lost=%d duplicated=%d taskmanager-kills=%d leader-kills=%d recoveries=[%s]\n",
+		in, d.audit.out, lost, d.audit.duplicated, d.kills.taskManagers, d.kills.leaders, strings.Join(ms, " "))
+	switch {
+	case lost > 0 || d.audit.duplicated > 0:
+		return fmt.Errorf("%w: %d records lost, %d duplicated, %d damaged", ErrNotExact, lost, d.audit.duplicated, d.audit.damaged)
+	case d.kills.taskManagers < 3 || d.kills.leaders < 1:
+		return fmt.Errorf("%w: only %d TaskManagers and %d leaders were killed", ErrNotExact, d.kills.taskManagers, d.kills.leaders)
+	}
+	return nil
+}
+
+// interactive obeys keys: k kills a TaskManager, j the leader, q quits.
+func (d *demo) interactive(ctx context.Context) error {
+	fmt.Fprintf(d.o.Stderr, "k kills a TaskManager, j the leading JobManager, q quits. The job: http://%s\r\n", d.cluster.rest[0])
+	killed := make(chan error, 1)
+	busy := false
+	for {
+		if err := d.audit.scan(); err != nil {
+			return err
+		}
+		fmt.Fprintf(d.o.Stderr, "\r\x1b[K%7s  %s", seconds(time.Since(d.started)), d.status())
+		select {
+		case k := <-d.o.Keys:
+			switch {
+			case k == 'q' || k == 3: // 3 is Ctrl-C in raw mode
+				fmt.Fprint(d.o.Stderr, "\r\n")
+				return nil
+			case busy:
+			case k == 'k':
+				busy = true
+				go func() { killed <- d.killTaskManager(ctx) }()
+			case k == 'j':
+				busy = true
+				go func() { killed <- d.killLeader(ctx) }()
+			}
+		case err := <-killed:
+			busy = false
+			if err != nil {
+				return err
+			}
+		case err := <-d.cluster.failed:
+			return err
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}

@@ -1,0 +1,125 @@
+package demo
+
+import (
+	"encoding/binary"
+	"flag"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/weirstream/weir"
+	"github.com/weirstream/weir/connectors/file"
+	"github.com/weirstream/weir/connectors/generator"
+)
+
+// keys is how many keys the demo's records have.
+const keys = 1000
+
+// mix is the generator's hash (SplitMix64, S. Vigna).
+func mix(z uint64) uint64 {
+	z += 0x9E3779B97F4A7C15
+	z = (z ^ z>>30) * 0xBF58476D1CE4E5B9
+	z = (z ^ z>>27) * 0x94D049BB133111EB
+	return z ^ z>>31
+}
+
+// keyOf is the key of record id: the input is a pure function, so the truth can be
+// recomputed.
+func keyOf(id uint64) uint64 { return mix(id) % keys }
+
+// event is an input record.
+type event struct{ ID, Key uint64 }
+
+// update says that record ID was the key's N-th.
+type update struct{ Key, N, ID uint64 }
+
+// JobMain is the program of the demo's job. Its flags are the demo's own.
+func JobMain() { weir.Main(build) }
+
+func build(env *weir.Env) error {
+	fs := flag.NewFlagSet("demo job", flag.ContinueOnError)
+	n := fs.Int64("n", 0, "number of records")
+	rate := fs.Float64("rate", 0, "records a second")
+	out := fs.String("out", "", "folder of the sink")
+	sabotage := fs.String("sabotage", "", "drop or double: what the sink does to the 1,000th record, then to one in a million")
+	if err := env.ParseFlags(fs); err != nil {
+		return err
+	}
+	env.SetName("demo")
+	env.Set("execution.checkpointing.interval", "500 ms")
+	env.Set("parallelism.default", "2")
+	env.Set("restart-strategy.exponential-delay.initial-backoff", "100 ms")
+	env.ClosingLine("demo records={records} ms={ms}")
+	counted := env.From("events", generator.Range(*n, func(i uint64) event { return event{i, keyOf(i)} }, generator.Rate(*rate))).
+		KeyBy(func(e event) uint64 { return e.Key }).
+		Process("count", newCounter)
+	if *sabotage != "" {
+		counted = counted.FlatMap("sabotage", saboteur(*sabotage))
+	}
+	counted.To("out", file.Sink(*out, appendUpdate))
+	return nil
+}
+
+type counter struct {
+	n       *weir.Value[uint64]
+	records *weir.Sum
+}
+
+func newCounter(s *weir.Setup) *counter { return &counter{s.Value[uint64]("n"), s.Sum("records")} }
+
+// Process numbers the records of each key.
+func (c *counter) Process(ctx *weir.Ctx[uint64], e event, out *weir.Collector[update]) error {
+	n, _ := c.n.Get()
+	n++
+	c.n.Set(n)
+	c.records.Add(1)
+	out.Emit(update{e.Key, n, e.ID})
+	return nil
+}
+
+// What --sabotage does it to: the 1,000th record of a subtask, so that a short run
+// has one, then one in a million.
+const (
+	sabotageFirst = 1000
+	sabotageEvery = 1_000_000
+)
+
+// saboteur is the negative control: a fault that the auditor must find.
+func saboteur(kind string) func(update, *weir.Collector[update]) error {
+	var seen uint64
+	return func(u update, out *weir.Collector[update]) error {
+		seen++
+		hit := seen == sabotageFirst || seen%sabotageEvery == 0
+		if hit && kind == "drop" {
+			return nil
+		}
+		out.Emit(u)
+		if hit && kind == "double" {
+			out.Emit(u)
+		}
+		return nil
+	}
+}
+
+// recordSize of the sink's files: key, number, id, check; little endian.
+const recordSize = 32
+
+// appendUpdate writes one update. The check makes damage visible.
+func appendUpdate(dst []byte, u update) []byte {
+	dst = binary.LittleEndian.AppendUint64(dst, u.Key)
+	dst = binary.LittleEndian.AppendUint64(dst, u.N)
+	dst = binary.LittleEndian.AppendUint64(dst, u.ID)
+	return binary.LittleEndian.AppendUint64(dst, mix(u.Key^mix(u.N^mix(u.ID))))
+}
+
+// jobArgs are the arguments of the job's program.
+func jobArgs(n int64, rate float64, out, sabotage string) []string {
+	args := []string{"--n", strconv.FormatInt(n, 10), "--rate", fmt.Sprint(rate), "--out", out}
+	if sabotage != "" {
+		args = append(args, "--sabotage", sabotage)
+	}
+	return args
+}
+
+// seconds is a duration in seconds, for messages.
+func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) + " s" }
