@@ -48,7 +48,7 @@ func (t *Task) checkpoint(f align.Effect) error {
 	if t.backend != nil {
 		frozen, err := t.backend.Freeze(id)
 		if err == nil && t.copying != nil {
-			t.write() // Freeze has completed its copying
+			t.copied() // Freeze has seen to it
 		}
 		if err != nil {
 			t.decline(id, fmt.Sprintf("freeze keyed state: %v", err))
@@ -121,15 +121,27 @@ func (t *Task) advance() (busy bool) {
 		s.ack.Timings.LongestStallNs = stall
 	}
 	if t.backend.Store().CopyFrozen(0) { // none is left
-		t.write()
+		t.copied()
 	}
 	return busy
 }
 
-// write has the snapshot that was being copied written.
-func (t *Task) write() {
-	s := t.copying
+// copied ends the copying of a snapshot: its run can be written.
+func (t *Task) copied() {
+	t.toWrite = append(t.toWrite, t.copying)
 	t.copying = nil
+	t.write()
+}
+
+// write has the next run written, one at a time: each waits for the one before it
+// anyway.
+func (t *Task) write() {
+	if t.writing != nil || len(t.toWrite) == 0 {
+		return
+	}
+	s := t.toWrite[0]
+	t.toWrite = t.toWrite[1:]
+	t.writing = s
 	t.async.Go(func() {
 		r, err := finish(s.keyed, t)
 		t.Post(Command{Kind: finished, snapshot: s, result: r, Err: err})
@@ -148,6 +160,8 @@ func finish(s statebackend.Snapshot, t *Task) (r statebackend.Result, err error)
 // written acks a snapshot that is durable, and declines one that will not be.
 func (t *Task) written(c Command) error {
 	s := c.snapshot
+	t.writing = nil
+	defer t.write()
 	t.snapshots = slices.DeleteFunc(t.snapshots, func(o *snapshot) bool { return o == s })
 	if c.Err != nil {
 		t.backend.Failed(s.keyed)

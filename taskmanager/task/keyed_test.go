@@ -26,12 +26,13 @@ type counter struct {
 	rt    *operator.Runtime
 	out   *operator.Collector[int]
 	delay time.Duration // of timers; 0: none
+	keys  int           // how many there are
 	step  int           // bundle at which EndOfInputStep is
 }
 
 func (c *counter) ReceiveKeyed(hash uint64, v int) {
 	c.rt.Operator = 0
-	if !c.cur.Set(hash, keyOf(v)) {
+	if !c.cur.Set(hash, v%c.keys) {
 		return
 	}
 	n, seen := c.count.Get()
@@ -66,10 +67,8 @@ func (c *counter) EndOfInputStep() (bool, error) {
 	return c.step == c.count.Bundles(), err
 }
 
-func keyOf(v int) int { return v % 10 }
-
-func newCounter(s *operator.Setup, delay time.Duration) *counter {
-	c := &counter{count: s.Value[int]("count"), delay: delay}
+func newCounter(s *operator.Setup, keys int, delay time.Duration) *counter {
+	c := &counter{count: s.Value[int]("count"), keys: keys, delay: delay}
 	if delay > 0 {
 		s.Timers()
 	}
@@ -77,13 +76,13 @@ func newCounter(s *operator.Setup, delay time.Duration) *counter {
 }
 
 // countRig is sources → count by key → sink, each of the given parallelism.
-func countRig(t testing.TB, src func(r *rig) int, parallelism int, delay time.Duration) (*rig, *events) {
+func countRig(t testing.TB, src func(r *rig) int, parallelism, keys int, delay time.Duration) (*rig, *events) {
 	r, log := newRig(t), &events{}
 	from := src(r)
 	info := operator.KeyInfoOf(intKey)
 	op := r.add("count", transformKind, parallelism, func(l *Linker) error {
 		s := l.Setup(info)
-		c := newCounter(s, delay)
+		c := newCounter(s, keys, delay)
 		var timers *table.Timers
 		if delay > 0 {
 			timers = s.Timers()
@@ -95,9 +94,9 @@ func countRig(t testing.TB, src func(r *rig) int, parallelism int, delay time.Du
 		return nil
 	})
 	s := operator.PlanSetup("count", info)
-	newCounter(s, delay)
+	newCounter(s, keys, delay)
 	r.declare(op, s)
-	r.from(op, from, hash, keyedEdge(t, keyOf))
+	r.from(op, from, hash, keyedEdge(t, func(v int) int { return v % keys }))
 	r.sink("sink", op, forward, parallelism, nil, log)
 	return r, log
 }
@@ -117,7 +116,7 @@ func TestKeyed(t *testing.T) {
 					s.Splits()
 					r.declare(op, s)
 					return op
-				}, 3, 0)
+				}, 3, 10, 0)
 				r.deploy(0, nil)
 				id := stream.CheckpointID(0)
 				for range 6 {
@@ -167,7 +166,7 @@ func TestKeyed(t *testing.T) {
 func TestTimers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &feed{}
-		r, _ := countRig(t, func(r *rig) int { return r.source("src", 1, f) }, 1, time.Minute)
+		r, _ := countRig(t, func(r *rig) int { return r.source("src", 1, f) }, 1, 10, time.Minute)
 		r.deploy(0, nil)
 		f.put(0, 3, 13, 23)
 		time.Sleep(30 * time.Second)
@@ -200,7 +199,7 @@ func TestTimers(t *testing.T) {
 func TestKeySelector(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &feed{}
-		r, _ := countRig(t, func(r *rig) int { return r.source("src", 1, f) }, 2, 0)
+		r, _ := countRig(t, func(r *rig) int { return r.source("src", 1, f) }, 2, 10, 0)
 		calls := 0
 		r.inputs[1][0] = keyedEdge(t, func(int) int { calls++; return calls })
 		r.deploy(0, nil)

@@ -49,6 +49,9 @@ func (l *Linker) Number() int32 { return l.in.number }
 // UID is the operator's.
 func (l *Linker) UID() string { return l.in.plan.Uid }
 
+// Restored reports whether the snapshot that the job starts from holds the operator.
+func (l *Linker) Restored() bool { return l.in.restored.Uid != "" }
+
 // Setup returns the Setup of the operator, always the same; k counts at the first
 // call. Only the head of a chain can be keyed.
 func (l *Linker) Setup(k operator.KeyInfo) *operator.Setup {

@@ -16,7 +16,7 @@ func FromReader[T any](l *Linker, s operator.Source[T]) error {
 	if l.in.number != 0 {
 		return fmt.Errorf("source %q is not the head of its chain", l.UID())
 	}
-	r, err := s.NewReader(&operator.SourceContext{Runtime: t.rt, UID: l.UID()})
+	r, err := s.NewReader(&operator.SourceContext{Runtime: t.rt, UID: l.UID(), Restored: l.Restored()})
 	if err != nil {
 		return fmt.Errorf("make reader: %w", err)
 	}

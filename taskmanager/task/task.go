@@ -55,7 +55,9 @@ type Task struct {
 	endHook int
 
 	snapshots []*snapshot // not acked yet, in order
-	copying   *snapshot   // the one whose entries are being copied out
+	copying   *snapshot   // the one whose entries are being copied out, or nil
+	toWrite   []*snapshot // copied, in order
+	writing   *snapshot   // the one whose Finish runs, or nil
 	timer     *time.Timer
 }
 
