@@ -1,0 +1,116 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weirstream/weir/client/api"
+)
+
+func (c *cli) describeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "describe JOB", Short: "Show a job: its subtasks, checkpoints, failures and result",
+		Long: "Show a job, named by its name, its id or a beginning that only one job has.",
+		Args: words("JOB"), ValidArgsFunction: c.completeJobs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cl, err := c.connect()
+			if err != nil {
+				return err
+			}
+			j, err := cl.Find(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return c.describe(j)
+		},
+	}
+}
+
+func (c *cli) describe(j *api.Job) error {
+	if done, err := c.structured(j, []string{j.ID}); done {
+		return err
+	}
+	head := [][]string{
+		{"job", j.Name}, {"id", j.ID}, {"state", j.State}, {"submitted", clock(j.SubmittedAt) + " UTC"},
+		{"duration", since(j.DurationMS)}, {"parallelism", strconv.Itoa(j.Parallelism)}, {"restarts", strconv.Itoa(j.Restarts)},
+	}
+	if cp := j.LastCheckpoint; cp != nil {
+		head = append(head, []string{"checkpoint", fmt.Sprintf("%d, %s in %s, %s", cp.ID, size(cp.Bytes), since(cp.DurationMS), cp.Path)})
+	}
+	if f := j.LastFailure; f != nil {
+		head = append(head, []string{"last failure", clock(f.Time) + " UTC  " + failureLine(f)})
+	}
+	if r := j.Result; r != nil {
+		for _, name := range slices.Sorted(maps.Keys(r.Sums)) {
+			head = append(head, []string{"result " + name, strconv.FormatUint(r.Sums[name], 10)})
+		}
+		for _, name := range slices.Sorted(maps.Keys(r.Texts)) {
+			head = append(head, []string{"result " + name, r.Texts[name]})
+		}
+		if r.ClosingLine != "" {
+			head = append(head, []string{"closing line", r.ClosingLine})
+		}
+	}
+	c.table(head)
+	if len(j.Vertices) > 0 {
+		fmt.Fprintln(c.stdout)
+		c.table(c.subtaskRows(j))
+	}
+	if len(j.Checkpoints.History) > 0 {
+		fmt.Fprintln(c.stdout)
+		c.table(checkpointRows(j))
+	}
+	if c.output == "wide" && len(j.Settings) > 0 {
+		fmt.Fprintln(c.stdout)
+		rows := [][]string{{"SETTING", "VALUE"}}
+		for _, k := range slices.Sorted(maps.Keys(j.Settings)) {
+			rows = append(rows, []string{k, j.Settings[k]})
+		}
+		c.table(rows)
+	}
+	return nil
+}
+
+func (c *cli) subtaskRows(j *api.Job) [][]string {
+	rows := [][]string{{"SUBTASK", "STATE", "ATTEMPT", "TASKMANAGER", "TM PID", "WORKER PID"}}
+	for _, v := range j.Vertices {
+		for _, s := range v.Subtasks {
+			rows = append(rows, []string{
+				fmt.Sprintf("%s[%d]", v.UID, s.Index), s.State, orDash(s.Attempt), orDash(s.TaskManagerID), pid(s.TaskManagerPID), pid(s.WorkerPID),
+			})
+		}
+	}
+	return rows
+}
+
+func checkpointRows(j *api.Job) [][]string {
+	rows := [][]string{{"CHECKPOINT", "STATUS", "TRIGGERED", "TOOK", "SIZE", "NEW", "PATH"}}
+	for _, cp := range j.Checkpoints.History {
+		where := cp.Path
+		if cp.Failure != "" {
+			where = oneLine(cp.Failure)
+		}
+		rows = append(rows, []string{
+			strconv.FormatUint(cp.ID, 10), cp.Status, clock(cp.TriggeredAt), since(cp.DurationMS), size(cp.Bytes), size(cp.NewBytes), where,
+		})
+	}
+	return rows
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func pid(n int) string {
+	if n == 0 {
+		return "-"
+	}
+	return strconv.Itoa(n)
+}

@@ -1,0 +1,294 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"debug/buildinfo"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/weirstream/weir"
+	"github.com/weirstream/weir/internal/buildflags"
+	"github.com/weirstream/weir/proto/metapb"
+)
+
+// program is a job binary, and one that runs here if the cluster's machines are of
+// another kind.
+type program struct {
+	name   string // as typed
+	binary string // for the cluster
+	local  string // for this machine; binary itself where they are the same
+	arch   string
+	dir    string // temporary folder of what was built; "" if nothing was
+}
+
+func (p program) remove() { removeAll(p.dir) }
+
+// prepare makes or checks the binary that target names.
+func (c *cli) prepare(ctx context.Context, target, arch string) (program, error) {
+	info, err := os.Stat(target)
+	switch {
+	case err == nil && info.Mode().IsRegular():
+		if strings.HasSuffix(target, ".go") {
+			return program{}, usage(fmt.Sprintf("%s is Go source", target), "give the folder of its package:  weir run ./"+filepath.Dir(target))
+		}
+		return checkedBinary(target, arch)
+	case err == nil && !info.IsDir():
+		return program{}, badBinary(target, "is neither a file nor a folder: "+info.Mode().Type().String())
+	case err != nil && looksLikePath(target):
+		reason := err
+		if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
+			reason = pe.Err
+		}
+		return program{}, failure(exitUsage, "NO_BINARY", fmt.Sprintf("cannot read %s: %v", target, reason))
+	case err == nil && !looksLikePath(target):
+		target = "./" + target // a folder, not an import path
+	}
+	return c.build(ctx, target, arch)
+}
+
+func looksLikePath(target string) bool {
+	return filepath.IsAbs(target) || strings.HasPrefix(target, "./") || strings.HasPrefix(target, "../") || target == "." || target == ".."
+}
+
+func badBinary(path, why string, hints ...string) error {
+	return failure(exitUsage, "BAD_BINARY", fmt.Sprintf("%s %s", path, why), hints...)
+}
+
+func checkedBinary(path, arch string) (program, error) {
+	if err := checkBinary(path, arch); err != nil {
+		return program{}, err
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return program{}, fmt.Errorf("find job binary: %w", err)
+	}
+	if arch != runtime.GOARCH {
+		return program{}, badBinary(path, fmt.Sprintf("is for %s and can't be planned on this machine (%s)", arch, runtime.GOARCH),
+			"give its package, so that both are built:  weir run ./PKG")
+	}
+	return program{name: path, binary: abs, local: abs, arch: arch}, nil
+}
+
+// module is what every job is made of.
+const module = "github.com/weirstream/weir"
+
+// machines are Go's names of ELF machines.
+var machines = map[elf.Machine]string{
+	elf.EM_X86_64: "amd64", elf.EM_AARCH64: "arm64", elf.EM_386: "386", elf.EM_ARM: "arm", elf.EM_RISCV: "riscv64",
+	elf.EM_PPC64: "ppc64le", elf.EM_S390: "s390x", elf.EM_LOONGARCH: "loong64", elf.EM_MIPS: "mips",
+}
+
+// foreignHeads are the first bytes of files that are often given instead of a binary.
+var foreignHeads = []struct{ head, is string }{
+	{"#!", "is a script"}, {"MZ", "is a Windows program"}, {"\xcf\xfa\xed\xfe", "is a macOS program"}, {"\xca\xfe\xba\xbe", "is a Java class or a macOS program"},
+	{"PK\x03\x04", "is a zip or jar file"}, {"!<arch>", "is an object archive: its package is not package main"}, {"\x1f\x8b", "is a gzip file"},
+}
+
+// checkBinary says why a file can't be a job binary for arch, as far as can be seen
+// without running it.
+func checkBinary(path, arch string) error {
+	const build = "build it:  GOOS=linux go build -o JOB ./PKG, or give its package:  weir run ./PKG"
+	f, err := os.Open(path)
+	if err != nil {
+		return badBinary(path, "can't be read: "+err.Error())
+	}
+	defer f.Close()
+	head := make([]byte, 512)
+	n, _ := f.ReadAt(head, 0) // a short read is a short file
+	head = head[:n]
+	if n == 0 {
+		return badBinary(path, "is empty", build)
+	}
+	for _, h := range foreignHeads {
+		if bytes.HasPrefix(head, []byte(h.head)) {
+			return badBinary(path, h.is+", not a Linux program", build)
+		}
+	}
+	if !bytes.HasPrefix(head, []byte(elf.ELFMAG)) {
+		if bytes.IndexByte(head, 0) < 0 {
+			return badBinary(path, "is a text file, not a Linux program", build)
+		}
+		return badBinary(path, "is not a Linux program", build)
+	}
+	e, err := elf.NewFile(f)
+	if err != nil {
+		return badBinary(path, "is a damaged Linux program: "+err.Error(), build)
+	}
+	if e.Type != elf.ET_EXEC && e.Type != elf.ET_DYN {
+		return badBinary(path, "is an object file, not a program", build)
+	}
+	if is := machines[e.Machine]; is != arch {
+		if is == "" {
+			is = e.Machine.String()
+		}
+		return badBinary(path, fmt.Sprintf("is built for %s, the cluster's machines are %s", is, arch), "build it:  GOOS=linux GOARCH="+arch+" go build -o JOB ./PKG")
+	}
+	info, err := buildinfo.Read(f)
+	if err != nil {
+		return badBinary(path, "is not a Weir job: it is no Go program", build)
+	}
+	if info.Main.Path != module && !slices.ContainsFunc(info.Deps, func(m *debug.Module) bool { return m.Path == module }) {
+		return badBinary(path, "is not a Weir job: it does not use "+module)
+	}
+	if st, err := f.Stat(); err == nil && st.Mode()&0o111 == 0 {
+		return badBinary(path, "is not executable", "chmod +x "+path)
+	}
+	return nil
+}
+
+// build builds a package for the cluster, and for this machine if that is another.
+func (c *cli) build(ctx context.Context, pkg, arch string) (program, error) {
+	dir, err := os.MkdirTemp("", "weir-run-")
+	if err != nil {
+		return program{}, fmt.Errorf("make folder for the build: %w", err)
+	}
+	p := program{name: pkg, dir: dir, binary: filepath.Join(dir, "job"), arch: arch}
+	p.local = p.binary
+	c.say(fmt.Sprintf("building %s for linux/%s", pkg, arch))
+	if err := goBuild(ctx, pkg, p.binary, "GOOS=linux", "GOARCH="+arch); err != nil {
+		p.remove()
+		return program{}, err
+	}
+	if runtime.GOOS != "linux" || arch != runtime.GOARCH {
+		p.local = filepath.Join(dir, "plan")
+		if err := goBuild(ctx, pkg, p.local); err != nil {
+			p.remove()
+			return program{}, err
+		}
+	}
+	if err := checkBinary(p.binary, arch); err != nil {
+		p.remove()
+		err.(*exitError).lines[0] = strings.Replace(err.Error(), p.binary, "package "+pkg, 1)
+		return program{}, err
+	}
+	return p, nil
+}
+
+func goBuild(ctx context.Context, pkg, out string, env ...string) error {
+	made := buildflags.Command(pkg, out)
+	cmd := exec.CommandContext(ctx, made.Path, made.Args[1:]...)
+	cmd.Env = append(made.Env, env...)
+	cmd.Err = made.Err
+	text, err := cmd.CombinedOutput()
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, exec.ErrNotFound):
+		return failure(exitFailed, "NO_GO", "cannot build "+pkg+": Go is not installed", "install it from https://go.dev/dl, or give a binary:  weir run BINARY")
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	}
+	lines := append([]string{"cannot build " + pkg}, nonEmptyLines(text)...)
+	return &exitError{exitFailed, "BUILD_FAILED", lines, nil}
+}
+
+func nonEmptyLines(b []byte) (lines []string) {
+	for line := range strings.Lines(string(b)) {
+		if line = strings.TrimRight(line, "\r\n\t "); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// planTimeout bounds how long a program may take to declare its job.
+const planTimeout = 30 * time.Second
+
+// planOf asks a program for its plan. A nil plan without an error means that it was
+// asked for its flags, and has said them.
+func (c *cli) planOf(ctx context.Context, p program, args []string) (*metapb.Plan, error) {
+	dir, err := os.MkdirTemp("", "weir-plan-")
+	if err != nil {
+		return nil, fmt.Errorf("make folder for the plan: %w", err)
+	}
+	defer removeAll(dir)
+	out := filepath.Join(dir, "plan")
+	ctx, cancel := context.WithTimeout(ctx, planTimeout)
+	defer cancel()
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, p.local, args...)
+	cmd.Env = append(programEnv(c.environ), weir.EnvPlan+"="+out)
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.WaitDelay = time.Second
+	if err := cmd.Run(); err != nil {
+		return nil, planFailure(ctx, p, err, stderr.Bytes())
+	}
+	encoded, err := os.ReadFile(out)
+	if err != nil || len(encoded) == 0 {
+		if slices.ContainsFunc(args, func(a string) bool { return slices.Contains([]string{"-h", "-help", "--help"}, a) }) {
+			fmt.Fprint(c.stdout, stdout.String())
+			return nil, nil
+		}
+		return nil, badBinary(p.name, "is not a Weir job: it ended without a plan", "its main must end in weir.Main(build)")
+	}
+	plan := new(metapb.Plan)
+	if err := proto.Unmarshal(encoded, plan); err != nil {
+		return nil, failure(exitFailed, "BAD_PLAN", fmt.Sprintf("%s wrote a plan of %d bytes that can't be read: %v", p.name, len(encoded), err))
+	}
+	if text := strings.TrimRight(stderr.String(), "\n"); text != "" {
+		c.say(text)
+	}
+	return plan, nil
+}
+
+// programEnv is the environment without what is ours: a program must not take itself
+// for a worker.
+func programEnv(environ []string) []string {
+	return slices.DeleteFunc(slices.Clone(environ), func(e string) bool {
+		return strings.HasPrefix(e, weir.EnvPlan+"=") || strings.HasPrefix(e, weir.EnvWorker)
+	})
+}
+
+// planFailure says why a program did not tell its plan.
+func planFailure(ctx context.Context, p program, err error, stderr []byte) error {
+	var exit *exec.ExitError
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return badBinary(p.name, fmt.Sprintf("is not a Weir job: it has told no plan within %v", planTimeout), "its main must end in weir.Main(build), and build must not wait for anything")
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case !errors.As(err, &exit):
+		return badBinary(p.name, "can't be started: "+err.Error())
+	}
+	lines := nonEmptyLines(stderr)
+	for i, line := range lines {
+		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") {
+			return &exitError{exitFailed, "PROGRAM_PANICKED", append([]string{fmt.Sprintf("%s panicked before it told its plan: %s", p.name, line)}, panicPlace(lines[i+1:])...), nil}
+		}
+	}
+	code, exitAs := "PLAN_FAILED", exitFailed
+	if exit.ExitCode() == exitUsage {
+		code, exitAs = "PROGRAM_USAGE", exitUsage
+	}
+	why := exit.String()
+	if len(lines) > 0 {
+		why = strings.TrimPrefix(lines[0], "error: ")
+		lines = lines[1:]
+	}
+	lines = lines[:min(len(lines), 10)]
+	return &exitError{exitAs, code, append([]string{fmt.Sprintf("%s did not tell its plan: %s", p.name, why)}, lines...), nil}
+}
+
+// panicPlace is the first file of a stack that is neither Go's nor ours.
+func panicPlace(stack []string) []string {
+	for _, line := range stack {
+		if place := strings.TrimSpace(line); strings.HasPrefix(line, "\t") && !strings.HasPrefix(place, runtime.GOROOT()) && !strings.Contains(place, "/runtime/") {
+			place, _, _ = strings.Cut(place, " +0x")
+			return []string{"at " + place}
+		}
+	}
+	return nil
+}

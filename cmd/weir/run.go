@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/weirstream/weir"
+	"github.com/weirstream/weir/client"
+	"github.com/weirstream/weir/client/api"
+	"github.com/weirstream/weir/internal/buildflags"
+	"github.com/weirstream/weir/internal/config"
+	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/proto/metapb"
+)
+
+// runFlags are what `weir run` was told.
+type runFlags struct {
+	detached    bool
+	parallelism string
+	settings    []string
+	dryRun      bool
+}
+
+func (c *cli) runCommand() *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run [flags] PKG|BINARY [-- args]",
+		Short: "Run a job on the cluster",
+		Long: `Run a job on the cluster: a Go package, built for the cluster's machines, or a binary that was
+built before. The command follows the job and ends as it does: exit code 0 if it is FINISHED, 7 if
+FAILED or CANCELED. Ctrl-C detaches; it never cancels the job.
+
+What the program sets by flags of its own that are typed after -- counts most, then -D and -p.`,
+		Example: "  weir run ./orders -- --input '/data/*.csv'\n  weir run -d -p 3 -D state.backend.type=heap ./orders",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dash := cmd.ArgsLenAtDash()
+			if dash < 0 && len(args) > 1 {
+				return usage(fmt.Sprintf("weir run takes one package or binary, and not %q", args[1]),
+					"arguments of the program come after --:  weir run "+args[0]+" -- "+strings.Join(args[1:], " "))
+			}
+			if len(args) == 0 || dash == 0 {
+				return usage("weir run lacks PKG|BINARY", cmd.UseLine())
+			}
+			if dash > 1 {
+				return usage(fmt.Sprintf("weir run takes one package or binary, and not %q", args[1]), cmd.UseLine())
+			}
+			return c.runJob(cmd.Context(), f, args[0], args[1:])
+		},
+	}
+	fl := cmd.Flags()
+	fl.BoolVarP(&f.detached, "detached", "d", false, "print the job's id and do not follow it")
+	fl.StringVarP(&f.parallelism, "parallelism", "p", "", "subtasks of each operator that sets none itself (parallelism.default)")
+	fl.StringArrayVarP(&f.settings, "define", "D", nil, "set a setting of the job, key=value; `setting` may be repeated")
+	fl.BoolVar(&f.dryRun, "dry-run", false, "check the program and its settings, run nothing")
+	for name, short := range map[string]string{"fromSavepoint": "s", "restoreMode": "", "claimMode": "", "allowNonRestoredState": "n"} {
+		fl.VarPF(notBuilt("savepoints are"), name, short, "").Hidden = true
+	}
+	for name, short := range map[string]string{"class": "c", "classpath": "C", "target": "t"} {
+		fl.VarPF(notBuilt("a job is one binary: classes and targets are"), name, short, "").Hidden = true
+	}
+	fl.Lookup("allowNonRestoredState").NoOptDefVal = "true"
+	return cmd
+}
+
+// notBuilt is a flag of Flink's that can't be used, and says so.
+type notBuilt string
+
+// String implements pflag.Value.
+func (notBuilt) String() string { return "" }
+
+// Set implements pflag.Value.
+func (n notBuilt) Set(string) error { return errors.New(string(n) + " not built") }
+
+// Type implements pflag.Value.
+func (notBuilt) Type() string { return "" }
+
+// typedSettings checks -D and -p.
+func (c *cli) typedSettings(f runFlags) (map[string]string, error) {
+	layer, err := config.Flags(f.settings)
+	if err != nil {
+		return nil, badConfig(err)
+	}
+	if f.parallelism != "" {
+		if other, twice := layer.Values[config.Parallelism.Key]; twice && other != f.parallelism {
+			return nil, usage(fmt.Sprintf("-p %s and -D %s=%s contradict each other", f.parallelism, config.Parallelism.Key, other))
+		}
+		if _, err := strconv.Atoi(f.parallelism); err != nil {
+			return nil, usage(fmt.Sprintf("-p %s is not a whole number", f.parallelism))
+		}
+		layer.Set(config.Parallelism.Key, f.parallelism, "-p")
+	}
+	typed, notices, err := config.CheckTyped(layer)
+	if err != nil {
+		return nil, badConfig(err)
+	}
+	for _, n := range notices {
+		c.say("notice: " + n)
+	}
+	return typed, nil
+}
+
+func (c *cli) runJob(ctx context.Context, f runFlags, target string, args []string) error {
+	typed, err := c.typedSettings(f)
+	if err != nil {
+		return err
+	}
+	cl, err := c.connect()
+	if err != nil {
+		return err
+	}
+	arch := runtime.GOARCH
+	if !f.dryRun {
+		o, err := cl.Overview(ctx)
+		if err != nil {
+			return err
+		}
+		if err := sameVersion(o); err != nil {
+			return err
+		}
+		if o.GOARCH != "" {
+			arch = o.GOARCH
+		}
+	}
+	p, err := c.prepare(ctx, target, arch)
+	if err != nil {
+		return err
+	}
+	defer p.remove()
+	plan, err := c.planOf(ctx, p, args)
+	if err != nil || plan == nil {
+		return err
+	}
+	if err := c.checkPlan(plan, typed); err != nil {
+		return err
+	}
+	if f.dryRun {
+		c.say(fmt.Sprintf("job %q: %d operators; nothing was run", plan.Name, len(plan.Operators)))
+		return nil
+	}
+	return c.submit(ctx, cl, f, p, plan, typed)
+}
+
+// submit hands the job over, and follows it unless told not to.
+func (c *cli) submit(ctx context.Context, cl *client.Client, f runFlags, p program, plan *metapb.Plan, typed map[string]string) error {
+	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(plan)
+	if err != nil {
+		return fmt.Errorf("encode plan of %q: %w", plan.Name, err)
+	}
+	id, err := cl.Submit(ctx, client.Submission{
+		Binary: p.binary, Plan: encoded, Settings: typed, ClientVersion: buildflags.Version(), GOARCH: p.arch, Progress: c.uploadProgress(),
+	})
+	if err != nil {
+		return err
+	}
+	c.say(fmt.Sprintf("job %q is submitted: %s", plan.Name, id))
+	if f.detached {
+		c.say("watch it:  weir wait " + id + "    look at it:  weir describe " + id)
+		if c.output == "json" || c.output == "jsonl" {
+			return writeJSON(c.stdout, api.Submitted{JobID: id}, "")
+		}
+		fmt.Fprintln(c.stdout, id)
+		return nil
+	}
+	return c.follow(ctx, cl, id)
+}
+
+// uploadProgress draws how far the binary is sent, on a terminal.
+func (c *cli) uploadProgress() func(sent, of int64) {
+	if !c.terminal || c.getenv("NO_COLOR") != "" {
+		return nil
+	}
+	drawn := int64(-1)
+	return func(sent, of int64) {
+		percent := sent * 100 / max(of, 1)
+		if percent == drawn {
+			return
+		}
+		drawn = percent
+		fmt.Fprintf(c.stderr, "\rsending %s: %d %%", size(uint64(of)), percent)
+		if sent == of {
+			fmt.Fprint(c.stderr, "\r\033[K")
+		}
+	}
+}
+
+// checkPlan says early what the cluster would refuse.
+func (c *cli) checkPlan(plan *metapb.Plan, typed map[string]string) error {
+	if err := job.ValidatePlan(plan); err != nil {
+		return failure(exitFailed, "BAD_PLAN", fmt.Sprintf("the program's plan is not valid: %v", err))
+	}
+	cluster, err := config.Resolve()
+	if err == nil {
+		_, err = config.ResolveJob(plan, typed, cluster)
+	}
+	if err != nil {
+		return badConfig(err)
+	}
+	for _, w := range weir.Warnings(plan) {
+		c.say("warning: " + w)
+	}
+	return nil
+}
+
+// sameVersion refuses a cluster whose minor version is another one: a job binary
+// embeds this version's runtime.
+func sameVersion(o api.Overview) error {
+	own, theirs := buildflags.Version(), o.WeirVersion
+	if minor(own) == minor(theirs) {
+		return nil
+	}
+	return failure(exitIncompatible, "VERSION_MISMATCH",
+		fmt.Sprintf("this is weir %s, the cluster runs %s: jobs and cluster must be of the same minor version", own, theirs),
+		"use weir "+theirs+", and build the job with that version of the module")
+}
+
+// minor is "0.1" of "0.1.2-dev".
+func minor(version string) string {
+	parts := strings.SplitN(version, ".", 3)
+	return strings.Join(parts[:min(2, len(parts))], ".")
+}
+
+// removeAll removes temporary files; what can't be removed is left to the system.
+func removeAll(dir string) {
+	if dir != "" {
+		os.RemoveAll(dir)
+	}
+}
