@@ -38,7 +38,7 @@ func declareSource[T any](e *Env, id identity, src operator.Source[T], o options
 			kind:     metapb.OperatorKind_OPERATOR_KIND_ENUMERATOR, hidden: true, states: splits.Declared(),
 			opts: options{name: "splits of " + uid, parallelism: 1},
 			link: func(l *task.Linker) error {
-				en, err := src.NewEnumerator(&operator.SourceContext{Runtime: l.Runtime(), UID: uid})
+				en, err := src.NewEnumerator(&operator.SourceContext{Runtime: l.Runtime(), UID: uid, Restored: l.Restored()})
 				if err != nil {
 					return fmt.Errorf("make the enumerator of source %q: %w", uid, err)
 				}

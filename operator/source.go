@@ -24,6 +24,10 @@ type Source[T any] interface {
 type SourceContext struct {
 	*Runtime
 	UID string
+	// Restored says that the snapshot that the job starts from holds this source: a
+	// reader without restored splits has none left then. (Runtime.Restored is of the
+	// job: a source that was added to the program since begins at its beginning.)
+	Restored bool
 }
 
 // PollStatus says what a reader has after a Poll.

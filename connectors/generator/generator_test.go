@@ -14,8 +14,8 @@ import (
 
 func newReader(t *testing.T, n int64, subtask, parallelism int, restored bool, splits [][]byte, opts ...Option) operator.Reader[uint64] {
 	t.Helper()
-	rt := &operator.Runtime{Now: time.Now, Subtask: subtask, Parallelism: parallelism, Restored: restored}
-	r, err := Range(n, func(i uint64) uint64 { return i }, opts...).NewReader(&operator.SourceContext{Runtime: rt, UID: "numbers"})
+	rt := &operator.Runtime{Now: time.Now, Subtask: subtask, Parallelism: parallelism}
+	r, err := Range(n, func(i uint64) uint64 { return i }, opts...).NewReader(&operator.SourceContext{Runtime: rt, UID: "numbers", Restored: restored})
 	if err != nil {
 		t.Fatal(err)
 	}
