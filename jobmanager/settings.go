@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/weirstream/weir/coordinator"
@@ -17,7 +16,7 @@ import (
 type jobSettings struct {
 	Parallelism   int
 	Checkpoint    coordinator.Config
-	CheckpointDir string // execution.checkpointing.dir
+	CheckpointDir string // execution.checkpointing.dir, absolute
 	Restart       job.RestartPolicy
 	SlotWait      time.Duration
 	Effective     []*metapb.Setting // all of them, sorted by key
@@ -26,50 +25,25 @@ type jobSettings struct {
 // checkpointFolder is {dir}/{job-id}.
 func (s jobSettings) checkpointFolder(id job.ID) string { return s.CheckpointDir + "/" + string(id) }
 
-// settingsOf decides the settings of a submission. What the program set by its own
-// typed flags is stronger than -D and -p, those are stronger than the program's
-// defaults, and these than the cluster's configuration.
+// settingsOf decides the settings of a submission (config.ResolveJob has the order)
+// in a cluster whose high-availability store is the folder storage.
 func settingsOf(cluster map[string]string, plan *metapb.Plan, submitted map[string]string, storage string) (jobSettings, error) {
-	values := map[string]string{}
-	put := func(key, value string) error {
-		o, _, err := config.Lookup(key)
+	c, err := config.Resolve(config.Layer{Origin: "cluster", Values: cluster})
+	if err != nil {
+		return jobSettings{}, err
+	}
+	e, err := config.ResolveJob(plan, submitted, c)
+	if err != nil {
+		return jobSettings{}, err
+	}
+	effective := e.JobSettings()
+	if e.Get(config.CheckpointDir) == "" {
+		dir, err := filepath.Abs(filepath.Join(storage, "checkpoints"))
 		if err != nil {
-			return err
+			return jobSettings{}, fmt.Errorf("folder for checkpoints: %w", err)
 		}
-		values[o.Key] = value
-		return nil
+		effective = append(effective, &metapb.Setting{Key: config.CheckpointDir.Key, Value: dir})
 	}
-	for _, o := range config.Options() {
-		if o.Scope == config.Job {
-			values[o.Key] = o.Default
-		}
-	}
-	for k, v := range cluster {
-		if o, _, err := config.Lookup(k); err == nil && o.Scope == config.Job {
-			values[o.Key] = v
-		}
-	}
-	for _, s := range plan.Defaults {
-		if err := put(s.Key, s.Value); err != nil {
-			return jobSettings{}, err
-		}
-	}
-	for k, v := range submitted {
-		if err := put(k, v); err != nil {
-			return jobSettings{}, err
-		}
-	}
-	for _, s := range plan.Config {
-		if err := put(s.Key, s.Value); err != nil {
-			return jobSettings{}, err
-		}
-	}
-	values[config.CheckpointDir.Key] = cmp.Or(values[config.CheckpointDir.Key], filepath.Join(storage, "checkpoints"))
-	var effective []*metapb.Setting
-	for k, v := range values {
-		effective = append(effective, &metapb.Setting{Key: k, Value: v})
-	}
-	slices.SortFunc(effective, func(a, b *metapb.Setting) int { return cmp.Compare(a.Key, b.Key) })
 	return parseSettings(effective)
 }
 
@@ -83,50 +57,19 @@ func settingsOfRecord(rec *metapb.JobRecord) (jobSettings, error) {
 }
 
 func parseSettings(effective []*metapb.Setting) (jobSettings, error) {
-	values := map[string]string{}
-	for _, s := range effective {
-		values[s.Key] = s.Value
+	c, err := config.OfSettings(effective)
+	if err != nil {
+		return jobSettings{}, err
 	}
-	r := reader{values: values}
 	s := jobSettings{
-		Effective:     effective,
-		Parallelism:   read(&r, config.Parallelism),
-		CheckpointDir: read(&r, config.CheckpointDir),
+		Effective: effective, Parallelism: cmp.Or(c.Parallelism, 1), CheckpointDir: c.Checkpoints.Dir, Restart: c.Restart,
 		Checkpoint: coordinator.Config{
-			Interval: read(&r, config.CheckpointInterval), Timeout: read(&r, config.CheckpointTimeout),
-			MinPause: read(&r, config.CheckpointMinPause), TolerableFailures: read(&r, config.CheckpointTolerable),
-			Retained: read(&r, config.CheckpointRetained),
-		},
-		Restart: job.RestartPolicy{
-			Initial: read(&r, config.RestartInitial), Most: read(&r, config.RestartMost),
-			Multiplier: read(&r, config.RestartMultiplier), ResetAfter: read(&r, config.RestartReset),
-			Attempts: read(&r, config.RestartAttempts), Delay: read(&r, config.RestartDelay),
+			Interval: c.Checkpoints.Interval, Timeout: c.Checkpoints.Timeout, MinPause: c.Checkpoints.MinPause,
+			TolerableFailures: c.Checkpoints.TolerableFailures, Retained: c.Checkpoints.Retained,
 		},
 	}
-	if read(&r, config.CheckpointRetention) == coordinator.DeleteOnCancellation.String() {
+	if c.Checkpoints.DeleteOnCancellation {
 		s.Checkpoint.Retention = coordinator.DeleteOnCancellation
 	}
-	switch kind := read(&r, config.RestartType); kind {
-	case job.ExponentialDelay.String():
-		s.Restart.Kind = job.ExponentialDelay
-	case job.FixedDelay.String():
-		s.Restart.Kind = job.FixedDelay
-	default:
-		s.Restart.Kind = job.NoRestart
-	}
-	return s, r.err
-}
-
-// reader reads values and keeps the first mistake.
-type reader struct {
-	values map[string]string
-	err    error
-}
-
-func read[T any](r *reader, k config.Key[T]) T {
-	v, err := k.Parse(cmp.Or(r.values[k.Key], k.Default))
-	if err != nil && r.err == nil {
-		r.err = err
-	}
-	return v
+	return s, nil
 }

@@ -150,7 +150,11 @@ func checkExposure(what, flag, host string, protected, insist bool) error {
 	if insist || protected || isLoopback(host) {
 		return nil
 	}
-	hints := []string{flag + " 127.0.0.1:PORT", "or, if the network is trusted:  --insecure-no-auth"}
+	loopback := " 127.0.0.1:PORT"
+	if flag == "--host" {
+		loopback = " 127.0.0.1"
+	}
+	hints := []string{flag + loopback, "or, if the network is trusted:  --insecure-no-auth"}
 	why := "TLS and a token"
 	if strings.HasPrefix(what, "REST") {
 		hints = append([]string{"-D rest.tls.cert-file=… -D rest.tls.key-file=… -D rest.token-file=…"}, hints...)

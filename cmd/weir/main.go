@@ -6,9 +6,17 @@ import (
 	"os"
 
 	"golang.org/x/term"
+
+	"github.com/weirstream/weir"
+	"github.com/weirstream/weir/internal/demo"
 )
 
 func main() {
+	// The demo submits this very program as its job: asked for its plan, or started as
+	// a worker, it is that job and not the command.
+	if os.Getenv(weir.EnvPlan) != "" || os.Getenv(weir.EnvWorker) != "" {
+		demo.JobMain()
+	}
 	c := &cli{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ(),
 		terminal: term.IsTerminal(int(os.Stderr.Fd())),

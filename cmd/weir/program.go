@@ -7,7 +7,6 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,24 +35,31 @@ type program struct {
 
 func (p program) remove() { removeAll(p.dir) }
 
-// prepare makes or checks the binary that target names.
-func (c *cli) prepare(ctx context.Context, target, arch string) (program, error) {
+// checkTarget says why target can be neither a package nor a binary for any machine.
+func checkTarget(target string) error {
 	info, err := os.Stat(target)
 	switch {
-	case err == nil && info.Mode().IsRegular():
-		if strings.HasSuffix(target, ".go") {
-			return program{}, usage(fmt.Sprintf("%s is Go source", target), "give the folder of its package:  weir run ./"+filepath.Dir(target))
-		}
+	case err == nil && info.IsDir():
+		return nil
+	case err == nil && !info.Mode().IsRegular():
+		return badBinary(target, "is neither a file nor a folder")
+	case err == nil && strings.HasSuffix(target, ".go"):
+		return usage(fmt.Sprintf("%s is Go source", target), "give the folder of its package:  weir run ./"+filepath.Dir(target))
+	case err == nil:
+		return checkBinary(target, "")
+	case looksLikePath(target):
+		return failure(exitUsage, "NO_BINARY", fmt.Sprintf("cannot read %s: %v", target, unwrapPath(err)))
+	}
+	return nil // an import path: the build will tell
+}
+
+// prepare makes or checks the binary that target names; see checkTarget.
+func (c *cli) prepare(ctx context.Context, target, arch string) (program, error) {
+	info, err := os.Stat(target)
+	if err == nil && info.Mode().IsRegular() {
 		return checkedBinary(target, arch)
-	case err == nil && !info.IsDir():
-		return program{}, badBinary(target, "is neither a file nor a folder: "+info.Mode().Type().String())
-	case err != nil && looksLikePath(target):
-		reason := err
-		if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
-			reason = pe.Err
-		}
-		return program{}, failure(exitUsage, "NO_BINARY", fmt.Sprintf("cannot read %s: %v", target, reason))
-	case err == nil && !looksLikePath(target):
+	}
+	if err == nil && !looksLikePath(target) {
 		target = "./" + target // a folder, not an import path
 	}
 	return c.build(ctx, target, arch)
@@ -98,7 +104,7 @@ var foreignHeads = []struct{ head, is string }{
 }
 
 // checkBinary says why a file can't be a job binary for arch, as far as can be seen
-// without running it.
+// without running it. An empty arch stands for any.
 func checkBinary(path, arch string) error {
 	const build = "build it:  GOOS=linux go build -o JOB ./PKG, or give its package:  weir run ./PKG"
 	f, err := os.Open(path)
@@ -130,7 +136,7 @@ func checkBinary(path, arch string) error {
 	if e.Type != elf.ET_EXEC && e.Type != elf.ET_DYN {
 		return badBinary(path, "is an object file, not a program", build)
 	}
-	if is := machines[e.Machine]; is != arch {
+	if is := machines[e.Machine]; arch != "" && is != arch {
 		if is == "" {
 			is = e.Machine.String()
 		}

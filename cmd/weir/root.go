@@ -45,7 +45,7 @@ func (c *cli) root() *cobra.Command {
 	f.BoolVarP(&c.verbose, "verbose", "v", false, "say more")
 	root.AddCommand(c.runCommand(), c.listCommand(), c.describeCommand(), c.cancelCommand(), c.waitCommand(),
 		c.jobManagerCommand(), c.taskManagerCommand(), c.demoCommand(), c.configCommand(), c.versionCommand())
-	root.SetHelpCommand(&cobra.Command{Use: "help", Hidden: true, Args: cobra.ArbitraryArgs, RunE: func(cmd *cobra.Command, args []string) error {
+	root.SetHelpCommand(&cobra.Command{Use: "help [COMMAND]", Short: "Help about a command", Args: cobra.ArbitraryArgs, RunE: func(cmd *cobra.Command, args []string) error {
 		found, rest, err := root.Find(args)
 		if err != nil || len(rest) > 0 && found == root {
 			return unknownCommand(root, args)

@@ -116,6 +116,9 @@ func (c *cli) runJob(ctx context.Context, f runFlags, target string, args []stri
 	if err != nil {
 		return err
 	}
+	if err := checkTarget(target); err != nil { // before anybody is waited for
+		return err
+	}
 	arch := runtime.GOARCH
 	if !f.dryRun {
 		o, err := cl.Overview(ctx)

@@ -1,8 +1,34 @@
 package main
 
-import "context"
+import (
+	"context"
+
+	"github.com/weirstream/weir/client/api"
+	"github.com/weirstream/weir/internal/buildflags"
+	"github.com/weirstream/weir/internal/config"
+	"github.com/weirstream/weir/internal/daemon"
+)
 
 // runJobManager serves until ctx is done.
-func runJobManager(context.Context, jobManagerConfig) error {
-	return failure(exitFailed, "NOT_BUILT", "the JobManager is not wired yet")
+func runJobManager(ctx context.Context, c jobManagerConfig) error {
+	c.Log.Info("JobManager starts", "rest", c.REST.Addr().String(), "rpc", c.RPC.Addr().String(), "data", c.Data,
+		"cluster", c.ClusterID, "version", buildflags.Version())
+	err := daemon.JobManager(ctx, daemon.JobManagerOptions{
+		REST: c.REST, RPC: c.RPC, Data: c.Data, Storage: c.Storage, Etcd: c.Etcd, ClusterID: c.ClusterID,
+		Settings: c.Settings.Given(), Effective: settingsView(c.Settings), Token: c.Token, TLS: c.TLS,
+		MaxBinary: c.Settings.Get(config.RESTMaxBody), HeartbeatTimeout: c.Settings.Get(config.HeartbeatTimeout),
+		RetainFor: c.Settings.Get(config.HistoryAge), RetainJobs: c.Settings.Get(config.HistorySize),
+		Version: buildflags.Version(), Commit: buildflags.Commit(), Log: c.Log,
+	})
+	c.Log.Info("JobManager stops", "cause", ctx.Err())
+	return err
+}
+
+// settingsView is what is in effect, for the REST API.
+func settingsView(e *config.Effective) []api.Setting {
+	var all []api.Setting
+	for _, v := range e.Settings() {
+		all = append(all, api.Setting{Key: v.Option.Key, Value: v.Value, Origin: v.Origin})
+	}
+	return all
 }

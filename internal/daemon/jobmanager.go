@@ -7,13 +7,11 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/weirstream/weir/client/api"
@@ -25,10 +23,10 @@ import (
 
 // JobManagerOptions say what a JobManager process is.
 type JobManagerOptions struct {
-	REST, RPC string   // host:port to listen on; port 0 = any
-	Data      string   // folder; made if it is not there
-	Storage   string   // high-availability.storageDir; "" = Data
-	Etcd      []string // endpoints; none = embedded, in Data
+	REST, RPC net.Listener // both doors, open; closed when JobManager returns
+	Data      string       // folder; made if it is not there
+	Storage   string       // high-availability.storageDir; "" = Data
+	Etcd      []string     // endpoints; none = embedded, in Data
 	ClusterID string
 	LeaseTTL  time.Duration // 0 = etcdha's default
 
@@ -45,8 +43,6 @@ type JobManagerOptions struct {
 
 	Version, Commit string
 	Log             *slog.Logger
-	// Listening is called once, with the addresses, when both doors are open.
-	Listening func(rest, rpc string)
 }
 
 // records are the open store of a JobManager.
@@ -70,31 +66,20 @@ func JobManager(ctx context.Context, o JobManagerOptions) (err error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if err := os.MkdirAll(o.Data, 0o700); err != nil {
-		return fmt.Errorf("make data folder: %w", err)
-	}
+	defer o.REST.Close() // the servers close them too, if they come to serve
+	defer o.RPC.Close()
 	store, err := openRecords(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	rpc, err := listen(o.RPC, "--rpc")
-	if err != nil {
-		return err
-	}
-	defer rpc.Close() // the gRPC server closes it too; twice does no harm
-	web, err := listen(o.REST, "--rest")
-	if err != nil {
-		return err
-	}
-	defer web.Close()
 	var id [8]byte
 	rand.Read(id[:])
 	m, err := jobmanager.New(jobmanager.Config{
-		ClusterID: o.ClusterID, HA: store, Storage: o.Storage, Settings: o.Settings, Version: o.Version, RPC: rpc, Log: o.Log,
+		ClusterID: o.ClusterID, HA: store, Storage: o.Storage, Settings: o.Settings, Version: o.Version, RPC: o.RPC, Log: o.Log,
 		HeartbeatTimeout: o.HeartbeatTimeout, RetainFor: o.RetainFor, RetainJobs: o.RetainJobs,
 		Self: &metapb.LeaderRecord{
-			RestAddress: web.Addr().String(), RpcAddress: rpc.Addr().String(), Process: hex.EncodeToString(id[:]), Pid: uint32(os.Getpid()),
+			RestAddress: o.REST.Addr().String(), RpcAddress: o.RPC.Addr().String(), Process: hex.EncodeToString(id[:]), Pid: uint32(os.Getpid()),
 		},
 	})
 	if err != nil {
@@ -107,10 +92,7 @@ func JobManager(ctx context.Context, o JobManagerOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	if o.Listening != nil {
-		o.Listening(web.Addr().String(), rpc.Addr().String())
-	}
-	return serve(ctx, m, server, web)
+	return serve(ctx, m, server, o.REST)
 }
 
 // serve runs both until one ends or ctx is done, then ends the other.
@@ -123,16 +105,4 @@ func serve(ctx context.Context, m *jobmanager.JobManager, server *rest.Server, w
 	first := <-ended
 	cancel()
 	return errors.Join(first, <-ended)
-}
-
-// listen opens a TCP listener; a port in use gives one line that says what to do.
-func listen(address, flag string) (net.Listener, error) {
-	l, err := net.Listen("tcp", address)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("%s %s: the port is in use; stop what listens there, or choose another with %s", flag, address, flag)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", flag, address, err)
-	}
-	return l, nil
 }
