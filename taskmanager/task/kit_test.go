@@ -206,6 +206,16 @@ func (r *rig) completed(id stream.CheckpointID, terminal bool) {
 	r.each(func(t *Task) { t.Post(Command{Kind: Completed, ID: id, Terminal: terminal}) })
 }
 
+// ackOf is the ack of the first subtask of a vertex, nil if there is none.
+func (r *rig) ackOf(uid string, id stream.CheckpointID) *weirpb.CheckpointAck {
+	for _, a := range r.reports.acked(id) {
+		if a.Operators[0].Uid == uid {
+			return a
+		}
+	}
+	return nil
+}
+
 // restoredFrom is what unchanged parallelism restores from the acks of id.
 func (r *rig) restoredFrom(id stream.CheckpointID) map[job.SubtaskID][]*weirpb.RestoredOperator {
 	r.t.Helper()

@@ -42,7 +42,7 @@ func counted(t *testing.T, r *rig, f *feed, id stream.CheckpointID) int {
 	f.end()
 	synctest.Wait()
 	r.inject(id, stream.TerminalBarrier)
-	a := ackOf(r, id)
+	a := r.ackOf("count", id)
 	if a == nil {
 		t.Fatalf("%v is not acked", id)
 	}
@@ -61,16 +61,6 @@ func counted(t *testing.T, r *rig, f *feed, id stream.CheckpointID) int {
 	return n
 }
 
-// ackOf is the ack of the keyed subtask, nil if there is none.
-func ackOf(r *rig, id stream.CheckpointID) *weirpb.CheckpointAck {
-	for _, a := range r.reports.acked(id) {
-		if a.Operators[0].Uid == "count" {
-			return a
-		}
-	}
-	return nil
-}
-
 // A checkpoint whose run can't be stored is declined, and what it held is in the next.
 func TestStoreFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -79,8 +69,8 @@ func TestStoreFails(t *testing.T) {
 		f.round()
 		synctest.Wait()
 		r.inject(1, stream.CheckpointBarrier)
-		if ackOf(r, 1) != nil || len(r.reports.declines) != 1 {
-			t.Fatalf("ack %v, %d declines on a full disk", ackOf(r, 1), len(r.reports.declines))
+		if r.ackOf("count", 1) != nil || len(r.reports.declines) != 1 {
+			t.Fatalf("ack %v, %d declines on a full disk", r.ackOf("count", 1), len(r.reports.declines))
 		}
 		if reason := r.reports.declines[0].Reason; !strings.Contains(reason, "no space left") {
 			t.Errorf("declined because of %q", reason)
@@ -111,7 +101,7 @@ func TestSecondBarrier(t *testing.T) {
 			f.round()
 			synctest.Wait()
 		}
-		if ackOf(r, 1) != nil || ackOf(r, 3) != nil {
+		if r.ackOf("count", 1) != nil || r.ackOf("count", 3) != nil {
 			t.Fatal("acked before the run was stored")
 		}
 		if in := r.task("count", 0).Counters().RecordsIn; in != 4*manyKeys {
@@ -120,7 +110,7 @@ func TestSecondBarrier(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		for id := range stream.CheckpointID(3) {
-			a := ackOf(r, id+1)
+			a := r.ackOf("count", id+1)
 			if a == nil {
 				t.Fatalf("checkpoint %d is not acked", id+1)
 			}
@@ -156,11 +146,11 @@ func TestNoAckAfterAbort(t *testing.T) {
 				r.task("count", 0).Post(c)
 				time.Sleep(time.Minute)
 				synctest.Wait()
-				if ackOf(r, 1) != nil {
+				if r.ackOf("count", 1) != nil {
 					t.Error("acked")
 				}
 				r.inject(2, stream.CheckpointBarrier)
-				if a := ackOf(r, 2); a == nil || len(a.Operators[0].Subtasks[0].Runs) != 1 {
+				if a := r.ackOf("count", 2); a == nil || len(a.Operators[0].Subtasks[0].Runs) != 1 {
 					t.Errorf("the next ack is %v, want the run of the aborted checkpoint", a)
 				}
 				r.stop()

@@ -149,10 +149,10 @@ func TestAlignment(t *testing.T) {
 		if len(acks) != 3 {
 			t.Fatalf("%d acks", len(acks))
 		}
-		equal(t, "snapshot", listOf(t, acks[2], "sink"), 1, 2)
+		equal(t, "snapshot", listOf(t, r.ackOf("sink", 1), "sink"), 1, 2)
 
 		r.inject(2, stream.CheckpointBarrier)
-		equal(t, "next snapshot", listOf(t, r.reports.acked(2)[2], "sink"), 1, 2, 100)
+		equal(t, "next snapshot", listOf(t, r.ackOf("sink", 2), "sink"), 1, 2, 100)
 		r.stop()
 	})
 }
@@ -190,7 +190,7 @@ func TestAbort(t *testing.T) {
 					t.Error("nobody declined")
 				}
 				r.inject(2, stream.CheckpointBarrier)
-				equal(t, "next snapshot", listOf(t, r.reports.acked(2)[2], "sink"), 1, 2)
+				equal(t, "next snapshot", listOf(t, r.ackOf("sink", 2), "sink"), 1, 2)
 				r.stop()
 			})
 		})
