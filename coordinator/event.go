@@ -89,7 +89,8 @@ type AttemptsLost struct {
 }
 
 // RestoreWanted asks for the snapshot to start from. It is answered with
-// RestoreFrom as soon as no pointer is under way (I5).
+// RestoreFrom as soon as no pointer is under way (I5), and not at all once the job has
+// finished.
 type RestoreWanted struct {
 	// Unusable are checkpoints found damaged since TookOver (a digest did not match).
 	Unusable []stream.CheckpointID

@@ -195,6 +195,9 @@ func (c *Coordinator) restoreWanted(e RestoreWanted, effects []Effect) []Effect 
 // way: restoring an older one while it is being committed would replay what sinks
 // are about to commit (I5).
 func (c *Coordinator) answerRestore(effects []Effect) []Effect {
+	if c.phase >= PhaseFinished {
+		return effects // there is nothing left to run, and soon nothing to restore
+	}
 	if c.restore != restoreAsked || c.current != nil && !c.current.state.abortable() {
 		return effects
 	}

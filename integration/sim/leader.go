@@ -201,6 +201,7 @@ func (l *leader) carryOut(effect coordinator.Effect) {
 	case coordinator.CommitPointer:
 		l.commitPointer(e)
 	case coordinator.ReadPointer:
+		w.ReadBacks++
 		l.answer(e.After, "read pointer", func() coordinator.Event {
 			if w.chance(w.flaky) {
 				return coordinator.PointerRead{ID: e.ID, Outcome: coordinator.Unknown}
@@ -371,7 +372,7 @@ func (l *leader) restart(reason string) {
 	round := l.round
 	l.step(coordinator.AttemptsLost{Executions: l.executions, Reason: reason})
 	w.after(w.between(1, 6), fmt.Sprintf("leader %d: all attempts have ended", l.epoch), func() {
-		if l.gone() || l.round != round {
+		if l.gone() || l.round != round || l.phase == ending {
 			return
 		}
 		if w.store.epoch == l.epoch {
@@ -405,7 +406,7 @@ func (l *leader) deploy(from coordinator.RestoreFrom) {
 	if len(up) == 0 {
 		round := l.round
 		w.after(w.between(3, 8), "wait for workers", func() {
-			if !l.gone() && l.round == round {
+			if !l.gone() && l.round == round && l.phase != ending {
 				l.deploy(from)
 			}
 		})
@@ -436,7 +437,7 @@ func (l *leader) persist(from coordinator.RestoreFrom) {
 	w := l.w
 	round := l.round
 	w.after(w.between(0, 4), fmt.Sprintf("leader %d: persist incarnation", l.epoch), func() {
-		if l.gone() || l.round != round {
+		if l.gone() || l.round != round || l.phase == ending {
 			return
 		}
 		restored := stream.CheckpointID(from.Pointer.GetCheckpointId())
@@ -461,6 +462,9 @@ func (l *leader) persist(from coordinator.RestoreFrom) {
 func (l *leader) start(from coordinator.RestoreFrom, restored stream.CheckpointID) {
 	w := l.w
 	w.Restores++
+	if from.Pointer.GetTerminal() {
+		w.TerminalRestores++
+	}
 	l.step(coordinator.Deployed{Graph: l.graph, Executions: l.executions, NextStateID: 1, Restored: restored})
 	if l.gone() {
 		return

@@ -27,13 +27,14 @@ type store struct {
 	ever        map[stream.CheckpointID]bool     // pointers that were ever there
 	objects     map[string]any                   // run (map[int]int) or _metadata ([]byte)
 	used        map[string]bool                  // names, ever
+	uploaded    map[string]bool                  // runs that were there once
 	blobs       map[string]any                   // what a _metadata embeds, by token
 }
 
 func newStore(w *world) *store {
 	return &store{
 		w: w, pointers: map[stream.CheckpointID]*metapb.CheckpointPointer{}, refs: map[stream.CheckpointID][]string{},
-		ever: map[stream.CheckpointID]bool{}, objects: map[string]any{}, used: map[string]bool{}, blobs: map[string]any{},
+		ever: map[stream.CheckpointID]bool{}, objects: map[string]any{}, used: map[string]bool{}, uploaded: map[string]bool{}, blobs: map[string]any{},
 	}
 }
 

@@ -221,7 +221,7 @@ func (s *subtask) tick() {
 	}
 	if s.execution.Incarnation == s.w.store.incarnation && !s.w.store.ended {
 		for _, name := range s.still {
-			if _, there := s.w.store.objects[name]; !there {
+			if _, there := s.w.store.objects[name]; !there && s.w.store.uploaded[name] {
 				s.w.fail("I12", "%v still reads %s, which is gone", s, name)
 			}
 		}
@@ -345,7 +345,7 @@ func (s *subtask) start(b stream.Barrier) {
 			return
 		}
 		for _, name := range slices.Sorted(maps.Keys(objects)) {
-			s.w.store.objects[name] = objects[name]
+			s.w.store.objects[name], s.w.store.uploaded[name] = objects[name], true
 		}
 		s.report(ack)
 		if s.w.chance(0.05) {

@@ -24,6 +24,7 @@ type Options struct {
 type Figures struct {
 	Steps, WorkerCrashes, LeaderChanges, Adoptions, Restores, Rescales int
 	Aborts, Completed, Unknown, LostMessages, Deleted, LateAcks        int
+	ReadBacks, TerminalRestores                                        int
 }
 
 // Add sums figures.
@@ -40,6 +41,8 @@ func (f *Figures) Add(g Figures) {
 	f.LostMessages += g.LostMessages
 	f.Deleted += g.Deleted
 	f.LateAcks += g.LateAcks
+	f.ReadBacks += g.ReadBacks
+	f.TerminalRestores += g.TerminalRestores
 }
 
 // Result of one run.
