@@ -59,10 +59,11 @@ func (c *cli) prepare(ctx context.Context, target, arch string) (program, error)
 	if err == nil && info.Mode().IsRegular() {
 		return checkedBinary(target, arch)
 	}
-	if err == nil && !looksLikePath(target) {
-		target = "./" + target // a folder, not an import path
+	folder := ""
+	if err == nil { // its module may be another than that of the working folder
+		folder = target
 	}
-	return c.build(ctx, target, arch)
+	return c.build(ctx, target, folder, arch)
 }
 
 func looksLikePath(target string) bool {
@@ -99,8 +100,8 @@ var machines = map[elf.Machine]string{
 
 // foreignHeads are the first bytes of files that are often given instead of a binary.
 var foreignHeads = []struct{ head, is string }{
-	{"#!", "is a script"}, {"MZ", "is a Windows program"}, {"\xcf\xfa\xed\xfe", "is a macOS program"}, {"\xca\xfe\xba\xbe", "is a Java class or a macOS program"},
-	{"PK\x03\x04", "is a zip or jar file"}, {"!<arch>", "is an object archive: its package is not package main"}, {"\x1f\x8b", "is a gzip file"},
+	{"#!", "is a script, not a Linux program"}, {"MZ", "is a Windows program, not a Linux one"}, {"\xcf\xfa\xed\xfe", "is a macOS program, not a Linux one"}, {"\xca\xfe\xba\xbe", "is a Java class or a macOS program, not a Linux one"},
+	{"PK\x03\x04", "is a zip or jar file, not a Linux program"}, {"!<arch>", "is no program: it is not package main"}, {"\x1f\x8b", "is a gzip file, not a Linux program"},
 }
 
 // checkBinary says why a file can't be a job binary for arch, as far as can be seen
@@ -120,7 +121,7 @@ func checkBinary(path, arch string) error {
 	}
 	for _, h := range foreignHeads {
 		if bytes.HasPrefix(head, []byte(h.head)) {
-			return badBinary(path, h.is+", not a Linux program", build)
+			return badBinary(path, h.is, build)
 		}
 	}
 	if !bytes.HasPrefix(head, []byte(elf.ELFMAG)) {
@@ -156,7 +157,8 @@ func checkBinary(path, arch string) error {
 }
 
 // build builds a package for the cluster, and for this machine if that is another.
-func (c *cli) build(ctx context.Context, pkg, arch string) (program, error) {
+// A package that was given by its folder is built there.
+func (c *cli) build(ctx context.Context, pkg, folder, arch string) (program, error) {
 	dir, err := os.MkdirTemp("", "weir-run-")
 	if err != nil {
 		return program{}, fmt.Errorf("make folder for the build: %w", err)
@@ -164,13 +166,13 @@ func (c *cli) build(ctx context.Context, pkg, arch string) (program, error) {
 	p := program{name: pkg, dir: dir, binary: filepath.Join(dir, "job"), arch: arch}
 	p.local = p.binary
 	c.say(fmt.Sprintf("building %s for linux/%s", pkg, arch))
-	if err := goBuild(ctx, pkg, p.binary, "GOOS=linux", "GOARCH="+arch); err != nil {
+	if err := goBuild(ctx, pkg, folder, p.binary, "GOOS=linux", "GOARCH="+arch); err != nil {
 		p.remove()
 		return program{}, err
 	}
 	if runtime.GOOS != "linux" || arch != runtime.GOARCH {
 		p.local = filepath.Join(dir, "plan")
-		if err := goBuild(ctx, pkg, p.local); err != nil {
+		if err := goBuild(ctx, pkg, folder, p.local); err != nil {
 			p.remove()
 			return program{}, err
 		}
@@ -183,9 +185,14 @@ func (c *cli) build(ctx context.Context, pkg, arch string) (program, error) {
 	return p, nil
 }
 
-func goBuild(ctx context.Context, pkg, out string, env ...string) error {
-	made := buildflags.Command(pkg, out)
+func goBuild(ctx context.Context, pkg, folder, out string, env ...string) error {
+	what := pkg
+	if folder != "" {
+		what = "."
+	}
+	made := buildflags.Command(what, out)
 	cmd := exec.CommandContext(ctx, made.Path, made.Args[1:]...)
+	cmd.Dir = folder
 	cmd.Env = append(made.Env, env...)
 	cmd.Err = made.Err
 	text, err := cmd.CombinedOutput()
