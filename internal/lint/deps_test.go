@@ -61,6 +61,10 @@ const policy = `
 	# Local mode wires both sides in one process.
 	jobmanager, taskmanager, taskmanager/worker, coordinator/ha/memha < internal/minicluster;
 
+	# Whole jobs on real tasks, for our own tests: nothing around them but this.
+	taskmanager/task, statebackend/heap, coordinator/restore < internal/jobtest;
+	internal/jobtest < weir;
+
 	# The author's door. It links edges and operators, hence exchange and task.
 	client, operator, window, codec, taskmanager/exchange, taskmanager/task < weir;
 	taskmanager/worker, internal/minicluster, internal/buildflags < weir;
