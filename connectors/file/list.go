@@ -62,8 +62,9 @@ func (w *walker) pattern(pattern string) error {
 	if strings.HasSuffix(pattern, "/") {
 		parts = append(parts, anyDepth)
 	}
-	for _, p := range parts {
-		if _, err := filepath.Match(p, ""); err != nil {
+	for i, p := range parts {
+		parts[i] = shellClasses(p)
+		if _, err := filepath.Match(parts[i], ""); err != nil {
 			return fmt.Errorf("part %q: %w", p, err)
 		}
 	}
@@ -75,6 +76,20 @@ func (w *walker) pattern(pattern string) error {
 }
 
 func hasWildcard(path string) bool { return strings.ContainsAny(path, `*?[\`) }
+
+// shellClasses has "[!" mean what it does in a shell; Go writes "[^".
+func shellClasses(part string) string {
+	b := []byte(part)
+	for i := 0; i+1 < len(b); i++ {
+		switch {
+		case b[i] == '\\':
+			i++ // escaped
+		case b[i] == '[' && b[i+1] == '!':
+			b[i+1] = '^'
+		}
+	}
+	return string(b)
+}
 
 // named collects what was named without a wildcard. A symbolic link that the user
 // has typed is followed.

@@ -17,7 +17,7 @@ const (
 	// the block stays in the L2 cache until its lines are taken.
 	blockSize = 256 << 10 // bytes
 	// chunkSize is how much text is copied at a time for the strings of its lines to
-	// share, unless a line is longer. A copy for each line takes 2.5× the time
+	// share, unless a line is longer. A copy for each line more than doubles the time
 	// (BenchmarkPoll); a larger chunk is hardly faster, and a line that is kept keeps
 	// its whole chunk in memory. Lines that come from another worker share as much
 	// (frames, package exchange).

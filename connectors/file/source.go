@@ -35,7 +35,7 @@ func Patterns(patterns ...string) Option {
 // files and of different parts of a file come in any order.
 //
 // A pattern is a file, a folder (all files below it), or a path with the wildcards of
-// path.Match, where "**" stands for any number of folders, none included; as the last
+// path.Match ("[!a-z]" is allowed too), where "**" stands for any number of folders, none included; as the last
 // part it stands for all files below. Names that begin with a dot match like others.
 // Wildcards match files only, and neither they nor the walk below a folder follow
 // symbolic links. A relative path belongs to the folder where the enumerator's process
