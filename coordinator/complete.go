@@ -90,7 +90,7 @@ func (c *Coordinator) acked(now time.Time, e Acked, effects []Effect) []Effect {
 		// What it wrote must be known, or it would never be deleted. Of an attempt that
 		// may still be adopted by somebody nothing is touched.
 		if c.attempts[attempt] || c.dead(attempt) {
-			c.registry.list(0, e.Operators, e.StillReads, attempt)
+			c.registry.know(e.ID, e.Operators, e.StillReads, attempt)
 			effects = c.collect(effects)
 		}
 		return effects

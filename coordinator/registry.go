@@ -36,7 +36,7 @@ const (
 
 type object struct {
 	attempt  string // who wrote it
-	firstAck stream.CheckpointID
+	firstAck stream.CheckpointID // that this leader has seen: never earlier than the true one
 	refs     int // snapshots that list it
 	state    objectState
 }
@@ -53,18 +53,27 @@ func foreign(name string) bool {
 	return strings.HasPrefix(name, "/") || strings.Contains(name, "://")
 }
 
-// list notes what an ack (or a _metadata) refers to, on behalf of snapshot id, or of
-// none if id is not open: then the objects are only known. It returns the name of
-// an object that is being deleted if the ack lists one: the ack can't be right.
+// list notes what the ack of attempt for checkpoint id (or a _metadata) refers to, on
+// behalf of the open snapshot id. It returns the name of an object that is being
+// deleted if one is listed: the ack can't be right.
 func (r *registry) list(id stream.CheckpointID, operators []*metapb.OperatorSnapshot, stillReads []string, attempt string) (gone string) {
-	snapshot := r.snapshots[id]
-	add := func(name, writer string, first stream.CheckpointID) {
+	return r.note(r.snapshots[id], id, operators, stillReads, attempt)
+}
+
+// know notes the objects of an ack that came too late to count: no snapshot refers
+// to them by it, but they may have to be deleted one day.
+func (r *registry) know(id stream.CheckpointID, operators []*metapb.OperatorSnapshot, stillReads []string, attempt string) {
+	r.note(nil, id, operators, stillReads, attempt)
+}
+
+func (r *registry) note(snapshot map[string]bool, id stream.CheckpointID, operators []*metapb.OperatorSnapshot, stillReads []string, attempt string) (gone string) {
+	add := func(name, writer string) {
 		if foreign(name) {
 			return
 		}
 		o := r.objects[name]
 		if o == nil {
-			o = &object{attempt: writer, firstAck: first}
+			o = &object{attempt: writer, firstAck: id}
 			r.objects[name] = o
 		}
 		if o.state == deleting {
@@ -82,21 +91,18 @@ func (r *registry) list(id stream.CheckpointID, operators []*metapb.OperatorSnap
 				if run.BasePath != "" {
 					continue
 				}
-				writer, first := run.Attempt, stream.CheckpointID(run.FirstAck)
+				writer := run.Attempt
 				if writer == "" {
 					writer = attempt
 				}
-				if first == 0 {
-					first = id
-				}
 				for _, f := range run.Files {
-					add(f.Name, writer, first)
+					add(f.Name, writer)
 				}
 			}
 		}
 	}
 	for _, name := range stillReads {
-		add(name, attempt, id)
+		add(name, attempt)
 	}
 	return gone
 }
