@@ -34,7 +34,8 @@ type rig struct {
 	n        uint32 // attempts deployed so far
 	fabric   *exchange.Fabric
 	tasks    map[job.SubtaskID]*Task
-	results  map[job.SubtaskID]error
+	mu       sync.Mutex
+	results  map[job.SubtaskID]error // guarded by mu
 	running  sync.WaitGroup
 	reports  *reports
 	stateIDs []*metapb.StateID
@@ -134,30 +135,33 @@ func (r *rig) deploy(restored stream.CheckpointID, from map[job.SubtaskID][]*wei
 	}))
 	r.tasks, r.results = map[job.SubtaskID]*Task{}, map[job.SubtaskID]error{}
 	r.reports = &reports{}
-	var mu sync.Mutex
 	for _, sub := range r.graph.Subtasks() {
-		if slices.Contains(except, sub) {
-			continue
+		if !slices.Contains(except, sub) {
+			r.start(sub, restored, from[sub])
 		}
-		p := &Program{Plan: r.plan}
-		for i := range r.link {
-			p.Operators = append(p.Operators, Operator{Inputs: r.inputs[i], Link: r.link[i]})
-		}
-		task := must[*Task](r.t)(New(Options{
-			Graph: r.graph, Subtask: sub, Program: p, Attempt: job.Attempt{Epoch: 1, N: r.n},
-			Incarnation: job.Incarnation(r.n), Fabric: r.fabric, NewBackend: r.backend, StateIDs: r.stateIDs,
-			RestoredCheckpoint: restored, Restored: from[sub], Reporter: r.reports,
-		}))
-		r.tasks[sub] = task
-		r.running.Go(func() {
-			err := task.Run(context.Background())
-			mu.Lock()
-			r.results[sub] = err
-			mu.Unlock()
-		})
 	}
 	synctest.Wait()
 	r.t.Cleanup(func() { r.fabric.Close(); network.Close() })
+}
+
+// start runs one subtask of what was deployed last.
+func (r *rig) start(sub job.SubtaskID, restored stream.CheckpointID, from []*weirpb.RestoredOperator) {
+	p := &Program{Plan: r.plan}
+	for i := range r.link {
+		p.Operators = append(p.Operators, Operator{Inputs: r.inputs[i], Link: r.link[i]})
+	}
+	task := must[*Task](r.t)(New(Options{
+		Graph: r.graph, Subtask: sub, Program: p, Attempt: job.Attempt{Epoch: 1, N: r.n},
+		Incarnation: job.Incarnation(r.n), Fabric: r.fabric, NewBackend: r.backend, StateIDs: r.stateIDs,
+		RestoredCheckpoint: restored, Restored: from, Reporter: r.reports,
+	}))
+	r.tasks[sub] = task
+	r.running.Go(func() {
+		err := task.Run(context.Background())
+		r.mu.Lock()
+		r.results[sub] = err
+		r.mu.Unlock()
+	})
 }
 
 func (r *rig) backend(c BackendConfig) (Backend, error) {

@@ -2,6 +2,7 @@ package task
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/operator"
 	"github.com/weirstream/weir/stream"
 )
 
@@ -217,15 +219,115 @@ func TestBackPressure(t *testing.T) {
 		if len(acks) != 1 {
 			t.Fatalf("%d acks under back pressure", len(acks))
 		}
-		if pos := string(acks[0].Operators[0].Subtasks[0].OperatorStates[0].Entries[0]); pos == "100000" || pos == "0" {
+		pos := string(acks[0].Operators[0].Subtasks[0].OperatorStates[0].Entries[0])
+		if pos == "100000" || pos == "0" {
 			t.Errorf("position %s: there was no back pressure", pos)
 		}
-		if c := task.Counters(); c.RecordsIn >= 100000 {
-			t.Errorf("%d records were read", c.RecordsIn)
+		if c := task.Counters(); fmt.Sprint(c.RecordsOut) != pos {
+			t.Errorf("%d records lie before the barrier, the position is %s", c.RecordsOut, pos)
 		}
 		r.stop()
 		equal(t, "statuses", r.reports.of(task), "INITIALIZING", "RUNNING", "CANCELED")
 	})
+}
+
+// slow is an operator whose Prepare and end take until told.
+type slow struct {
+	mapped
+	prepare chan struct{}
+	steps   int // of the end, 10,000 records each
+}
+
+func (s *slow) Prepare(stream.CheckpointID) error {
+	<-s.prepare
+	return nil
+}
+
+func (s *slow) EndOfInputStep() (bool, error) {
+	for i := range 10_000 {
+		s.out.Emit(i)
+	}
+	s.steps--
+	return s.steps <= 0, nil
+}
+
+// slowRig is source → slow, then → sink in another subtask.
+func slowRig(t *testing.T, steps int) (*rig, *feed, chan struct{}) {
+	r, f, prepare := newRig(t), &feed{}, make(chan struct{})
+	src := r.source("src", 0, f)
+	op := r.add("slow", transformKind, 0, func(l *Linker) error {
+		s := &slow{mapped{l.Runtime(), l.Number(), func(v int) int { return v }, Out[int](l)}, prepare, steps}
+		In(l, operator.Receiver[int](s))
+		l.Lifecycle(s)
+		return nil
+	})
+	r.from(op, src, forward, nil)
+	r.sink("sink", op, rebalance, 0, intEdge(t), &events{})
+	return r, f, prepare
+}
+
+// The barrier goes on before a slow Prepare begins (B8).
+func TestForwardFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, f, prepare := slowRig(t, 1)
+		r.deploy(0, nil)
+		f.put(0, 7)
+		r.inject(1, stream.CheckpointBarrier)
+		if r.ackOf("sink", 1) == nil || r.ackOf("src", 1) != nil {
+			t.Error("the sink waits for Prepare of the operator before it")
+		}
+		close(prepare)
+		r.stop()
+		if r.ackOf("src", 1) == nil {
+			t.Error("no ack after Prepare")
+		}
+	})
+}
+
+// Much may be emitted at the end: in steps, with room for each. Barriers wait for the
+// last; they can be cancelled.
+func TestSteppedEnd(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		t.Run(fmt.Sprintf("leader lost %t", lost), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, f, prepare := slowRig(t, 10)
+				close(prepare)
+				r.graph = must[*job.Graph](t)(job.NewGraph(r.plan, 1))
+				sub := job.SubtaskID{Vertex: 1}
+				r.deploy(0, nil, sub)
+				f.end()
+				synctest.Wait()
+				task := r.task("src", 0)
+				if out := task.Counters().RecordsOut; out == 0 || out >= 100_000 {
+					t.Fatalf("%d records emitted without a consumer", out)
+				}
+				r.inject(1, stream.CheckpointBarrier)
+				if len(r.reports.acks) != 0 || r.reports.ended() != 0 {
+					t.Fatal("a snapshot was taken in the middle of the end")
+				}
+				if lost {
+					task.Post(Command{Kind: LeaderLost})
+					synctest.Wait()
+					if len(r.reports.declines) != 1 {
+						t.Errorf("%d declines", len(r.reports.declines))
+					}
+				}
+				r.start(sub, 0, nil)
+				synctest.Wait()
+				if r.reports.ended() != 1 {
+					t.Error("the end was not reached")
+				}
+				a := r.ackOf("sink", 1)
+				if (a == nil) != lost {
+					t.Fatalf("ack %v", a)
+				}
+				if a != nil && len(listOf(t, a, "sink")) != 100_000 {
+					t.Errorf("%d records before the barrier", len(listOf(t, a, "sink")))
+				}
+				r.stop()
+			})
+		})
+	}
 }
 
 func TestPanic(t *testing.T) {
