@@ -35,9 +35,9 @@ const (
 )
 
 type object struct {
-	attempt  string // who wrote it
+	attempt  string              // who wrote it
 	firstAck stream.CheckpointID // that this leader has seen: never earlier than the true one
-	refs     int // snapshots that list it
+	refs     int                 // snapshots that list it
 	state    objectState
 }
 
