@@ -15,7 +15,7 @@ import (
 )
 
 // harness plays a transcript against a coordinator of the job
-// source (1) ─hash─▶ count (2).
+// source (1) ─hash─▶ count (2), with "new two" and a region of its own: other (1).
 type harness struct {
 	t       *testing.T
 	c       *Coordinator
@@ -26,11 +26,15 @@ type harness struct {
 	attempt uint32
 }
 
-func testGraph(t *testing.T) *job.Graph {
-	g, err := job.NewGraph(&metapb.Plan{Operators: []*metapb.Operator{
+func testGraph(t *testing.T, two bool) *job.Graph {
+	plan := &metapb.Plan{Operators: []*metapb.Operator{
 		{Uid: "source", Kind: metapb.OperatorKind_OPERATOR_KIND_SOURCE, Parallelism: 1},
 		{Uid: "count", Kind: metapb.OperatorKind_OPERATOR_KIND_TRANSFORM, Inputs: []*metapb.Input{{Distribution: metapb.Distribution_DISTRIBUTION_HASH}}},
-	}}, 2)
+	}}
+	if two {
+		plan.Operators = append(plan.Operators, &metapb.Operator{Uid: "other", Kind: metapb.OperatorKind_OPERATOR_KIND_SOURCE, Parallelism: 1})
+	}
+	g, err := job.NewGraph(plan, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,15 +43,16 @@ func testGraph(t *testing.T) *job.Graph {
 
 // TestTranscripts runs testdata/transcripts: one command a step, effects below.
 //
-//	new [interval=10s] [timeout=1m] [pause=0s] [tolerable=0] [retained=1] [batch=2] [delete]
+//	new [two] [interval=10s] [timeout=1m] [pause=0s] [tolerable=0] [retained=1] [batch=2] [delete]
 //	takeover [reserved=4] [completed=3:e1.n1:a/b,4:…] [terminal] [damaged=4]
 //	deploy attempt=1 [restored=3] · adopt attempt=1 · run [sub=0] · lost · restore [unusable=3]
 //	at 12s · ack ckpt=1 [sub=0] [runs=a,b] [still=c] [attempt=1] · decline ckpt=1 sub=1
 //	ended · committed ckpt=1 [sub=0] · job-ended state=FINISHED · stop · wanted
+//	(region=other or region=source limits the subtasks to those of one region)
 //	ids|metadata|pointer|pointers|objects outcome=ok|failed|unknown|fenced [ckpt=1] [names=a,b] · read ckpt=1 found|missing|unknown
 func TestTranscripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/transcripts", func(t *testing.T, path string) {
-		h := &harness{t: t, graph: testGraph(t), now: time.Unix(0, 0), epoch: 1}
+		h := &harness{t: t, now: time.Unix(0, 0), epoch: 1}
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			if d.Cmd == "new" {
 				h.new(d)
@@ -93,6 +98,7 @@ func (h *harness) duration(d *datadriven.TestData, key, otherwise string) time.D
 
 func (h *harness) new(d *datadriven.TestData) {
 	h.now = time.Unix(0, 0)
+	h.graph = testGraph(h.t, d.HasArg("two"))
 	h.epoch = uint64(h.number(d, "epoch", 1))
 	h.config = Config{
 		Interval: h.duration(d, "interval", "10s"), Timeout: h.duration(d, "timeout", "1m"), MinPause: h.duration(d, "pause", "0s"),
@@ -112,7 +118,10 @@ func (h *harness) executions(d *datadriven.TestData) []Execution {
 	a := job.Attempt{Epoch: uint64(h.number(d, "epoch", int(h.epoch))), N: uint32(h.number(d, "attempt", int(h.attempt)))}
 	var all []Execution
 	for i, s := range h.graph.Subtasks() {
-		if only := h.number(d, "sub", -1); only < 0 || only == i {
+		if only := h.number(d, "sub", -1); only >= 0 && only != i {
+			continue
+		}
+		if region := text(d, "region", ""); region == "" || region == "other" == (s.Vertex == 2) {
 			all = append(all, Execution{Subtask: s, Attempt: a, Incarnation: job.Incarnation(a.N)})
 		}
 	}
@@ -203,7 +212,7 @@ func (h *harness) fromSubtasks(d *datadriven.TestData, id stream.CheckpointID) [
 		case "committed":
 			all = append(all, Committed{id, x})
 		case "ended":
-			if x.Subtask.Vertex == 0 {
+			if x.Subtask.Vertex != 1 {
 				all = append(all, SourceEnded{x})
 			}
 		case "ack":
