@@ -28,7 +28,7 @@ const policy = `
 	job < jobmanager/rest, client;
 
 	# State.
-	statebackend/objstore < statebackend/objstore/errstore;
+	statebackend/objstore < statebackend/objstore/errstore, statebackend/objstore/storetest;
 	statebackend, codec < statebackend/table;
 	statebackend, statebackend/objstore < statebackend/run;
 	statebackend/table, statebackend/run < statebackend/runlist;
@@ -71,6 +71,11 @@ const policy = `
 	weir, internal/minicluster < weirtest;
 	weir, connectors < examples, bench;
 
+	# A JobManager process, put together: both the command and the demo's children are it.
+	jobmanager, jobmanager/rest, coordinator/ha/etcdha < internal/daemon < cmd/weir;
+	# The demo drives a cluster from outside and is its own job.
+	weir, connectors, client, coordinator/ha/etcdha < internal/demo < cmd/weir;
+
 	# The only program of its own.
 	jobmanager, jobmanager/rest, web, coordinator/ha/etcdha, taskmanager, client < cmd/weir;
 	savepoint, weir, examples, internal/buildflags, internal/config < cmd/weir;
@@ -95,7 +100,6 @@ var groups = []string{"connectors", "examples", "bench", "integration", "cmd/wei
 // outOfPolicy are packages that nothing imports and that import nothing of ours.
 var outOfPolicy = map[string]string{
 	"internal/lint": "tests only",
-	"internal/deps": "keeps chosen libraries in go.mod until they are used",
 }
 
 // always may be imported by every package.

@@ -6,8 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/zeebo/xxh3"
-
+	"github.com/weirstream/weir/codec"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/statebackend/heap"
@@ -96,7 +95,7 @@ func (b *backends) factory(store objstore.Store, attempt job.Attempt, keyed, sub
 		}
 		c.Table.Budget = b.memory.tables / int64(max(1, keyed))
 		list := runlist.Options{
-			Dir: runs, Store: store, Attempt: attempt.String(), Operator: fmt.Sprintf("%08x", uint32(xxh3.HashString(c.UID))), Subtask: c.Subtask.Index,
+			Dir: runs, Store: store, Attempt: attempt.String(), Operator: fmt.Sprintf("%08x", uint32(codec.HashBytes([]byte(c.UID)))), Subtask: c.Subtask.Index,
 			InlineLimit: int64(min(maxInline, maxInlineTotal/max(1, subtasks))),
 		}
 		if b.kind == "heap" {
