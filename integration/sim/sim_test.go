@@ -32,7 +32,8 @@ func TestSeeds(t *testing.T) {
 	for name, figure := range map[string]int{
 		"worker crashes": sum.WorkerCrashes, "leader changes": sum.LeaderChanges, "adoptions": sum.Adoptions,
 		"restores": sum.Restores, "rescales": sum.Rescales, "aborts": sum.Aborts, "completed": sum.Completed,
-		"unknown results": sum.Unknown, "lost messages": sum.LostMessages, "deleted objects": sum.Deleted, "late acks": sum.LateAcks,
+		"unknown results": sum.Unknown, "lost messages": sum.LostMessages, "deleted objects": sum.Deleted, "read-backs": 3 * sum.ReadBacks, "restores of a terminal checkpoint": 3 * sum.TerminalRestores,
+		"late acks": sum.LateAcks,
 	} {
 		if figure < int(n)/10 {
 			t.Errorf("only %d %s in %d seeds", figure, name, n)

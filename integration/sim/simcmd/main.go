@@ -46,9 +46,9 @@ func main() {
 		sum.Add(r.Figures)
 		o.Seed++
 	}
-	fmt.Printf("sim: seeds=%d steps=%d crashes=%d leader-changes=%d adoptions=%d restores=%d rescales=%d lost-messages=%d unknown=%d aborts=%d completed=%d deleted=%d violations=%d\n",
+	fmt.Printf("sim: seeds=%d steps=%d crashes=%d leader-changes=%d adoptions=%d restores=%d rescales=%d lost-messages=%d unknown=%d read-backs=%d terminal-restores=%d aborts=%d completed=%d deleted=%d violations=%d\n",
 		*seeds, sum.Steps, sum.WorkerCrashes, sum.LeaderChanges, sum.Adoptions, sum.Restores, sum.Rescales,
-		sum.LostMessages, sum.Unknown, sum.Aborts, sum.Completed, sum.Deleted, violations)
+		sum.LostMessages, sum.Unknown, sum.ReadBacks, sum.TerminalRestores, sum.Aborts, sum.Completed, sum.Deleted, violations)
 	if violations > 0 {
 		os.Exit(1)
 	}
