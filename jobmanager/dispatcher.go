@@ -212,13 +212,14 @@ func (e *said) handle(d *Dispatcher) {
 
 // slotsWanted: a JobMaster asks for n slots in all.
 type slotsWanted struct {
-	id   job.ID
-	n    int
-	have []string
+	id     job.ID
+	number uint64
+	n      int
+	have   []string
 }
 
 func (e *slotsWanted) handle(d *Dispatcher) {
-	d.pool.Request(e.id, e.n, e.have)
+	d.pool.Request(e.id, e.number, e.n, e.have)
 	d.grant()
 }
 

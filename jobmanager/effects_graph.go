@@ -23,7 +23,7 @@ import (
 func (m *JobMaster) doGraph(f execgraph.Effect) { //lint:step
 	switch f := f.(type) {
 	case execgraph.RequestSlots:
-		_ = m.d.loop.Post(&slotsWanted{m.id, f.N, f.Have}) // a closed loop ends this one too
+		_ = m.d.loop.Post(&slotsWanted{m.id, f.Number, f.N, f.Have}) // a closed loop ends this one too
 	case execgraph.ReleaseSlots:
 		_ = m.d.loop.Post(&slotsReleased{m.id})
 	case execgraph.StartWorker:

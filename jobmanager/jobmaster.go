@@ -248,7 +248,7 @@ func outcomeOf(err error) (coordinator.Outcome, string) {
 type slotsGranted struct{ grant slots.Grant }
 
 func (e *slotsGranted) apply(m *JobMaster) {
-	m.forGraph(execgraph.SlotsGranted{TaskManagers: e.grant.TaskManagers, Free: e.grant.Free})
+	m.forGraph(execgraph.SlotsGranted{Number: e.grant.Number, TaskManagers: e.grant.TaskManagers, Free: e.grant.Free})
 }
 
 type taskManagerLost struct{ id, reason string }

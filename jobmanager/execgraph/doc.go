@@ -14,5 +14,6 @@
 // Invariants: I2 (at most one live attempt of a subtask), I6 (a terminal state is
 // never left), I32 (the failure of one worker touches only the regions it ran).
 //
-// Read graph.go (states and their tables), then event.go, effect.go and step.go.
+// Read graph.go (states and their tables), then event.go, effect.go, step.go (slots,
+// workers, deployment) and fail.go (failing, cancelling, the end).
 package execgraph

@@ -13,8 +13,9 @@ type Effect interface{ execgraphEffect() }
 // RequestSlots asks for N slots in all; Have says where the job has some. Answered
 // by SlotsGranted now and whenever more can be given, until nothing is missing.
 type RequestSlots struct {
-	N    int
-	Have []string // TaskManager by slot, "" = missing
+	Number uint64 // rises; stands in the answers
+	N      int
+	Have   []string // TaskManager by slot, "" = missing
 }
 
 // ReleaseSlots gives all slots back.
@@ -28,7 +29,7 @@ type StartWorker struct {
 	Slots       int
 }
 
-// StopWorker ends a worker.
+// StopWorker ends a worker; with no Grace it is killed.
 type StopWorker struct {
 	TaskManager string
 	ID          uint64

@@ -11,8 +11,10 @@ type Event interface{ execgraphEvent() }
 type Schedule struct{}
 
 // SlotsGranted answers RequestSlots: the TaskManager of each slot that was wanted,
-// by slot; "" where there is none yet. Slots that the job has keep their place.
+// by slot; "" where there is none yet. Slots that the job has keep their place. The
+// answer to a request that was replaced since is ignored.
 type SlotsGranted struct {
+	Number       uint64 // of the request
 	TaskManagers []string
 	// Free is how many slots the cluster could give in all, counting those granted.
 	Free int

@@ -40,10 +40,10 @@ func (s JobState) Terminal() bool { return s >= Finished }
 
 // jobEdges are the transitions of a job.
 var jobEdges = map[JobState][]JobState{
-	Created:    {Running, Failing, Cancelling, Failed, Canceled},
+	Created:    {Running, Failing, Cancelling, Finished, Failed, Canceled}, // terminal: found on record
 	Running:    {Restarting, Failing, Cancelling, Finished},
 	Restarting: {Running, Failing, Cancelling},
-	Failing:    {Failed, Cancelling},
+	Failing:    {Failed, Cancelling, Finished},
 	Cancelling: {Canceled, Finished},
 }
 
@@ -143,9 +143,13 @@ type region struct {
 	phase    regionPhase
 	until    time.Time // end of the back-off
 	deployed bool      // by this leader, at least once
+	stopBy   time.Time // when workers that don't answer a cancel are stopped; zero: not any more
 	lost     bool      // a process was lost in the present failure
 	fatal    bool      // restarting will not help
 	cause    Failure   // of the present failure
+	failedIn uint64    // number of the step in which it failed
+	failedAt time.Time
+	incident int // the last one that it was part of
 }
 
 func (r *region) to(p regionPhase) {
@@ -168,6 +172,16 @@ const (
 	roundRestoring
 	roundPersisting
 )
+
+// incident is what the restart strategy counts: one cause may take down several
+// regions, each of which is down when its subtasks have returned.
+type incident struct {
+	number int
+	step   uint64 // in which its first region failed
+	at     time.Time
+	lost   bool          // a process was lost
+	delay  time.Duration // until the restart
+}
 
 // Failure is what went wrong, for people.
 type Failure struct {
@@ -224,9 +238,11 @@ type Graph struct {
 	round        roundPhase
 	roundRegions []*region
 	slotsSince   time.Time // since when slots are missing; zero: none are
-	slotsAsked   int       // N of the standing request; 0: none stands
+	requests     uint64    // for slots, so far
+	standing     uint64    // number of the request that counts; 0: none does
 	free         int       // slots that the cluster could give in all, as last heard
-	lastDelay    time.Duration
+	steps        uint64    // taken so far
+	incident     incident  // the last one
 	asked        bool      // JobTerminal stands: its result is being put on record
 	timer        time.Time // as last asked for
 }

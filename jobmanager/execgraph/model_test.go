@@ -100,7 +100,7 @@ func (m *model) index(name string) int {
 
 func (m *model) grants() {
 	for _, g := range m.pool.Grants() {
-		m.queues[own] = append(m.queues[own], func() { m.step(SlotsGranted{g.TaskManagers, g.Free}) })
+		m.queues[own] = append(m.queues[own], func() { m.step(SlotsGranted{g.Number, g.TaskManagers, g.Free}) })
 	}
 }
 
@@ -143,7 +143,7 @@ func (m *model) carryOut(effect Effect) {
 	answer := func(e Event) { m.queues[own] = append(m.queues[own], func() { m.step(e) }) }
 	switch e := effect.(type) {
 	case RequestSlots:
-		m.pool.Request("job", e.N, e.Have)
+		m.pool.Request("job", e.Number, e.N, e.Have)
 		m.grants()
 	case ReleaseSlots:
 		m.pool.Release("job")
@@ -157,7 +157,11 @@ func (m *model) carryOut(effect Effect) {
 			m.reply(i, WorkerStarted{TaskManager: tm.name, ID: e.ID, Data: tm.name})
 		})
 	case StopWorker:
-		m.send(e.TaskManager, func(i int, tm *modelTM) { m.exit(i, "stopped") })
+		m.send(e.TaskManager, func(i int, tm *modelTM) {
+			if tm.worker != nil && tm.worker.id == e.ID {
+				m.exit(i, "stopped")
+			}
+		})
 	case RestoreSnapshot:
 		answer(SnapshotReady{})
 	case PersistIncarnation:
@@ -262,6 +266,17 @@ func (m *model) fault() {
 		}
 	case 4:
 		m.step(FailRegions{"too many checkpoints failed"})
+	case 5: // something of long ago
+		switch s := m.g.Job().Subtasks()[m.rng.IntN(len(m.g.Job().Subtasks()))]; m.rng.IntN(4) {
+		case 0:
+			m.step(Status{Subtask: s, Attempt: job.Attempt{Epoch: 1}, State: TaskFailed, Fatal: true})
+		case 1:
+			m.step(WorkerExited{TaskManager: tm.name, ID: 0, Reason: "stale", UserError: true})
+		case 2:
+			m.step(SlotsGranted{Number: 0, TaskManagers: []string{tm.name, tm.name}})
+		case 3:
+			m.step(WorkerStarted{TaskManager: tm.name, ID: 0})
+		}
 	}
 }
 
@@ -324,6 +339,32 @@ func (m *model) play() {
 			m.fail("the job does not run after %d steps", m.steps)
 		}
 	}
+	for _, q := range m.queues {
+		for len(q) > 0 { // the last words, so that both sides know the same
+			m.turn()
+			q = m.queues[own]
+		}
+	}
+	if !m.allRunning() {
+		return // a message that was still on its way has failed it
+	}
+	for _, g := range m.pool.Grants() {
+		m.fail("the pool has something to tell although nothing changed: %+v", g)
+	}
+	if free, want := m.pool.Free(), 3-len(m.g.slots); free != want {
+		m.fail("%d slots are free, want %d: the pool and the job believe something else", free, want)
+	}
+	for i, tm := range m.tms {
+		has := 0
+		for _, s := range m.g.slots {
+			if s.TaskManager == tm.name {
+				has++
+			}
+		}
+		if free := m.pool.FreeOn(tm.name); free != 1-has {
+			m.fail("%d slots are free on %s, where the job believes to have %d (slots %v)", free, m.tms[i].name, has, m.g.slots)
+		}
+	}
 	if m.g.state != Running {
 		m.fail("everything runs and the job is %v", m.g.state)
 	}
@@ -366,6 +407,43 @@ func TestModel(t *testing.T) {
 	}
 	if deploys < 3000 || cancels < 1000 {
 		t.Errorf("only %d deployments and %d cancels", deploys, cancels)
+	}
+}
+
+// TestModelCancel: whatever is under way, a cancelled job ends, once, and holds no
+// slot; faults go on for a while.
+func TestModelCancel(t *testing.T) {
+	for seed := range uint64(1000) {
+		m := newModel(t, seed, job.DefaultRestart)
+		at := m.rng.IntN(150)
+		for i := range 200 {
+			if i == at {
+				m.step(CancelJob{})
+			}
+			if m.rng.IntN(12) == 0 {
+				m.fault()
+			}
+			m.turn()
+		}
+		m.faults = false
+		for i, tm := range m.tms {
+			if !tm.up {
+				m.join(i)
+			}
+		}
+		for m.turn() && m.steps < 5000 {
+		}
+		if m.g.state != Canceled || m.terminal != Canceled {
+			m.fail("the job was cancelled, its result is %v and it is %v", m.terminal, m.g.state)
+		}
+		if free := m.pool.Free(); free != 3 {
+			m.fail("%d of 3 slots are free at the end", free)
+		}
+		for _, tm := range m.tms {
+			if tm.worker != nil {
+				m.fail("worker %d still runs on %s", tm.worker.id, tm.name)
+			}
+		}
 	}
 }
 

@@ -20,6 +20,7 @@ type step struct {
 // Step takes in what happened at now and appends to effects what is to be done.
 func (g *Graph) Step(now time.Time, e Event, effects []Effect) []Effect { //lint:step
 	s := &step{g, now, effects}
+	g.steps++
 	switch e := e.(type) {
 	case Schedule:
 		if g.state == Created {
@@ -30,9 +31,7 @@ func (g *Graph) Step(now time.Time, e Event, effects []Effect) []Effect { //lint
 	case TaskManagerLost:
 		s.taskManagerLost(e)
 	case WorkerStarted:
-		if w := g.workers[e.TaskManager]; w != nil && w.ID == e.ID {
-			w.Ready, w.Data, w.Unix, w.Host, w.PID, w.HostPID = true, e.Data, e.Unix, e.Host, e.PID, e.HostPID
-		}
+		s.workerStarted(e)
 	case WorkerExited:
 		if w := g.workers[e.TaskManager]; w != nil && w.ID == e.ID {
 			s.workerGone(w, e.Reason, e.UserError)
@@ -44,7 +43,7 @@ func (g *Graph) Step(now time.Time, e Event, effects []Effect) []Effect { //lint
 	case Status:
 		s.status(e)
 	case CancelJob:
-		if !g.state.Terminal() && g.state != Cancelling {
+		if !g.state.Terminal() && g.state != Cancelling && !g.asked { // else it is too late
 			s.state(Cancelling)
 			s.stopAll("the job is being cancelled")
 		}
@@ -77,6 +76,9 @@ func (s *step) active() bool { return s.Graph.state == Running || s.Graph.state 
 // ---- slots and workers ----
 
 func (s *step) slotsGranted(e SlotsGranted) {
+	if e.Number != s.standing {
+		return
+	}
 	for i := range s.slots {
 		if s.slots[i].TaskManager == "" && i < len(e.TaskManagers) {
 			s.slots[i].TaskManager = e.TaskManagers[i]
@@ -123,8 +125,18 @@ func (s *step) taskManagerLost(e TaskManagerLost) {
 		s.workerGone(w, fmt.Sprintf("TaskManager %s is lost: %s", e.TaskManager, e.Reason), false)
 	}
 	if lost {
-		s.slotsAsked = 0
+		s.standing = 0
 	}
+}
+
+func (s *step) workerStarted(e WorkerStarted) {
+	w := s.workers[e.TaskManager]
+	if w == nil || w.ID != e.ID {
+		// Its command was on the way when the TaskManager was lost and came back.
+		s.do(StopWorker{TaskManager: e.TaskManager, ID: e.ID, Reason: "the job does not need this worker any more"})
+		return
+	}
+	w.Ready, w.Data, w.Unix, w.Host, w.PID, w.HostPID = true, e.Data, e.Unix, e.Host, e.PID, e.HostPID
 }
 
 // workerGone: nothing that ran in w lives any more (I32: other regions go on).
@@ -132,7 +144,7 @@ func (s *step) workerGone(w *Worker, reason string, userError bool) {
 	delete(s.workers, w.TaskManager)
 	var hit []*region
 	for _, r := range s.regions {
-		touched := r.phase == regionIdle && s.active() // it was to start there
+		touched := r.phase == regionIdle && s.active() && s.isFor(r, w.TaskManager)
 		for _, x := range s.of(r) {
 			if x.State.Live() && x.TaskManager == w.TaskManager {
 				s.execution(x, TaskFailed)
@@ -153,6 +165,16 @@ func (s *step) workerGone(w *Worker, reason string, userError bool) {
 	for _, r := range hit {
 		s.maybeDown(r)
 	}
+}
+
+// isFor reports whether r has a slot on a TaskManager.
+func (s *step) isFor(r *region, taskManager string) bool {
+	for _, x := range s.of(r) {
+		if s.slots[x.Subtask.Index].TaskManager == taskManager {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *step) ensureWorkers() (ready bool) {
@@ -177,9 +199,12 @@ func (s *step) ensureWorkers() (ready bool) {
 // advance starts what can be started.
 func (s *step) advance() {
 	for _, r := range s.regions {
-		if r.phase == regionBackoff && s.active() && !s.now.Before(r.until) {
+		switch {
+		case r.phase == regionBackoff && s.active() && !s.now.Before(r.until):
 			r.to(regionIdle)
 			r.lost, r.fatal, r.cause = false, false, Failure{}
+		case r.phase == regionStopping && !r.stopBy.IsZero() && !s.now.Before(r.stopBy):
+			s.stopStuck(r)
 		}
 	}
 	if !s.active() {
@@ -207,7 +232,7 @@ func (s *step) advance() {
 // advanceSlots asks for what is missing, and after a while makes do with less.
 func (s *step) advanceSlots() {
 	if !s.missingSlots() {
-		s.slotsSince, s.slotsAsked = time.Time{}, 0
+		s.slotsSince = time.Time{}
 		return
 	}
 	if s.slotsSince.IsZero() {
@@ -222,10 +247,15 @@ func (s *step) advanceSlots() {
 	if waited >= s.cfg.SlotWait {
 		s.shrink()
 	}
-	if s.slotsAsked != len(s.slots) && s.missingSlots() {
-		s.slotsAsked = len(s.slots)
-		s.do(RequestSlots{N: len(s.slots), Have: s.have()})
+	if s.standing == 0 && s.missingSlots() {
+		s.requestSlots()
 	}
+}
+
+func (s *step) requestSlots() {
+	s.requests++
+	s.standing = s.requests
+	s.do(RequestSlots{Number: s.requests, N: len(s.slots), Have: s.have()})
 }
 
 // shrink lowers the parallelism that the program left open to the slots that there
@@ -265,6 +295,7 @@ func (s *step) shrink() {
 		return 0
 	})
 	s.setGraph(g)
+	s.requestSlots() // also when nothing is missing now: the earlier request must not go on
 }
 
 func (s *step) snapshotReady(e SnapshotReady) {
@@ -398,178 +429,16 @@ func (s *step) maybeRunning(r *region) {
 	}
 }
 
-// ---- failing and stopping ----
-
-// fail lets regions fail over. A fatal failure can't be mended by a restart.
-func (s *step) fail(regions []*region, f Failure, fatal bool) {
-	if !s.active() {
-		return
-	}
-	for _, r := range regions {
-		switch r.phase {
-		case regionIdle:
-			r.cause, r.fatal = f, fatal
-			r.to(regionBackoff)
-			s.backoff(r)
-		case regionDeploying, regionRunning:
-			r.cause, r.fatal = f, fatal
-			s.stop(r, f.Cause)
-		}
-		if !s.active() {
-			return
-		}
-	}
-}
-
-// stop ends the attempts of a region.
-func (s *step) stop(r *region, reason string) {
-	r.to(regionStopping)
-	var lost []Execution
-	cancel := map[string]CancelAttempts{}
-	for _, x := range s.of(r) {
-		lost = append(lost, *x)
-		if x.State.Live() {
-			s.execution(x, Canceling)
-			cancel[x.TaskManager] = CancelAttempts{
-				TaskManager: x.TaskManager, Incarnation: x.Incarnation, Attempt: x.Attempt, Reason: reason, Grace: s.cfg.CancelGrace,
-			}
-		}
-	}
-	s.do(AttemptsLost{lost, reason})
-	names, _ := s.taskManagers()
-	for _, tm := range names {
-		if c, ok := cancel[tm]; ok {
-			s.do(c)
-		}
-	}
-	if s.active() && s.Graph.state == Running {
-		s.state(Restarting)
-	}
-	s.maybeDown(r)
-}
-
-// maybeDown goes on when nothing of a stopping region lives any more.
-func (s *step) maybeDown(r *region) {
-	if r.phase != regionStopping {
-		return
-	}
-	for _, x := range s.of(r) {
-		if x.State.Live() {
-			return
-		}
-	}
-	if !s.active() {
-		r.to(regionStopped)
-		s.maybeTerminal()
-		return
-	}
-	r.to(regionBackoff)
-	s.backoff(r)
-}
-
-// sameIncident: regions that lost the same process fail one after the other; they
-// are one failure for the restart strategy.
-const sameIncident = time.Second
-
-// backoff decides when a region that is down starts again.
-func (s *step) backoff(r *region) {
-	if s.Graph.state == Running {
-		s.state(Restarting)
-	}
-	if r.fatal {
-		s.giveUp(r.cause)
-		return
-	}
-	delay, ok := s.lastDelay, true
-	if !r.lost || s.history.Last.IsZero() || s.now.Sub(s.history.Last) >= sameIncident {
-		delay, ok = s.cfg.Restart.Next(&s.history, s.now, r.lost)
-		s.lastDelay = delay
-	}
-	if !ok {
-		s.giveUp(r.cause)
-		return
-	}
-	s.failure = r.cause
-	s.do(RegionFailed{Failure: r.cause, Delay: delay})
-	r.until = s.now.Add(delay)
-}
-
-// giveUp fails the job for good.
-func (s *step) giveUp(f Failure) {
-	if !s.active() && s.Graph.state != Created {
-		return
-	}
-	s.failure = f
-	s.do(RegionFailed{Failure: f, GivenUp: true})
-	s.state(Failing)
-	s.stopAll("the job has failed: " + f.Cause)
-}
-
-// stopAll stops every region; when all have stopped the job is terminal.
-func (s *step) stopAll(reason string) {
-	s.round, s.roundRegions = roundNone, nil
-	for _, r := range s.regions {
-		switch r.phase {
-		case regionIdle, regionBackoff:
-			r.to(regionStopped)
-		case regionDeploying, regionRunning:
-			s.stop(r, reason)
-		}
-	}
-	s.maybeTerminal()
-}
-
-func (s *step) maybeTerminal() {
-	for _, r := range s.regions {
-		if r.phase != regionStopped {
-			return
-		}
-	}
-	if s.asked {
-		return
-	}
-	switch s.Graph.state {
-	case Failing:
-		s.asked = true
-		s.do(JobTerminal{Failed, s.failure})
-	case Cancelling:
-		s.asked = true
-		s.do(JobTerminal{Canceled, s.failure})
-	}
-}
-
-// resultPersisted lets everything go.
-func (s *step) resultPersisted(e ResultPersisted) {
-	if s.Graph.state.Terminal() {
-		return
-	}
-	if e.State == Finished && s.Graph.state == Restarting {
-		s.state(Running) // its last failure no longer matters
-	}
-	s.state(e.State)
-	if e.State == Finished { // every committer has acknowledged: only goodbyes are missing
-		for _, id := range s.graph.Subtasks() {
-			if x := s.executions[id]; x.State.Live() {
-				s.execution(x, TaskFinished)
-			}
-		}
-	}
-	var names []string
-	for tm := range s.workers {
-		names = append(names, tm)
-	}
-	sort.Strings(names)
-	for _, tm := range names {
-		s.do(StopWorker{tm, s.workers[tm].ID, "the job is " + e.State.String(), s.cfg.CancelGrace})
-	}
-	s.do(ReleaseSlots{})
-}
-
 func (s *step) setTimer() {
 	var at time.Time
 	earliest := func(t time.Time) {
 		if t.After(s.now) && (at.IsZero() || t.Before(at)) {
 			at = t
+		}
+	}
+	for _, r := range s.regions {
+		if r.phase == regionStopping && !r.stopBy.IsZero() {
+			earliest(r.stopBy)
 		}
 	}
 	if s.active() {

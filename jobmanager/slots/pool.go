@@ -21,6 +21,7 @@ type manager struct {
 
 type request struct {
 	job     job.ID
+	number  uint64
 	slots   []string // TaskManager by slot, "" = missing
 	before  []string // where the slots were, for those that are missing
 	granted bool     // the present slots have been told
@@ -29,6 +30,7 @@ type request struct {
 // Grant is the answer to a request.
 type Grant struct {
 	Job          job.ID
+	Number       uint64   // of the request; one that was replaced since does not count
 	TaskManagers []string // by slot; "" = not yet
 	Free         int      // slots that the job could have in all
 }
@@ -66,13 +68,16 @@ func (p *Pool) untell() {
 }
 
 // Request says that a job wants n slots in all and has those in have. It replaces
-// the job's earlier request; slots beyond n are given back.
-func (p *Pool) Request(id job.ID, n int, have []string) {
+// the job's earlier request; slots beyond n are given back. Grants carry number: a
+// request and a grant may pass each other on their way, and then both sides would
+// believe something else.
+func (p *Pool) Request(id job.ID, number uint64, n int, have []string) {
 	r := p.request(id)
 	if r == nil {
 		r = &request{job: id}
 		p.requests = append(p.requests, r)
 	}
+	r.number = number
 	was := r.slots
 	p.giveBack(r)
 	r.before, r.slots, r.granted = was, make([]string, n), false
@@ -112,7 +117,7 @@ func (p *Pool) Grants() []Grant {
 		}
 		if !r.granted {
 			r.granted = true
-			out = append(out, Grant{r.job, slices.Clone(r.slots), len(r.slots) - r.missing() + p.Free()})
+			out = append(out, Grant{r.job, r.number, slices.Clone(r.slots), len(r.slots) - r.missing() + p.Free()})
 		}
 	}
 	return out

@@ -15,6 +15,7 @@ import (
 func TestPool(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		var p Pool
+		var number uint64
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			var name string
 			var n int
@@ -41,7 +42,8 @@ func TestPool(t *testing.T) {
 				for s := range strings.SplitSeq(have, "/") {
 					slots = append(slots, strings.Trim(s, "-"))
 				}
-				p.Request(job.ID(name), n, slots)
+				number++
+				p.Request(job.ID(name), number, n, slots)
 			case "release":
 				p.Release(job.ID(name))
 			default:

@@ -1,0 +1,233 @@
+package execgraph
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+
+	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/proto/metapb"
+)
+
+// planOf reads a plan: one operator a line, "uid source|op|sink [parallelism] [<input …]".
+func planOf(d *datadriven.TestData) *metapb.Plan {
+	plan := &metapb.Plan{}
+	index := map[string]uint32{}
+	for line := range strings.Lines(d.Input) {
+		f := strings.Fields(line)
+		op := &metapb.Operator{Uid: f[0], Kind: map[string]metapb.OperatorKind{
+			"source": metapb.OperatorKind_OPERATOR_KIND_SOURCE, "op": metapb.OperatorKind_OPERATOR_KIND_TRANSFORM, "sink": metapb.OperatorKind_OPERATOR_KIND_SINK,
+		}[f[1]]}
+		for _, a := range f[2:] {
+			if from, ok := strings.CutPrefix(a, "<"); ok {
+				op.Inputs = append(op.Inputs, &metapb.Input{From: index[from], Distribution: metapb.Distribution_DISTRIBUTION_HASH})
+				continue
+			}
+			fmt.Sscan(a, &op.Parallelism)
+		}
+		index[f[0]] = uint32(len(plan.Operators))
+		plan.Operators = append(plan.Operators, op)
+	}
+	return plan
+}
+
+// transcript drives a graph. Attempts and incarnations in events are those of the
+// present executions unless a=… says otherwise.
+type transcript struct {
+	t     *testing.T
+	g     *Graph
+	start time.Time
+	now   time.Time
+}
+
+func (r *transcript) run(t *testing.T, d *datadriven.TestData) string {
+	str := func(key string) (v string) {
+		if d.HasArg(key) {
+			d.ScanArgs(t, key, &v)
+		}
+		return v
+	}
+	var id uint64
+	if d.HasArg("id") {
+		d.ScanArgs(t, "id", &id)
+	}
+	switch d.Cmd {
+	case "new":
+		return r.fresh(t, d)
+	case "wait":
+		after, err := time.ParseDuration(str("for"))
+		if err != nil {
+			d.Fatalf(t, "%v", err)
+		}
+		r.now = r.now.Add(after)
+		return r.step(Tick{})
+	case "schedule":
+		return r.step(Schedule{})
+	case "slots":
+		e := SlotsGranted{Number: r.g.requests}
+		if d.HasArg("number") {
+			d.ScanArgs(t, "number", &e.Number)
+		}
+		if d.HasArg("free") {
+			d.ScanArgs(t, "free", &e.Free)
+		}
+		for s := range strings.SplitSeq(str("on"), "/") {
+			e.TaskManagers = append(e.TaskManagers, strings.Trim(s, "-"))
+		}
+		return r.step(e)
+	case "lost":
+		return r.step(TaskManagerLost{str("tm"), "its stream broke"})
+	case "started":
+		return r.step(WorkerStarted{TaskManager: str("tm"), ID: id, Data: str("tm") + ":1"})
+	case "exited":
+		return r.step(WorkerExited{TaskManager: str("tm"), ID: id, Reason: "signal: killed", UserError: d.HasArg("user")})
+	case "snapshot":
+		return r.step(SnapshotReady{str("problem")})
+	case "persisted":
+		return r.step(IncarnationPersisted{str("problem")})
+	case "status":
+		return r.status(t, d, str)
+	case "cancel":
+		return r.step(CancelJob{})
+	case "fail":
+		return r.step(FailRegions{"4 checkpoints failed one after the other"})
+	case "result":
+		return r.step(ResultPersisted{map[string]JobState{"FINISHED": Finished, "FAILED": Failed, "CANCELED": Canceled}[str("state")]})
+	case "show":
+		return r.show()
+	}
+	d.Fatalf(t, "unknown command")
+	return ""
+}
+
+func (r *transcript) fresh(t *testing.T, d *datadriven.TestData) string {
+	parallelism := 2
+	if d.HasArg("p") {
+		d.ScanArgs(t, "p", &parallelism)
+	}
+	g, err := job.NewGraph(planOf(d), parallelism)
+	if err != nil {
+		d.Fatalf(t, "%v", err)
+	}
+	policy := job.DefaultRestart
+	if d.HasArg("none") {
+		policy = job.RestartPolicy{Kind: job.NoRestart}
+	}
+	if d.HasArg("fixed") {
+		policy = job.RestartPolicy{Kind: job.FixedDelay, Delay: time.Second}
+		d.ScanArgs(t, "fixed", &policy.Attempts)
+	}
+	s := Start{Graph: g}
+	if d.HasArg("incarnation") {
+		var n uint64
+		d.ScanArgs(t, "incarnation", &n)
+		s.Incarnation = job.Incarnation(n)
+	}
+	r.g, r.start = New(Config{Epoch: 7, Restart: policy}, s), time.Unix(1000, 0)
+	r.now = r.start
+	return r.show()
+}
+
+// status sends one status for each subtask of s=v0[1],v1 (all of the vertex).
+func (r *transcript) status(t *testing.T, d *datadriven.TestData, str func(string) string) string {
+	state := map[string]ExecutionState{
+		"init": Initializing, "running": TaskRunning, "finished": TaskFinished, "canceled": TaskCanceled, "failed": TaskFailed,
+	}[str("state")]
+	var out strings.Builder
+	for _, s := range r.g.Job().Subtasks() {
+		name := s.String()
+		if !d.HasArg("all") && !slices.Contains(strings.Split(str("s"), "/"), name) {
+			continue
+		}
+		x, _ := r.g.Execution(s)
+		e := Status{Subtask: s, Attempt: x.Attempt, Incarnation: x.Incarnation, State: state, Failure: str("why"), Fatal: d.HasArg("fatal")}
+		if d.HasArg("old") {
+			e.Attempt.N--
+			e.Incarnation--
+		}
+		out.WriteString(r.step(e))
+	}
+	return out.String()
+}
+
+func (r *transcript) step(e Event) string {
+	var b strings.Builder
+	for _, f := range r.g.Step(r.now, e, nil) {
+		fmt.Fprintln(&b, r.effect(f))
+	}
+	return b.String()
+}
+
+func (r *transcript) effect(f Effect) string {
+	name := func(xs []Execution) string {
+		var all []string
+		for _, x := range xs {
+			all = append(all, fmt.Sprintf("%v@%s/%d", x.Subtask, x.TaskManager, x.Worker))
+		}
+		return strings.Join(all, " ")
+	}
+	switch f := f.(type) {
+	case Deploy:
+		return fmt.Sprintf("Deploy incarnation %d attempt %v: %s", f.Incarnation, f.Attempt, name(f.Executions))
+	case AttemptsLost:
+		return fmt.Sprintf("AttemptsLost %s: %s", name(f.Executions), f.Reason)
+	case AttemptRunning:
+		return fmt.Sprintf("AttemptRunning %s", name([]Execution{f.Execution}))
+	case SetTimer:
+		if f.At.IsZero() {
+			return "SetTimer off"
+		}
+		return fmt.Sprintf("SetTimer in %v", f.At.Sub(r.now))
+	case StateChanged:
+		return fmt.Sprintf("StateChanged %v -> %v", f.From, f.To)
+	case RegionFailed:
+		return fmt.Sprintf("RegionFailed %q restart in %v, given up %v", f.Failure.Cause, f.Delay, f.GivenUp)
+	case JobTerminal:
+		return fmt.Sprintf("JobTerminal %v %q", f.State, f.Failure.Cause)
+	case RequestSlots:
+		return fmt.Sprintf("RequestSlots %d: %d, have %q", f.Number, f.N, f.Have)
+	}
+	return strings.TrimPrefix(fmt.Sprintf("%T%+v", f, f), "execgraph.")
+}
+
+func (r *transcript) show() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%v at %v, %d restarts\n", r.g.state, r.now.Sub(r.start), r.g.restarts)
+	for _, reg := range r.g.regions {
+		fmt.Fprintf(&b, "region %d %v:", reg.index, reg.phase)
+		for _, x := range r.g.of(reg) {
+			fmt.Fprintf(&b, " %v=%v", x.Subtask, x.State)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+func TestStep(t *testing.T) {
+	datadriven.Walk(t, "testdata/step", func(t *testing.T, path string) {
+		r := &transcript{t: t}
+		datadriven.RunTest(t, path, r.run)
+	})
+}
+
+// TestTransitionTables holds the tables to their golden text: a change is seen.
+func TestTransitionTables(t *testing.T) {
+	datadriven.RunTest(t, "testdata/tables.txt", func(t *testing.T, d *datadriven.TestData) string {
+		var b strings.Builder
+		switch d.Cmd {
+		case "job":
+			for s := Created; s <= Canceled; s++ {
+				fmt.Fprintf(&b, "%v: %v\n", s, jobEdges[s])
+			}
+		case "region":
+			for p := regionIdle; p <= regionStopped; p++ {
+				fmt.Fprintf(&b, "%v: %v\n", p, regionEdges[p])
+			}
+		}
+		return b.String()
+	})
+}
