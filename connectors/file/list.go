@@ -68,8 +68,8 @@ func (w *walker) pattern(pattern string) error {
 			return fmt.Errorf("part %q: %w", p, err)
 		}
 	}
-	if _, err := os.Stat(base); err != nil {
-		return err
+	if info, err := os.Stat(base); err != nil || !info.IsDir() {
+		return fmt.Errorf("there is no folder %s: %w", base, notFound(err))
 	}
 	w.parts = parts
 	return w.folder(base, w.closed(nil, 0))
@@ -96,7 +96,7 @@ func shellClasses(part string) string {
 func (w *walker) named(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
-		return err
+		return notFound(err)
 	}
 	switch {
 	case info.IsDir():
@@ -107,6 +107,17 @@ func (w *walker) named(path string) error {
 	}
 	w.found = append(w.found, foundFile{path, info.Size(), info.ModTime().UnixNano()})
 	return nil
+}
+
+// notFound is the reason of os.Stat without the path, which the caller names.
+func notFound(err error) error {
+	if err == nil {
+		return errors.New("it is a file")
+	}
+	if p := (*os.PathError)(nil); errors.As(err, &p) {
+		return p.Err
+	}
+	return err
 }
 
 // closed adds to the parts that may come next (indices into w.parts) the part i and,
