@@ -103,6 +103,10 @@ func (m *JobMaster) restoreFrom(f coordinator.RestoreFrom) {
 		m.log.Error("a damaged checkpoint is passed over; the job goes back further than it should",
 			"checkpoint", s.Pointer.CheckpointId, "problem", s.Problem)
 	}
+	if f.Problem != "" { // every retained checkpoint is damaged: never start empty instead
+		m.forGraph(execgraph.SnapshotReady{Problem: f.Problem})
+		return
+	}
 	m.snapshot = &f
 	if f.Metadata != nil {
 		from := restore.StateIDs{IDs: f.Metadata.StateIds, Next: f.Metadata.NextStateId}
