@@ -95,7 +95,7 @@ func checkpointRows(j *api.Job) [][]string {
 			where = oneLine(cp.Failure)
 		}
 		rows = append(rows, []string{
-			strconv.FormatUint(cp.ID, 10), cp.Status, clock(cp.TriggeredAt), since(cp.DurationMS), size(cp.Bytes), size(cp.NewBytes), where,
+			strconv.FormatUint(cp.ID, 10), cp.Status, clock(cp.TriggeredAt), since(cp.DurationMS), size(cp.Bytes), size(cp.NewBytes), orDash(where),
 		})
 	}
 	return rows

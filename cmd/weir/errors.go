@@ -94,6 +94,9 @@ func (c *cli) report(err error) int {
 // flagError turns pflag's errors into ours, with the nearest flag.
 func flagError(cmd *cobra.Command, err error) error {
 	help := cmd.CommandPath() + " --help"
+	if bad := (*pflag.InvalidValueError)(nil); errors.As(err, &bad) {
+		return usage(fmt.Sprintf("--%s %s: %v", bad.GetFlag().Name, bad.GetValue(), bad.Unwrap()), help)
+	}
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) {
 		return usage(strings.TrimPrefix(err.Error(), "flag "), help)

@@ -76,14 +76,10 @@ type news struct {
 
 func (n *news) tell(j *api.Job, now time.Time) {
 	if f := j.LastFailure; f != nil && f.Time.After(n.failure) {
-		if !n.failure.IsZero() || !api.Terminal(j.State) {
-			n.say(fmt.Sprintf("failure: %s", failureLine(f)))
-		}
 		n.failure = f.Time
-	}
-	if j.State != n.state {
-		n.state = j.State
-		n.say(stateLine(j))
+		if !f.Fatal { // that of a FAILED job stands in its state
+			n.say("failure: " + failureLine(f))
+		}
 	}
 	if len(j.Checkpoints.History) > 0 {
 		if cp := j.Checkpoints.History[0]; cp.Status == api.CheckpointFailed && cp.ID > n.failed {
@@ -91,9 +87,14 @@ func (n *news) tell(j *api.Job, now time.Time) {
 			n.say(fmt.Sprintf("checkpoint %d failed: %s", cp.ID, oneLine(cp.Failure)))
 		}
 	}
-	if cp := j.LastCheckpoint; cp != nil && cp.ID > n.checkpoint && (n.told.IsZero() || now.Sub(n.told) >= checkpointNews) {
+	cp := j.LastCheckpoint
+	if cp != nil && cp.ID > n.checkpoint && !api.Terminal(j.State) && (n.told.IsZero() || now.Sub(n.told) >= checkpointNews) {
 		n.checkpoint, n.told = cp.ID, now
-		n.say(fmt.Sprintf("checkpoint %d completed in %s: %s of state, %s new", cp.ID, since(cp.DurationMS), size(cp.Bytes), size(cp.NewBytes)))
+		n.say(fmt.Sprintf("checkpoint %d completed in %s: %s of state", cp.ID, since(cp.DurationMS), size(cp.Bytes)))
+	}
+	if j.State != n.state {
+		n.state = j.State
+		n.say(stateLine(j))
 	}
 }
 
@@ -104,9 +105,6 @@ func stateLine(j *api.Job) string {
 		line += fmt.Sprintf(", %d subtasks", subtasks(j))
 	case api.Terminal(j.State):
 		line += fmt.Sprintf(" after %s, %d restarts", since(j.DurationMS), j.Restarts)
-		if j.State == api.StateFailed && j.LastFailure != nil {
-			line += ": " + failureLine(j.LastFailure)
-		}
 	}
 	return line
 }

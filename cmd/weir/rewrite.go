@@ -21,6 +21,7 @@ var flinkTokens = map[string]string{
 	"-help":                    "--help",
 	"-running":                 "--running",
 	"-all":                     "--all",
+	"-output":                  "--output",
 	"--allow-nonrestored":      "--allowNonRestoredState",
 	"--from-savepoint":         "--fromSavepoint",
 	"--restore-mode":           "--restoreMode",

@@ -23,9 +23,11 @@ const (
 // root returns the tree of commands.
 func (c *cli) root() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "weir",
-		Short:         "Weir runs stateful stream processing jobs and loses nothing",
-		Long:          "Weir runs stateful stream processing jobs, written in Go, on many machines, and loses\nnothing when one of them dies.",
+		Use:   "weir",
+		Short: "Weir runs stateful stream processing jobs and loses nothing",
+		Long: "Weir runs stateful stream processing jobs, written in Go, on many machines, and loses\nnothing when one of them dies.\n\n" +
+			"Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 conflict, 5 incompatible, 6 no JobManager leads,\n" +
+			"7 the job ended FAILED or CANCELED, 8 --timeout passed, 130 detached.",
 		Version:       buildflags.Version(),
 		SilenceErrors: true, SilenceUsage: true,
 		Args: unknownCommand,

@@ -61,10 +61,10 @@ What the program sets by flags of its own that are typed after -- counts most, t
 	fl.StringArrayVarP(&f.settings, "define", "D", nil, "set a setting of the job, key=value; `setting` may be repeated")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "check the program and its settings, run nothing")
 	for name, short := range map[string]string{"fromSavepoint": "s", "restoreMode": "", "claimMode": "", "allowNonRestoredState": "n"} {
-		fl.VarPF(notBuilt("savepoints are"), name, short, "").Hidden = true
+		fl.VarPF(notBuilt("savepoints are not built yet"), name, short, "").Hidden = true
 	}
 	for name, short := range map[string]string{"class": "c", "classpath": "C", "target": "t"} {
-		fl.VarPF(notBuilt("a job is one binary: classes and targets are"), name, short, "").Hidden = true
+		fl.VarPF(notBuilt("a job is one binary, it has no class, class path or target"), name, short, "").Hidden = true
 	}
 	fl.Lookup("allowNonRestoredState").NoOptDefVal = "true"
 	return cmd
@@ -77,7 +77,7 @@ type notBuilt string
 func (notBuilt) String() string { return "" }
 
 // Set implements pflag.Value.
-func (n notBuilt) Set(string) error { return errors.New(string(n) + " not built") }
+func (n notBuilt) Set(string) error { return errors.New(string(n)) }
 
 // Type implements pflag.Value.
 func (notBuilt) Type() string { return "" }

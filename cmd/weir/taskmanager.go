@@ -91,7 +91,7 @@ func runTaskManager(ctx context.Context, cfg taskManagerConfig) error {
 	if err != nil {
 		return err
 	}
-	cfg.Log.Info("TaskManager started", "taskmanager", t.ID(), "slots", cfg.Slots, "memory", config.FormatMemory(cfg.Memory), "jobmanagers", cfg.JobManagers, "data", cfg.Data)
+	cfg.Log.Info("TaskManager started", "taskmanager", t.ID(), "slots", cfg.Slots, "memory", size(uint64(cfg.Memory)), "jobmanagers", cfg.JobManagers, "data", cfg.Data)
 	if err := t.Run(ctx); err != nil {
 		return err
 	}

@@ -76,6 +76,9 @@ func (c *cli) wait(ctx context.Context, ref, condition string, limit time.Durati
 	if err == nil {
 		last = j
 		n := news{say: c.say}
+		if f := j.LastFailure; f != nil {
+			n.failure = f.Time // only what happens from now on
+		}
 		err = c.watch(ctx, cl, j.ID, func(j *api.Job) (bool, error) {
 			last = j
 			n.tell(j, time.Now())
