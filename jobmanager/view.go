@@ -63,6 +63,9 @@ func recordView(s *ha.JobState, now time.Time) *api.Job {
 		j.Settings[kv.Key] = kv.Value
 	}
 	if inc := s.Incarnation; inc != nil {
+		for _, v := range inc.Vertices {
+			j.Parallelism = max(j.Parallelism, int(v.Parallelism))
+		}
 		started := time.UnixMilli(inc.StartedAtMs).UTC()
 		j.StartedAt, j.Incarnation, j.Restarts = &started, inc.Number, int(inc.Restarts)
 		j.DurationMS = now.Sub(started).Milliseconds()
@@ -185,6 +188,10 @@ func (h *history) fill(j *api.Job, pointers []*metapb.CheckpointPointer) {
 		}
 		if c.Status == api.CheckpointInProgress {
 			j.Checkpoints.InProgress++
+		}
+		if c.Status == api.CheckpointCompleted && j.LastCheckpoint == nil { // deleted with the job's end
+			last := c
+			j.LastCheckpoint = &last
 		}
 		j.Checkpoints.History = append(j.Checkpoints.History, c)
 	}
