@@ -221,11 +221,11 @@ func TestKeySelector(t *testing.T) {
 	})
 }
 
-// splitSource hands out the numbers 0 … splits−1 as splits of three records each.
-type splitSource struct{ splits int }
+// splitSource hands out the numbers 0 … splits−1 as splits of size records each.
+type splitSource struct{ splits, burst, size int }
 
 func (s splitSource) NewReader(*operator.SourceContext) (operator.Reader[int], error) {
-	return &splitReader{}, nil
+	return &splitReader{burst: s.burst, size: s.size}, nil
 }
 
 func (s splitSource) NewEnumerator(*operator.SourceContext) (operator.Enumerator, error) {
@@ -256,6 +256,8 @@ func (e *splitEnumerator) Snapshot(dst [][]byte) ([][]byte, error) {
 func (e *splitEnumerator) Close() error { return nil }
 
 type splitReader struct {
+	burst  int      // records a poll
+	size   int      // records a split
 	splits [][2]int // number, records read
 	noMore bool
 }
@@ -283,9 +285,15 @@ func (r *splitReader) Poll(b *stream.Batch[int]) (operator.Polled, error) {
 		return operator.Polled{Status: operator.PollIdle}, nil
 	}
 	s := &r.splits[0]
-	b.Values = append(b.Values, s[0])
-	if s[1]++; s[1] == 3 {
-		r.splits = r.splits[1:]
+	for range r.burst {
+		b.Values = append(b.Values, s[0])
+		if s[1]++; s[1] == r.size {
+			r.splits = r.splits[1:]
+			break
+		}
+	}
+	if r.burst > 1 {
+		return operator.Polled{Status: operator.PollMore}, nil
 	}
 	return operator.Polled{Status: operator.PollWait, Wake: time.Millisecond}, nil
 }
@@ -300,12 +308,12 @@ func (r *splitReader) Position() string { return "" }
 func (r *splitReader) Close() error     { return nil }
 
 // enumeratedRig is source with enumerator → sink over an edge or, if e is nil, chained.
-func enumeratedRig(t *testing.T, splits, parallelism int, e exchange.AnyEdge) *rig {
+func enumeratedRig(t *testing.T, splits, burst, size, parallelism int, e exchange.AnyEdge) *rig {
 	r := newRig(t)
 	en := r.add("src#splits", enumeratorKind, 1, func(l *Linker) error {
 		return FromEnumerator(l, &splitEnumerator{left: splits})
 	})
-	src := r.add("src", sourceKind, parallelism, func(l *Linker) error { return FromReader[int](l, splitSource{splits}) })
+	src := r.add("src", sourceKind, parallelism, func(l *Linker) error { return FromReader[int](l, splitSource{splits, burst, size}) })
 	for _, op := range []int{en, src} {
 		s := operator.PlanSetup("", operator.KeyInfo{})
 		s.Splits()
@@ -326,7 +334,7 @@ func enumeratedRig(t *testing.T, splits, parallelism int, e exchange.AnyEdge) *r
 // Barriers come to a reader in band, also while its outputs have no room.
 func TestEnumeratorBackPressure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := enumeratedRig(t, 100_000, 1, intEdge(t))
+		r := enumeratedRig(t, 100, 3, 3000, 1, intEdge(t))
 		r.graph = must[*job.Graph](t)(job.NewGraph(r.plan, 1))
 		r.deploy(0, nil, job.SubtaskID{Vertex: 2})
 		time.Sleep(time.Hour)
@@ -339,6 +347,9 @@ func TestEnumeratorBackPressure(t *testing.T) {
 		if n := len(r.reports.acked(1)); n != 2 {
 			t.Errorf("%d acks, want 2", n)
 		}
+		if c := r.task("src", 0).Counters(); c.RecordsIn != c.RecordsOut {
+			t.Errorf("%d records lie before the barrier, %d were read", c.RecordsOut, c.RecordsIn)
+		}
 		r.stop()
 	})
 }
@@ -349,7 +360,7 @@ func TestEnumerator(t *testing.T) {
 	for _, pause := range []time.Duration{0, 1, 7, 20, 45, 200} {
 		t.Run(pause.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := enumeratedRig(t, splits, 3, nil)
+				r := enumeratedRig(t, splits, 1, 3, 3, nil)
 				r.deploy(0, nil)
 				time.Sleep(pause * time.Millisecond)
 				r.inject(1, stream.CheckpointBarrier)

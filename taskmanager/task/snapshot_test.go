@@ -121,10 +121,19 @@ func TestSecondBarrier(t *testing.T) {
 				t.Errorf("timings %v", tm)
 			}
 		}
+		for id := range stream.CheckpointID(2) { // the first is still being copied when the second comes
+			r.task("src", 0).Post(Command{Kind: Inject, Barrier: stream.Barrier{ID: id + 4, Kind: stream.CheckpointBarrier}})
+		}
+		synctest.Wait()
+		for id := range stream.CheckpointID(2) {
+			if r.ackOf("count", id+4) == nil {
+				t.Errorf("checkpoint %d is not acked", id+4)
+			}
+		}
 		from := r.restoredFrom(2)
 		r.stop()
 		r.deploy(2, from)
-		if n := counted(t, r, f, 4); n != 4 {
+		if n := counted(t, r, f, 6); n != 4 {
 			t.Errorf("each key was counted %d times, want 4", n)
 		}
 	})

@@ -124,6 +124,23 @@ func TestRestoreTerminal(t *testing.T) {
 	})
 }
 
+// The terminal barrier is for subtasks that have ended.
+func TestTerminalTooEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, f, _ := chainRig(t)
+		r.deploy(0, nil)
+		r.inject(1, stream.TerminalBarrier)
+		if len(r.reports.acks) != 0 || len(r.reports.declines) != 1 {
+			t.Errorf("%d acks, %d declines", len(r.reports.acks), len(r.reports.declines))
+		}
+		f.end()
+		synctest.Wait()
+		r.inject(2, stream.TerminalBarrier)
+		r.completed(2, true)
+		r.running.Wait()
+	})
+}
+
 // two sources into one sink, one subtask each.
 func unionRig(t *testing.T) (r *rig, a, b *feed, log *events) {
 	r, a, b, log = newRig(t), &feed{}, &feed{}, &events{}
