@@ -107,10 +107,18 @@ func (w *Worker) newDeployment(d *weirpb.Deploy) (*deployment, error) {
 	}
 	dep := &deployment{incarnation: job.Incarnation(d.Incarnation), tasks: map[job.SubtaskID]*task.Task{}, over: make(chan struct{})}
 	locations := map[job.SubtaskID]exchange.Location{}
+	own := ""
 	for _, l := range d.Locations {
-		locations[subtaskOf(l.Subtask)] = exchange.Location{
-			Worker: fmt.Sprint(l.WorkerId), Host: l.Host, TCP: l.DataAddress, Unix: l.UnixAddress,
+		if l.WorkerId == w.o.WorkerID {
+			own = l.Host
 		}
+	}
+	for _, l := range d.Locations {
+		at := exchange.Location{Worker: fmt.Sprint(l.WorkerId), Host: l.Host, TCP: l.DataAddress, Unix: l.UnixAddress}
+		if l.Host == own { // TaskManagers of one host go by one name: their workers meet on unix sockets
+			at.Host = hostName()
+		}
+		locations[subtaskOf(l.Subtask)] = at
 	}
 	dep.fabric, err = w.network.NewFabric(exchange.FabricOptions{
 		Incarnation: dep.incarnation, Secret: []byte(d.Secret), Graph: graph, Locations: locations, Worker: fmt.Sprint(w.o.WorkerID),
