@@ -2437,8 +2437,11 @@ type SubtaskStatus struct {
 	FailedUid     string                 `protobuf:"bytes,7,opt,name=failed_uid,json=failedUid,proto3" json:"failed_uid,omitempty"`
 	Fatal         bool                   `protobuf:"varint,8,opt,name=fatal,proto3" json:"fatal,omitempty"`                                  // restarting will not help
 	BlamedWorker  string                 `protobuf:"bytes,9,opt,name=blamed_worker,json=blamedWorker,proto3" json:"blamed_worker,omitempty"` // data address of a peer whose connection broke: the failure is the peer's
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Of FAILED before RUNNING: the checkpoint that the attempt was to start from and
+	// whose bytes are damaged or missing. Recovery must go back further, loudly. 0: none.
+	DamagedCheckpoint uint64 `protobuf:"varint,10,opt,name=damaged_checkpoint,json=damagedCheckpoint,proto3" json:"damaged_checkpoint,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *SubtaskStatus) Reset() {
@@ -2532,6 +2535,13 @@ func (x *SubtaskStatus) GetBlamedWorker() string {
 		return x.BlamedWorker
 	}
 	return ""
+}
+
+func (x *SubtaskStatus) GetDamagedCheckpoint() uint64 {
+	if x != nil {
+		return x.DamagedCheckpoint
+	}
+	return 0
 }
 
 type TriggerCheckpoint struct {
@@ -3648,7 +3658,7 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\tworker_id\x18\x03 \x01(\x04R\bworkerId\x12!\n" +
 	"\fdata_address\x18\x04 \x01(\tR\vdataAddress\x12!\n" +
 	"\funix_address\x18\x05 \x01(\tR\vunixAddress\x12\x12\n" +
-	"\x04host\x18\x06 \x01(\tR\x04host\"\xf9\x03\n" +
+	"\x04host\x18\x06 \x01(\tR\x04host\"\xa8\x04\n" +
 	"\rSubtaskStatus\x125\n" +
 	"\asubtask\x18\x01 \x01(\v2\x1b.weir.control.v1.SubtaskRefR\asubtask\x122\n" +
 	"\aattempt\x18\x02 \x01(\v2\x18.weir.control.v1.AttemptR\aattempt\x12 \n" +
@@ -3659,7 +3669,9 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\n" +
 	"failed_uid\x18\a \x01(\tR\tfailedUid\x12\x14\n" +
 	"\x05fatal\x18\b \x01(\bR\x05fatal\x12#\n" +
-	"\rblamed_worker\x18\t \x01(\tR\fblamedWorker\"\x83\x01\n" +
+	"\rblamed_worker\x18\t \x01(\tR\fblamedWorker\x12-\n" +
+	"\x12damaged_checkpoint\x18\n" +
+	" \x01(\x04R\x11damagedCheckpoint\"\x83\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12STATE_INITIALIZING\x10\x01\x12\x11\n" +

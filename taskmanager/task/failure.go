@@ -8,6 +8,7 @@ import (
 
 	"github.com/weirstream/weir/operator"
 	"github.com/weirstream/weir/statebackend"
+	"github.com/weirstream/weir/statebackend/objstore"
 )
 
 // Failure is what an attempt failed with.
@@ -19,6 +20,7 @@ type Failure struct {
 	Position    string // of the source reader, or ""
 	Stack       string // of a panic, the user's frame first
 	Fatal       bool   // a restart will not help
+	Damaged     bool   // the snapshot it was to start from can't be read
 	Err         error
 }
 
@@ -45,11 +47,6 @@ func (f *Failure) Detail() string {
 	}
 	return f.Error() + "\n" + f.Stack
 }
-
-// fatalError marks what a restart cannot mend.
-type fatalError struct{ error }
-
-func (e *fatalError) Unwrap() error { return e.error }
 
 // panicError is a recovered panic.
 type panicError struct {
@@ -94,8 +91,9 @@ func (t *Task) failure(err error) *Failure {
 	if int(number) < len(t.chain) {
 		f.UID = t.chain[number].plan.Uid
 	}
-	var fatal *fatalError
-	f.Fatal = errors.As(err, &fatal) || operator.IsFatal(err) || errors.Is(err, statebackend.ErrSchema) || errors.Is(err, operator.ErrKey)
+	f.Fatal = operator.IsFatal(err) || errors.Is(err, statebackend.ErrSchema) || errors.Is(err, operator.ErrKey)
+	f.Damaged = t.phase == initializing && t.o.RestoredCheckpoint != 0 &&
+		(errors.Is(err, statebackend.ErrCorrupt) || errors.Is(err, objstore.ErrNotFound))
 	if p := (*panicError)(nil); errors.As(err, &p) {
 		f.Stack = p.stack
 	}

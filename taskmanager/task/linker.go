@@ -1,6 +1,7 @@
 package task
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -88,7 +89,7 @@ func (t *Task) stateID(uid, name string) statebackend.StateID {
 func (t *Task) openBackend(in *instance, k operator.KeyInfo) error {
 	switch {
 	case in.number != 0:
-		return fmt.Errorf("operator %q is keyed but is number %d of its chain: only a head gets records by key", in.plan.Uid, in.number)
+		return operator.Fatal(fmt.Errorf("operator %q is keyed but is number %d of its chain: only a head gets records by key", in.plan.Uid, in.number))
 	case t.o.NewBackend == nil:
 		return fmt.Errorf("operator %q is keyed, but there is no state backend", in.plan.Uid)
 	}
@@ -123,7 +124,7 @@ func Out[T any](l *Linker) *operator.Collector[T] {
 			next = append(next, receiver)
 			return
 		}
-		t.linkFailed(fmt.Errorf("operator %q emits %v, but %q receives %T", l.UID(), reflect.TypeFor[T](), to, r))
+		t.linkFailed(operator.Fatal(fmt.Errorf("operator %q emits %v, but %q receives %T", l.UID(), reflect.TypeFor[T](), to, r)))
 	}
 	for _, in := range t.chain[l.in.number+1:] {
 		if t.chained(in, l.in.index) {
@@ -236,7 +237,10 @@ func (t *Task) link() error {
 			err = t.linkErr
 		}
 		if err == nil && in.setup != nil {
-			err = in.setup.Err()
+			// Declarations are the program's; what does not decode is the snapshot's.
+			if err = in.setup.Err(); !errors.Is(err, statebackend.ErrCorrupt) {
+				err = operator.Fatal(err)
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("link operator %q: %w", in.plan.Uid, err)

@@ -198,6 +198,11 @@ func TestDamagedRun(t *testing.T) {
 		store.Add(errstore.Fault{Op: errstore.Read, Kind: errstore.Flip})
 		r.deploy(1, from)
 		equal(t, "statuses", r.reports.of(r.task("count", 0)), "INITIALIZING", "FAILED")
+		for _, s := range r.reports.statuses {
+			if failed := s.State == weirpb.SubtaskStatus_STATE_FAILED; (s.DamagedCheckpoint == 1) != failed || s.Fatal {
+				t.Errorf("status %v", s)
+			}
+		}
 		r.stop()
 	})
 }

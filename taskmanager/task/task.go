@@ -179,7 +179,7 @@ func (t *Task) cancelled() bool {
 // live is the life of the attempt up to its end.
 func (t *Task) live() error {
 	if err := t.link(); err != nil {
-		return &fatalError{err}
+		return err
 	}
 	channels := 0
 	if t.gate != nil {
@@ -303,6 +303,9 @@ func (t *Task) status(s weirpb.SubtaskStatus_State, f *Failure) {
 	}
 	if f != nil {
 		m.Failure, m.FailureDetail, m.FailedUid, m.Fatal = f.Error(), f.Detail(), f.UID, f.Fatal
+		if f.Damaged {
+			m.DamagedCheckpoint = uint64(t.o.RestoredCheckpoint)
+		}
 		if p := (*exchange.PeerError)(nil); errors.As(f, &p) {
 			m.BlamedWorker = p.Worker
 		}

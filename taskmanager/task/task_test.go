@@ -12,6 +12,7 @@ import (
 
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/operator"
+	"github.com/weirstream/weir/proto/weirpb"
 	"github.com/weirstream/weir/stream"
 )
 
@@ -376,6 +377,41 @@ func TestPanic(t *testing.T) {
 			t.Error("the sink was not closed")
 		}
 	})
+}
+
+// What the program links wrongly, no restart will mend.
+func TestLinkFails(t *testing.T) {
+	for name, c := range map[string]struct {
+		fatal bool
+		link  func(l *Linker) error
+	}{
+		"type": {true, func(l *Linker) error {
+			In(l, operator.Receiver[string](operator.Discard[string]{}))
+			return nil
+		}},
+		"undeclared state": {true, func(l *Linker) error {
+			l.Setup(operator.KeyInfo{}).Sum("new")
+			In(l, operator.Receiver[int](operator.Discard[int]{}))
+			return nil
+		}},
+		"no file":    {false, func(*Linker) error { return errors.New("no such file") }},
+		"not a head": {true, func(l *Linker) error { l.Setup(operator.KeyInfoOf(intKey)); return nil }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				src := r.source("src", 0, &feed{})
+				bad := r.add("bad", sinkKind, 0, c.link)
+				r.from(bad, src, forward, nil)
+				r.deploy(0, nil)
+				r.running.Wait()
+				s := r.reports.statuses[1]
+				if s.State != weirpb.SubtaskStatus_STATE_FAILED || !strings.Contains(s.Failure, `"bad"`) || s.Fatal != c.fatal {
+					t.Errorf("status %v", s)
+				}
+			})
+		})
+	}
 }
 
 func TestPhases(t *testing.T) {
