@@ -139,9 +139,12 @@ func (c *cli) logger(e *config.Effective) *slog.Logger {
 	return log
 }
 
-// terminated returns a context that ends with SIGTERM or Ctrl-C: a clean stop.
+// terminated returns a context that ends with SIGTERM or Ctrl-C: a clean stop. The
+// second signal ends the process at once.
 func terminated(ctx context.Context) (context.Context, context.CancelFunc) {
-	return signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
 }
 
 // checkExposure refuses an address that other hosts reach, unless it is protected or

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/weirstream/weir/client"
@@ -24,7 +21,7 @@ const (
 // attached returns a context that ends with Ctrl-C or SIGTERM: the command goes, what
 // it watches goes on.
 func attached(ctx context.Context) (context.Context, context.CancelFunc) {
-	return signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	return terminated(ctx)
 }
 
 // detached is the end of a command that was left by Ctrl-C.

@@ -295,11 +295,16 @@ func planFailure(ctx context.Context, p program, err error, stderr []byte) error
 	return &exitError{exitAs, code, append([]string{fmt.Sprintf("%s did not tell its plan: %s", p.name, why)}, lines...), nil}
 }
 
-// panicPlace is the first file of a stack that is neither Go's nor ours.
+// panicPlace is where a stack, as Go prints it, leaves what is neither Go's runtime nor
+// ours: the file under the first such function.
 func panicPlace(stack []string) []string {
-	for _, line := range stack {
-		if place := strings.TrimSpace(line); strings.HasPrefix(line, "\t") && !strings.HasPrefix(place, runtime.GOROOT()) && !strings.Contains(place, "/runtime/") {
-			place, _, _ = strings.Cut(place, " +0x")
+	for i, line := range stack {
+		if i == 0 || !strings.HasPrefix(line, "\t") {
+			continue
+		}
+		function := stack[i-1]
+		if !strings.HasPrefix(function, "runtime.") && !strings.HasPrefix(function, "panic(") && !strings.HasPrefix(function, module+".") {
+			place, _, _ := strings.Cut(strings.TrimSpace(line), " +0x")
 			return []string{"at " + place}
 		}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 
 	"github.com/weirstream/weir/client/api"
 	"github.com/weirstream/weir/internal/buildflags"
@@ -16,6 +17,7 @@ func runJobManager(ctx context.Context, c jobManagerConfig) error {
 	err := daemon.JobManager(ctx, daemon.JobManagerOptions{
 		REST: c.REST, RPC: c.RPC, Data: c.Data, Storage: c.Storage, Etcd: c.Etcd, ClusterID: c.ClusterID,
 		Settings: c.Settings.Given(), Effective: settingsView(c.Settings), Token: c.Token, TLS: c.TLS,
+		Hosts:     hostNames(c.Settings.Get(config.RESTAddress)),
 		MaxBinary: c.Settings.Get(config.RESTMaxBody), HeartbeatTimeout: c.Settings.Get(config.HeartbeatTimeout),
 		RetainFor: c.Settings.Get(config.HistoryAge), RetainJobs: c.Settings.Get(config.HistorySize),
 		Version: buildflags.Version(), Commit: buildflags.Commit(), Log: c.Log,
@@ -31,4 +33,14 @@ func settingsView(e *config.Effective) []api.Setting {
 		all = append(all, api.Setting{Key: v.Option.Key, Value: v.Value, Origin: v.Origin})
 	}
 	return all
+}
+
+// hostNames are the names by which clients may address the REST API: the one it was
+// given, and the machine's.
+func hostNames(given string) []string {
+	names := []string{given}
+	if name, err := os.Hostname(); err == nil { // without a name it is reached by address
+		names = append(names, name)
+	}
+	return names
 }
