@@ -14,6 +14,9 @@ import (
 // ErrNoJob says that no job of that id is known.
 var ErrNoJob = errors.New("no such job")
 
+// ErrUnreadable says that a job is on record but can't be run by this version.
+var ErrUnreadable = errors.New("the job is on record but this version of weir cannot run it")
+
 // find asks the dispatcher for a job.
 type find struct {
 	id    job.ID
@@ -30,6 +33,8 @@ type found struct {
 func (e *find) handle(d *Dispatcher) {
 	f := found{master: d.masters[e.id], ended: d.ended[e.id]}
 	switch {
+	case d.broken[e.id] != nil:
+		f.err = fmt.Errorf("%w: %s: %w", ErrUnreadable, e.id, d.broken[e.id])
 	case f.ended != nil:
 		f.view = d.endedView(e.id, f.ended)
 	case f.master == nil:

@@ -34,6 +34,8 @@ func apiError(err error) error {
 		return api.NewError(api.ErrUnavailable, "NO_LEADER", "this JobManager has stopped leading", "try again in a moment")
 	case errors.Is(err, ErrNoJob):
 		return api.NewError(api.ErrNotFound, "JOB_NOT_FOUND", err.Error(), "weir list -a")
+	case errors.Is(err, ErrUnreadable):
+		return api.NewError(api.ErrConflict, "JOB_UNREADABLE", err.Error(), "run the version of weir that recorded the job")
 	case errors.Is(err, ErrEnded):
 		return api.NewError(api.ErrConflict, "JOB_ENDED", err.Error())
 	case errors.Is(err, ha.ErrConflict):
@@ -181,10 +183,15 @@ func (m *JobMaster) ask(ctx context.Context) (*api.Job, error) {
 	m.post(&viewWanted{reply})
 	select {
 	case j := <-reply:
-		if j == nil { // it has just ended, or the leadership has
-			j = recordView(m.state, time.Now())
+		if j != nil {
+			return j, nil
 		}
-		return j, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	select { // it has just ended, or the leadership has; its state is ours once its loop is over
+	case <-m.loop.Done():
+		return recordView(m.state, time.Now()), nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
@@ -210,8 +217,8 @@ func (a API) Job(ctx context.Context, id job.ID) (*api.Job, error) {
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
-		select { // its loop has ended: wait until the dispatcher knows
-		case <-f.master.over:
+		select { // its loop ends; then the dispatcher knows, or it ends too
+		case <-f.master.loop.Done():
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}

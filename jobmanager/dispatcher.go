@@ -43,6 +43,7 @@ type Dispatcher struct {
 	// Owned by the loop.
 	masters map[job.ID]*JobMaster
 	ended   map[job.ID]*ha.JobState
+	broken  map[job.ID]error    // jobs on record that this version can't run
 	views   map[job.ID]*api.Job // last views of jobs that ended under this leader
 	pool    slots.Pool
 	seq     uint64         // of jobs, for the ids of their workers
@@ -58,7 +59,7 @@ type event interface{ handle(*Dispatcher) }
 func newDispatcher(ctx context.Context, m *JobManager, lead ha.Leadership) (*Dispatcher, error) {
 	d := &Dispatcher{
 		manager: m, lead: lead, jobs: ha.NewJobs(m.cfg.HA, lead), log: m.log.With("epoch", uint64(lead.Epoch())),
-		masters: map[job.ID]*JobMaster{}, ended: map[job.ID]*ha.JobState{}, views: map[job.ID]*api.Job{},
+		masters: map[job.ID]*JobMaster{}, broken: map[job.ID]error{}, ended: map[job.ID]*ha.JobState{}, views: map[job.ID]*api.Job{},
 	}
 	d.tms.byID = map[string]*taskManager{}
 	var err error
@@ -84,32 +85,46 @@ func (d *Dispatcher) epoch() uint64 { return uint64(d.lead.Epoch()) }
 // sweepInterval is how often ended jobs are looked over for what may go.
 const sweepInterval = 10 * time.Minute
 
-// run is the leader's life. It returns when every JobMaster has.
+// run is the leader's life: until ctx is done or a transaction is fenced. It returns
+// when every JobMaster has.
 func (d *Dispatcher) run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	d.ctx = ctx
 	for _, s := range d.initial {
-		if s.Result != nil {
-			d.ended[job.ID(s.Record.JobId)] = s
-			continue
+		switch id := job.ID(s.Record.GetJobId()); {
+		case s.Problem != nil:
+			d.leave(s.ID, s.Problem)
+		case s.Result == nil:
+			_ = d.startMaster(s) // said in the log, and to whoever asks for the job
+		case s.Result.Cleaned || d.startMaster(s) != nil: // else the clean-up goes on
+			delete(d.broken, id)
+			d.ended[id] = s
 		}
-		d.startMaster(s)
 	}
 	d.loop.After(sweepInterval, &sweep{})
 	d.loop.Run(ctx, func(e event) { e.handle(d) })
+	cancel() // a fenced transaction ends the loop while ctx goes on
 	d.running.Wait()
 }
 
-func (d *Dispatcher) startMaster(s *ha.JobState) {
+func (d *Dispatcher) startMaster(s *ha.JobState) error {
 	d.seq++
 	m, err := newJobMaster(d, s, d.seq)
 	if err != nil {
-		// A record that can't be understood must not stop the other jobs; it is left as
-		// it is, for a version that understands it.
-		d.log.Error("job cannot be taken over; it is left as it is", "job", s.Record.JobId, "name", s.Record.Name, "cause", err)
-		return
+		d.leave(job.ID(s.Record.JobId), err)
+		return err
 	}
 	d.masters[m.id] = m
 	d.running.Go(func() { m.run(d.ctx) })
+	return nil
+}
+
+// leave notes a job whose record can't be understood. It must not stop the other
+// jobs; it is left as it is, for a version that understands it.
+func (d *Dispatcher) leave(id job.ID, cause error) {
+	d.broken[id] = cause
+	d.log.Error("job cannot be taken over; it is left as it is", "job", string(id), "cause", cause)
 }
 
 // ---- TaskManagers ----
@@ -355,34 +370,78 @@ type submitted struct {
 
 func (e *submitted) handle(d *Dispatcher) {
 	id := job.ID(e.rec.JobId)
-	if d.masters[id] != nil || d.ended[id] != nil {
+	switch {
+	case d.masters[id] != nil || d.ended[id] != nil:
 		e.reply <- nil // the same submission again
 		return
+	case d.broken[id] != nil:
+		e.reply <- fmt.Errorf("%w: %s: %w", ErrUnreadable, id, d.broken[id])
+		return
 	}
-	d.loop.Go("accept job", func(ctx context.Context) event {
-		err := d.jobs.Accept(ctx, e.rec)
-		if errors.Is(err, ha.ErrUnknown) { // read back before anything is decided (I4)
-			if s, gerr := d.jobs.Get(ctx, id); gerr == nil && s.Record.JobId == e.rec.JobId {
-				err = nil
-			}
-		}
-		return &accepted{e.rec, err, e.reply}
-	})
+	if !d.loop.Go("accept job", func(ctx context.Context) event { return d.accept(ctx, e) }) {
+		e.abandon()
+	}
 }
 
 func (e *submitted) abandon() { e.reply <- ErrNotLeader }
 
+// accept records a job. Without a certain result it tries again until there is one:
+// a job that is on record and that nobody runs would wait for the next leader. That
+// the id is on record already says that an earlier try was applied after all, or
+// that the client has asked twice; either way the job is the leader's to run.
+func (d *Dispatcher) accept(ctx context.Context, e *submitted) event {
+	a := &accepted{state: &ha.JobState{ID: job.ID(e.rec.JobId), Record: e.rec}, reply: e.reply}
+	a.err = certain(ctx, func() error { return d.jobs.Accept(ctx, e.rec) })
+	if !errors.Is(a.err, ha.ErrConflict) {
+		return a
+	}
+	err := certain(ctx, func() error {
+		s, err := d.jobs.Get(ctx, job.ID(e.rec.JobId))
+		switch {
+		case err == nil:
+			a.state = s
+		case s == nil && !errors.Is(err, ha.ErrNotFound): // the store is away
+			err = fmt.Errorf("%w: %w", ha.ErrUnknown, err)
+		}
+		return err
+	})
+	if !errors.Is(err, ha.ErrNotFound) { // else it has ended, and was forgotten
+		a.err = err
+	}
+	return a
+}
+
+// storeRetry is the pause before a request without a certain result is repeated.
+const storeRetry = 200 * time.Millisecond
+
+// certain repeats an idempotent request until its result is known (I4), or ctx ends.
+func certain(ctx context.Context, request func() error) error {
+	for {
+		err := request()
+		if err == nil || ctx.Err() != nil || !errors.Is(err, ha.ErrUnknown) && !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+		pause(ctx, storeRetry)
+	}
+}
+
 type accepted struct {
-	rec   *metapb.JobRecord
+	state *ha.JobState // on record, if err is nil
 	err   error
 	reply chan<- error
 }
 
 func (e *accepted) handle(d *Dispatcher) {
-	id := job.ID(e.rec.JobId)
-	if e.err == nil && d.masters[id] == nil {
-		d.log.Info("job accepted", "job", e.rec.JobId, "name", e.rec.Name)
-		d.startMaster(&ha.JobState{Record: e.rec})
+	id := job.ID(e.state.Record.JobId)
+	switch {
+	case errors.Is(e.err, ha.ErrFenced):
+		(leadershipLost{}).handle(d)
+	case e.err != nil || d.masters[id] != nil || d.ended[id] != nil:
+	case e.state.Result != nil && e.state.Result.Cleaned:
+		d.ended[id] = e.state
+	default:
+		d.log.Info("job accepted", "job", string(id), "name", e.state.Record.Name)
+		e.err = d.startMaster(e.state)
 	}
 	e.reply <- e.err
 }

@@ -233,7 +233,6 @@ func (m *JobMaster) finished(f coordinator.Finished) {
 	if f.Problem != "" {
 		m.log.Error("results of the job cannot be merged", "cause", f.Problem)
 	}
-	m.results = f.Results
 	took := m.loop.Now().Sub(time.UnixMilli(m.record.SubmittedAtMs))
 	m.persistResult(&metapb.JobResult{
 		State: execgraph.Finished.String(), Results: f.Results, ClosingLine: job.ClosingLine(m.plan, f.Results, took), Failure: f.Problem,
@@ -244,8 +243,14 @@ func (m *JobMaster) finished(f coordinator.Finished) {
 // again. The transaction can't apply twice: terminal is absorbing (I6).
 const resultRetry = 200 * time.Millisecond
 
-// persistResult puts the terminal truth on record; nothing is cleaned up before.
+// persistResult puts the terminal truth on record; nothing is cleaned up before. The
+// first one counts: FINISHED stays FINISHED although the job is cancelled, or a
+// process is lost, while it is being written.
 func (m *JobMaster) persistResult(r *metapb.JobResult) {
+	if m.ending != "" {
+		return
+	}
+	m.ending = r.State
 	now := m.loop.Now()
 	r.EndedAtMs = now.UnixMilli()
 	r.DurationMs = r.EndedAtMs - m.record.SubmittedAtMs
@@ -279,7 +284,7 @@ func (e *resultWritten) apply(m *JobMaster) {
 		m.log.Warn("the job's result is not on record yet", "state", e.r.State, "cause", e.err)
 		m.writeResult(e.r, resultRetry)
 	default:
-		m.state.Result = e.r
+		m.state.Result, m.ending = e.r, e.r.State
 		m.log.Info("job ended", "state", e.r.State, "duration_ms", e.r.DurationMs, "closing_line", e.r.ClosingLine)
 		m.forCoord(coordinator.JobEnded{State: e.r.State})
 		m.forGraph(execgraph.ResultPersisted{State: terminalStates[e.r.State]})

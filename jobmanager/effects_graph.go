@@ -136,7 +136,7 @@ func (m *JobMaster) persistIncarnation(f execgraph.PersistIncarnation) {
 		inc.RestoredCheckpoint, inc.RestoredPath = p.CheckpointId, p.Path
 	}
 	m.write(0, func(ctx context.Context) masterEvent {
-		return &incarnationWritten{inc, m.d.jobs.PutIncarnation(ctx, m.id, inc)}
+		return &incarnationWritten{inc, certain(ctx, func() error { return m.d.jobs.PutIncarnation(ctx, m.id, inc) })}
 	})
 }
 
@@ -146,8 +146,8 @@ type incarnationWritten struct {
 }
 
 func (e *incarnationWritten) apply(m *JobMaster) {
-	// Written or not, its number is never used again; an unknown result is a failure
-	// here, because the next round takes another number.
+	// Written or not, its number is never used again. That the store was away for a
+	// while has been waited out: it is no failure of the job.
 	problem := ""
 	if e.err != nil {
 		problem = e.err.Error()

@@ -90,34 +90,60 @@ const maxMessage = 16 << 20
 
 // Run campaigns and leads, again and again, until ctx is done; then it resigns.
 func (m *JobManager) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	server := grpc.NewServer(
+		grpc.WaitForHandlers(true), // Stop leaves no goroutine behind
 		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 	)
 	weirpb.RegisterJobManagerServiceServer(server, &rpcService{manager: m})
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(m.cfg.RPC) }()
-	defer server.Stop()
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		if err := server.Serve(m.cfg.RPC); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+			cancel(&serveError{fmt.Errorf("serve TaskManagers at %s: %w", m.cfg.RPC.Addr(), err)})
+		}
+	}()
+	defer func() { server.Stop(); <-served }()
 	for {
 		lead, err := m.campaign(ctx)
 		if err != nil {
 			return err
 		}
-		if lead == nil { // ctx is done
-			return nil
+		if lead == nil {
+			return ended(ctx)
 		}
 		if err := m.lead(ctx, lead); err != nil {
 			m.log.Error("leading ended", "epoch", lead.Epoch(), "cause", err)
+			pause(ctx, campaignRetry) // let another process try
 		}
 		if ctx.Err() != nil {
-			return nil
+			return ended(ctx)
 		}
-		select {
-		case err := <-served:
-			return fmt.Errorf("serve TaskManagers at %s: %w", m.cfg.RPC.Addr(), err)
-		default:
-		}
+	}
+}
+
+// serveError says that TaskManagers can't be served any more.
+type serveError struct{ error }
+
+// ended is what Run returns when ctx is done: nil, if that was asked for.
+func ended(ctx context.Context) error {
+	var failed *serveError
+	if errors.As(context.Cause(ctx), &failed) {
+		return failed.error
+	}
+	return nil
+}
+
+// pause waits for d, or until ctx is done.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
 	}
 }
 
@@ -140,10 +166,7 @@ func (m *JobManager) campaign(ctx context.Context) (ha.Leadership, error) {
 			said = err.Error()
 			m.log.Warn("cannot campaign for the leadership; trying again", "cause", err)
 		}
-		select {
-		case <-time.After(campaignRetry):
-		case <-ctx.Done():
-		}
+		pause(ctx, campaignRetry)
 	}
 	return nil, nil
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/weirstream/weir/coordinator"
 	"github.com/weirstream/weir/coordinator/ha"
-	"github.com/weirstream/weir/coordinator/metadata"
 	"github.com/weirstream/weir/coordinator/restore"
 	"github.com/weirstream/weir/internal/loop"
 	"github.com/weirstream/weir/job"
@@ -50,7 +49,9 @@ type JobMaster struct {
 	stateIDs restore.StateIDs
 	snapshot *coordinator.RestoreFrom // what the next deployment starts from
 	restored []restore.Subtask
-	results  []*metapb.Result
+	loaded   bool                 // TookOver has been handed to the coordinator
+	ending   string               // terminal state that is being put on record; "" = none
+	problem  string               // why the checkpoints can't be read, as last said
 	chunks   map[chunkKey]*chunks // large acks on their way
 	history  history
 	counters map[job.SubtaskID]*weirpb.Counters
@@ -67,8 +68,9 @@ type coreEvent struct {
 
 // write is a transaction; its result comes back as an event.
 type write struct {
-	after time.Duration
-	run   func(ctx context.Context) masterEvent
+	after   time.Duration
+	run     func(ctx context.Context) masterEvent
+	abandon func() // if it does not run: answers whoever waits; may be nil
 }
 
 func newJobMaster(d *Dispatcher, s *ha.JobState, seq uint64) (*JobMaster, error) {
@@ -80,6 +82,9 @@ func newJobMaster(d *Dispatcher, s *ha.JobState, seq uint64) (*JobMaster, error)
 	if err != nil {
 		return nil, err
 	}
+	if r := s.Result; r != nil && terminalStates[r.State] == 0 {
+		return nil, fmt.Errorf("its result is %q, which is no terminal state here", r.State)
+	}
 	id := job.ID(s.Record.JobId)
 	store, err := objstore.Parse(settings.checkpointFolder(id))
 	if err != nil {
@@ -90,6 +95,7 @@ func newJobMaster(d *Dispatcher, s *ha.JobState, seq uint64) (*JobMaster, error)
 		log: d.log.With("job", string(id), "name", s.Record.Name), secret: randomHex(16),
 		workers: d.epoch()<<40 | seq<<20, over: make(chan struct{}), chunks: map[chunkKey]*chunks{}, counters: map[job.SubtaskID]*weirpb.Counters{},
 	}
+	m.ending = s.Result.GetState() // an earlier leader left the clean-up undone
 	g, err := job.NewGraph(plan, settings.Parallelism)
 	if err != nil {
 		return nil, err
@@ -124,44 +130,15 @@ func (m *JobMaster) post(e masterEvent) {
 // run is the JobMaster's life: until the job has ended and is cleaned up, or the
 // leadership ends.
 func (m *JobMaster) run(ctx context.Context) {
-	m.loop.Go("load", m.load)
+	m.startLoad()
 	m.loop.Run(ctx, func(e masterEvent) {
 		e.apply(m)
 		m.settle()
 	})
-}
-
-// load reads the _metadata of the retained checkpoints.
-func (m *JobMaster) load(ctx context.Context) masterEvent {
-	var completed []coordinator.Completed
-	for _, p := range m.state.Pointers {
-		c := coordinator.Completed{Pointer: p}
-		file, err := objstore.Get(ctx, m.store, stream.CheckpointID(p.CheckpointId).String()+"/"+metadata.FileName, metadata.MaxSize)
-		if err == nil {
-			c.Metadata, err = metadata.Decode(file)
+	for _, w := range m.writes {
+		if w.abandon != nil {
+			w.abandon()
 		}
-		if err != nil {
-			c.Problem = err.Error()
-		}
-		completed = append(completed, c)
-	}
-	return &loaded{completed}
-}
-
-type loaded struct{ completed []coordinator.Completed }
-
-func (e *loaded) apply(m *JobMaster) {
-	t := coordinator.TookOver{Reserved: m.state.CheckpointID, Completed: e.completed}
-	if inc := m.state.Incarnation; inc != nil {
-		t.Incarnation = job.Incarnation(inc.Number)
-	}
-	m.forCoord(t)
-	if last := len(e.completed) - 1; last >= 0 && e.completed[last].Pointer.Terminal && e.completed[last].Metadata != nil {
-		m.log.Info("the job's terminal checkpoint is complete; only its commits are left")
-	}
-	m.forGraph(execgraph.Schedule{})
-	if in := m.state.Intent; in != nil && in.Kind == metapb.Intent_KIND_CANCEL {
-		m.forGraph(execgraph.CancelJob{})
 	}
 }
 
@@ -190,7 +167,11 @@ func (m *JobMaster) settle() {
 // ---- writes to etcd, in order ----
 
 func (m *JobMaster) write(after time.Duration, run func(ctx context.Context) masterEvent) {
-	m.writes = append(m.writes, write{after, run})
+	m.enqueue(write{after: after, run: run})
+}
+
+func (m *JobMaster) enqueue(w write) {
+	m.writes = append(m.writes, w)
 	m.nextWrite()
 }
 
@@ -198,18 +179,16 @@ func (m *JobMaster) nextWrite() {
 	if m.writing || len(m.writes) == 0 {
 		return
 	}
-	m.writing = true
 	w := m.writes[0]
-	m.writes = m.writes[1:]
-	m.loop.Go("etcd", func(ctx context.Context) masterEvent {
+	m.writing = m.loop.Go("etcd", func(ctx context.Context) masterEvent {
 		if w.after > 0 {
-			select {
-			case <-time.After(w.after):
-			case <-ctx.Done():
-			}
+			pause(ctx, w.after)
 		}
 		return &written{w.run(ctx)}
 	})
+	if m.writing {
+		m.writes = m.writes[1:]
+	}
 }
 
 type written struct{ result masterEvent }
@@ -219,6 +198,8 @@ func (e *written) apply(m *JobMaster) {
 	e.result.apply(m)
 	m.nextWrite()
 }
+
+func (e *written) abandon() { dropMasterEvent(e.result) }
 
 // toCoord is a result that goes to the coordinator.
 type toCoord struct{ e coordinator.Event }
@@ -262,26 +243,41 @@ func (e *taskManagerLost) apply(m *JobMaster) {
 type cancelWanted struct{ reply chan<- error }
 
 func (e *cancelWanted) apply(m *JobMaster) {
-	if st, _ := m.graph.State(); st.Terminal() || st == execgraph.Cancelling {
+	switch st, _ := m.graph.State(); {
+	case m.ending == execgraph.Canceled.String(), st == execgraph.Cancelling && m.ending == "":
 		e.reply <- nil
+		return
+	case m.ending != "":
+		e.reply <- fmt.Errorf("%w: job %s is %s", ErrEnded, m.id, m.ending)
 		return
 	}
 	in := &metapb.Intent{Kind: metapb.Intent_KIND_CANCEL, TriggerId: randomHex(16), RequestedAtMs: m.loop.Now().UnixMilli()}
-	m.write(0, func(ctx context.Context) masterEvent {
-		return &cancelRecorded{e.reply, m.d.jobs.PutIntent(ctx, m.id, in)}
-	})
+	m.enqueue(write{abandon: e.abandon, run: func(ctx context.Context) masterEvent {
+		// An intent that may be on record is carried out by the next leader: the client must
+		// not be told that nothing happened.
+		return &cancelRecorded{in, e.reply, certain(ctx, func() error { return m.d.jobs.PutIntent(ctx, m.id, in) })}
+	}})
 }
 
 func (e *cancelWanted) abandon() { e.reply <- ErrNotLeader }
 
 type cancelRecorded struct {
+	in    *metapb.Intent
 	reply chan<- error
 	err   error
 }
 
 func (e *cancelRecorded) apply(m *JobMaster) {
-	if e.err == nil {
-		m.forGraph(execgraph.CancelJob{})
+	switch {
+	case e.err == nil:
+		m.state.Intent = e.in
+		if m.loaded { // else it is found when the job is taken over
+			m.forGraph(execgraph.CancelJob{})
+		}
+	case errors.Is(e.err, ha.ErrConflict): // its result was on record first
+		e.err = fmt.Errorf("%w: job %s is %s", ErrEnded, m.id, m.ending)
+	default:
+		m.fenced(e.err)
 	}
 	e.reply <- e.err
 }
@@ -373,8 +369,9 @@ func (m *JobMaster) acked(a *weirpb.CheckpointAck, inc job.Incarnation) {
 
 // chunkKey names an ack that comes in pieces.
 type chunkKey struct {
-	checkpoint uint64
-	subtask    job.SubtaskID
+	checkpoint  uint64
+	incarnation job.Incarnation
+	subtask     job.SubtaskID
 }
 
 type chunks struct {
@@ -390,7 +387,10 @@ const (
 
 // chunk collects the pieces of a large ack. Pieces come in order on one stream.
 func (m *JobMaster) chunk(c *weirpb.CheckpointAckChunk, inc job.Incarnation) {
-	k := chunkKey{c.CheckpointId, subtaskOf(c.Subtask)}
+	k := chunkKey{c.CheckpointId, inc, subtaskOf(c.Subtask)}
+	if x, ok := m.graph.Execution(k.subtask); !ok || x.Incarnation != inc {
+		return // of an attempt that was replaced: it must not disturb the present one's
+	}
 	p := m.chunks[k]
 	if c.Index == 0 {
 		for old := range m.chunks { // of checkpoints that are over

@@ -50,9 +50,18 @@ type taskManager struct {
 // lastHeard is when it last said something.
 func (t *taskManager) lastHeard() time.Time { return time.Unix(0, t.heard.Load()) }
 
+// maxQueue bounds what waits for a TaskManager that does not read: far more than any
+// burst. Beyond it the stream ends, as after silence.
+const maxQueue = 16 << 10
+
 // send queues m; the stream's sender carries it.
 func (t *taskManager) send(m *weirpb.ToTaskManager) {
 	t.mu.Lock()
+	if len(t.queue) >= maxQueue {
+		t.mu.Unlock()
+		t.cancel(fmt.Errorf("%d messages wait for it to read", maxQueue))
+		return
+	}
 	t.queue = append(t.queue, m)
 	t.mu.Unlock()
 	select {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/weirstream/weir/coordinator/ha"
 	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/proto/metapb"
 )
 
 // sweep looks over the ended jobs: the newest are kept for a while, what is older
@@ -36,30 +37,45 @@ func (e *sweep) clean(d *Dispatcher) {
 		}
 		delete(d.ended, job.ID(s.Record.JobId))
 		delete(d.views, job.ID(s.Record.JobId))
-		keep := d.binaryInUse(s.Record.BinarySha256)
-		d.loop.Go("forget job", func(ctx context.Context) event { return d.forget(ctx, s, keep) })
+		var objects [][]byte
+		if !d.objectInUse(s.Record.BinarySha256) {
+			objects = append(objects, s.Record.BinarySha256)
+		}
+		if s.Record.Plan == nil && !d.objectInUse(s.Record.PlanSha256) { // a large plan
+			objects = append(objects, s.Record.PlanSha256)
+		}
+		d.loop.Go("forget job", func(ctx context.Context) event { return d.forget(ctx, s, objects) })
 	}
 }
 
-func (d *Dispatcher) binaryInUse(sum []byte) bool {
+// objectInUse reports whether a job still names an object; "" counts as in use.
+func (d *Dispatcher) objectInUse(sum []byte) bool {
+	names := func(r *metapb.JobRecord) bool {
+		return bytes.Equal(r.BinarySha256, sum) || bytes.Equal(r.PlanSha256, sum)
+	}
 	for _, m := range d.masters {
-		if bytes.Equal(m.record.BinarySha256, sum) {
+		if names(m.record) {
 			return true
 		}
 	}
 	for _, s := range d.ended {
-		if bytes.Equal(s.Record.BinarySha256, sum) {
+		if names(s.Record) {
 			return true
 		}
+	}
+	if len(sum) == 0 || len(d.broken) > 0 { // what those name is not known
+		return true
 	}
 	return false
 }
 
 // forget removes the record first, then the bytes that it named.
-func (d *Dispatcher) forget(ctx context.Context, s *ha.JobState, keepBinary bool) event {
+func (d *Dispatcher) forget(ctx context.Context, s *ha.JobState, objects [][]byte) event {
 	err := d.jobs.Forget(ctx, job.ID(s.Record.JobId))
-	if err == nil && !keepBinary && len(s.Record.BinarySha256) > 0 {
-		err = d.manager.objects.remove(s.Record.BinarySha256)
+	for _, sum := range objects {
+		if err == nil {
+			err = d.manager.objects.remove(sum)
+		}
 	}
 	if err != nil {
 		err = fmt.Errorf("forget ended job %s: %w", s.Record.JobId, err)

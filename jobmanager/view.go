@@ -20,7 +20,9 @@ func (m *JobMaster) view() *api.Job {
 	now := m.loop.Now()
 	state, _ := m.graph.State()
 	j := recordView(m.state, now)
-	j.State = state.String()
+	if m.state.Result == nil {
+		j.State = state.String()
+	}
 	j.Restarts = m.graph.Restarts()
 	j.Parallelism = m.graph.Job().Slots()
 	for _, v := range m.graph.Job().Vertices {

@@ -33,12 +33,16 @@ func (j *Jobs) Epoch() Epoch { return j.lead.Epoch() }
 
 // JobState is everything recorded of one job.
 type JobState struct {
+	ID           job.ID
 	Record       *metapb.JobRecord
 	Incarnation  *metapb.Incarnation         // nil before the first deployment
 	CheckpointID stream.CheckpointID         // highest reserved
 	Pointers     []*metapb.CheckpointPointer // completed and retained, ascending
 	Intent       *metapb.Intent              // nil if none
 	Result       *metapb.JobResult           // nil while the job lives
+	// Problem says that the records can't be understood; what else stands here is
+	// only a part of them. Only All returns such a state.
+	Problem error
 }
 
 func jobKey(id job.ID, rest string) string { return "jobs/" + string(id) + "/" + rest }
@@ -194,50 +198,51 @@ func (j *Jobs) Get(ctx context.Context, id job.ID) (*JobState, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read job %s: %w", id, err)
 	}
-	states, err := decodeJobs(entries)
-	if err != nil {
-		return nil, err
-	}
+	states := decodeJobs(entries)
 	if len(states) == 0 {
 		return nil, fmt.Errorf("read job %s: %w", id, ErrNotFound)
 	}
-	return states[0], nil
+	return states[0], states[0].Problem
 }
 
-// All reads every job, by id.
+// All reads every job, by id. One that can't be understood has a Problem; it does
+// not hide the others.
 func (j *Jobs) All(ctx context.Context) ([]*JobState, error) {
 	entries, err := j.kv.List(ctx, "jobs/")
 	if err != nil {
 		return nil, fmt.Errorf("read jobs: %w", err)
 	}
-	return decodeJobs(entries)
+	return decodeJobs(entries), nil
 }
 
-func decodeJobs(entries []Entry) ([]*JobState, error) {
+func decodeJobs(entries []Entry) []*JobState {
 	var states []*JobState
 	byID := map[string]*JobState{}
 	for _, e := range entries {
 		rest, ok := strings.CutPrefix(e.Key, "jobs/")
 		id, field, ok2 := strings.Cut(rest, "/")
 		if !ok || !ok2 {
-			return nil, fmt.Errorf("key %q is not a job's", e.Key)
+			continue // not a job's: a newer version's
 		}
 		s := byID[id]
 		if s == nil {
-			s = new(JobState)
+			s = &JobState{ID: job.ID(id)}
 			byID[id] = s
 			states = append(states, s)
 		}
 		if err := s.decode(field, e.Value); err != nil {
-			return nil, fmt.Errorf("decode %s (%d bytes): %w", e.Key, len(e.Value), err)
+			s.Problem = errors.Join(s.Problem, fmt.Errorf("decode %s (%d bytes): %w", e.Key, len(e.Value), err))
 		}
 	}
-	for id, s := range byID {
-		if s.Record == nil {
-			return nil, fmt.Errorf("job %s has records but no graph: the store was edited or restored in part", id)
+	for _, s := range states {
+		switch {
+		case s.Record == nil:
+			s.Problem = errors.Join(s.Problem, fmt.Errorf("job %s has records but no graph: the store was edited or restored in part", s.ID))
+		case s.Record.JobId != string(s.ID):
+			s.Problem = errors.Join(s.Problem, fmt.Errorf("job %s: its record is that of job %q", s.ID, s.Record.JobId))
 		}
 	}
-	return states, nil
+	return states
 }
 
 func (s *JobState) decode(field string, b []byte) error {

@@ -1,0 +1,109 @@
+package jobmanager
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/weirstream/weir/coordinator"
+	"github.com/weirstream/weir/coordinator/metadata"
+	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/jobmanager/execgraph"
+	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/statebackend/objstore"
+	"github.com/weirstream/weir/stream"
+)
+
+// startLoad begins to read the _metadata of the retained checkpoints.
+func (m *JobMaster) startLoad() {
+	// Of a job that is not going to run, what can't be read need not be waited for.
+	anyway := m.cancelled() || m.state.Result != nil
+	pointers := m.state.Pointers
+	m.loop.Go("load", func(ctx context.Context) masterEvent { return m.load(ctx, pointers, anyway) })
+}
+
+func (m *JobMaster) cancelled() bool {
+	return m.state.Intent != nil && m.state.Intent.Kind == metapb.Intent_KIND_CANCEL
+}
+
+func (m *JobMaster) load(ctx context.Context, pointers []*metapb.CheckpointPointer, anyway bool) masterEvent {
+	var completed []coordinator.Completed
+	for _, p := range pointers {
+		c := coordinator.Completed{Pointer: p}
+		meta, damaged, err := m.loadMetadata(ctx, p)
+		if err != nil && !damaged && !anyway {
+			return &notLoaded{fmt.Errorf("read checkpoint %d: %w", p.CheckpointId, err)}
+		}
+		if c.Metadata = meta; err != nil {
+			c.Problem = err.Error()
+		}
+		completed = append(completed, c)
+	}
+	return &loaded{completed}
+}
+
+// loadMetadata reads what a pointer points to. Damaged says that the bytes are not
+// those that were written, or are gone: recovery falls back, loudly. Every other
+// error may pass (the store is away, a newer version wrote it): to go back to an older
+// checkpoint because of it would undo what sinks have committed (I5).
+func (m *JobMaster) loadMetadata(ctx context.Context, p *metapb.CheckpointPointer) (meta *metapb.CheckpointMetadata, damaged bool, err error) {
+	name := stream.CheckpointID(p.CheckpointId).String() + "/" + metadata.FileName
+	file, err := objstore.Get(ctx, m.store, name, metadata.MaxSize)
+	if err != nil {
+		return nil, errors.Is(err, objstore.ErrNotFound) || errors.Is(err, syscall.EIO), err
+	}
+	if sum := sha256.Sum256(file); uint64(len(file)) != p.Size || !bytes.Equal(sum[:], p.Digest) {
+		return nil, true, fmt.Errorf("%s has %d bytes with digest %x, its pointer says %d bytes with digest %x", name, len(file), sum, p.Size, p.Digest)
+	}
+	meta, err = metadata.Decode(file)
+	return meta, err != nil && !errors.Is(err, metadata.ErrVersion), err
+}
+
+// loadRetry is the pause before checkpoints that could not be read are read again.
+const loadRetry = 2 * time.Second
+
+// notLoaded: the checkpoints can't be read now. The job waits, visibly.
+type notLoaded struct{ err error }
+
+func (e *notLoaded) apply(m *JobMaster) {
+	if said := e.err.Error(); said != m.problem {
+		m.problem = said
+		m.log.Error("the job cannot be taken over yet; trying again", "cause", e.err)
+		m.history.fail(execgraph.RegionFailed{Failure: execgraph.Failure{
+			Time: m.loop.Now(), Cause: "the job cannot be taken over yet: " + said,
+		}}, "")
+	}
+	m.loop.After(loadRetry, &loadAgain{})
+}
+
+type loadAgain struct{}
+
+func (*loadAgain) apply(m *JobMaster) { m.startLoad() }
+
+// loaded: what the store holds of the job is known.
+type loaded struct{ completed []coordinator.Completed }
+
+func (e *loaded) apply(m *JobMaster) {
+	m.loaded = true
+	t := coordinator.TookOver{Reserved: m.state.CheckpointID, Completed: e.completed}
+	if inc := m.state.Incarnation; inc != nil {
+		t.Incarnation = job.Incarnation(inc.Number)
+	}
+	m.forCoord(t)
+	if r := m.state.Result; r != nil { // only the clean-up is left
+		m.forCoord(coordinator.JobEnded{State: r.State})
+		m.forGraph(execgraph.ResultPersisted{State: terminalStates[r.State]})
+		return
+	}
+	if last := len(e.completed) - 1; last >= 0 && e.completed[last].Pointer.Terminal && e.completed[last].Metadata != nil {
+		m.log.Info("the job's terminal checkpoint is complete; only its commits are left")
+	}
+	m.forGraph(execgraph.Schedule{})
+	if m.cancelled() {
+		m.forGraph(execgraph.CancelJob{})
+	}
+}
