@@ -1,8 +1,6 @@
 package file
 
 import (
-	"fmt"
-
 	"github.com/weirstream/weir/operator"
 )
 
@@ -65,6 +63,3 @@ func (e *enumerator) Snapshot(dst [][]byte) ([][]byte, error) {
 
 // Close implements operator.Enumerator.
 func (e *enumerator) Close() error { return nil }
-
-// String is for debugging.
-func (e *enumerator) String() string { return fmt.Sprintf("%d ranges left", len(e.left)) }

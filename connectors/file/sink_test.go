@@ -366,6 +366,13 @@ func TestCommitWaitsForItsCheckpoint(t *testing.T) {
 	a.commit(5) // of other subtasks; c is not prepared
 	lines, _ = finished(t, dir)
 	same(t, lines, []string{"a", "b"})
+	if left := a.writers[0].list.Get(); len(left) > 0 {
+		t.Errorf("what is published stays in the state: %+v", left)
+	}
+	a.write(0, "d") // in progress
+	if err := a.writers[0].flush(); err != nil {
+		t.Fatal(err)
+	}
 	if err := a.writers[0].Close(); err != nil {
 		t.Fatal(err)
 	}
