@@ -107,15 +107,19 @@ func (a *auditor) take(path string, b []byte) error {
 	return nil
 }
 
-// gaps is how many numbers are missing below the largest of each key: records of a
-// key are published in order, so each is a lost one.
-func (a *auditor) gaps() uint64 {
+// in is how many records went in, as far as the output tells: each key's numbers say
+// how many of it there were.
+func (a *auditor) in() uint64 {
 	var all uint64
 	for _, n := range a.newest {
 		all += n
 	}
-	return all - a.numbered
+	return all
 }
+
+// gaps is how many numbers are missing below the largest of each key: records of a
+// key are published in order, so each is a lost one.
+func (a *auditor) gaps() uint64 { return a.in() - a.numbered }
 
 // lost is how many of n input records are not in the output, once the job has
 // finished.

@@ -115,7 +115,11 @@ func (d *demo) run(ctx context.Context, exe string) error {
 
 // say writes a line for people.
 func (d *demo) say(format string, args ...any) {
-	fmt.Fprintf(d.o.Stderr, "%7s  %s\n", seconds(time.Since(d.started)), fmt.Sprintf(format, args...))
+	line := fmt.Sprintf("%7s  %s", seconds(time.Since(d.started)), fmt.Sprintf(format, args...))
+	if !d.o.CI { // the terminal is in raw mode, and the line of figures stands where the cursor is
+		line = "\r\x1b[K" + line + "\r"
+	}
+	fmt.Fprintln(d.o.Stderr, line)
 }
 
 // submit makes the plan of the demo's job and submits this program as its binary.
@@ -179,7 +183,8 @@ func (d *demo) awaitSlots(ctx context.Context) error {
 
 // status is one line of figures.
 func (d *demo) status() string {
-	return fmt.Sprintf("out %s · lost %d · duplicated %d", grouped(d.audit.out), d.audit.gaps()+d.audit.damaged, d.audit.duplicated)
+	return fmt.Sprintf("in %s · out %s · lost %d · duplicated %d",
+		grouped(d.audit.in()), grouped(d.audit.out), d.audit.gaps()+d.audit.damaged, d.audit.duplicated)
 }
 
 // grouped writes n with commas.
@@ -379,7 +384,7 @@ func (d *demo) verdict() error {
 
 // interactive obeys keys: k kills a TaskManager, j the leader, q quits.
 func (d *demo) interactive(ctx context.Context) error {
-	fmt.Fprintf(d.o.Stderr, "k kills a TaskManager, j the leading JobManager, q quits. The job: http://%s\r\n", d.cluster.rest[0])
+	d.say("k kills a TaskManager, j the leading JobManager, q quits. Look at the job: http://%s", d.cluster.rest[0])
 	killed := make(chan error, 1)
 	busy := false
 	for {
