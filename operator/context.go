@@ -32,7 +32,8 @@ func (c *Ctx[K]) Key() K { return c.key }
 func (c *Ctx[K]) ProcessingTime() time.Time { return c.rt.Turn }
 
 // ProcessingTimerAt has OnTimer called for the current key when the wall clock has
-// reached at, rounded up to ms. A key has at most one timer for a time.
+// reached at, rounded up to ms. A key has at most one timer for a time. Timers that
+// are pending when all inputs have ended do not fire: act in EndOfInput.
 func (c *Ctx[K]) ProcessingTimerAt(at time.Time) {
 	if c.timers == nil {
 		c.rt.Fail(fmt.Errorf("operator %q sets a timer but has no method OnTimer", c.setup.o.UID))

@@ -185,7 +185,7 @@ func (t *Task) written(c Command) error {
 
 // cancelBarrier ends a checkpoint that will not complete.
 func (t *Task) cancelBarrier(id stream.CheckpointID, reason string) error {
-	t.rt.Log.Info("checkpoint aborted", "checkpoint", id, "reason", reason)
+	t.rt.Log.Debug("checkpoint aborted", "checkpoint", id, "reason", reason)
 	t.delayed = slices.DeleteFunc(t.delayed, func(c Command) bool { return c.Barrier.ID <= id })
 	t.forget(id) // the aligner knows only the one begun last
 	return t.align(align.Event{Kind: align.BarrierCancelled, Channel: align.Local, Barrier: stream.Barrier{ID: id}})

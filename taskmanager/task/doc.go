@@ -26,7 +26,7 @@
 //
 // # Goroutines
 //
-// The caller's, in Run; one for each snapshot that is being written, none of which is
+// The caller's, in Run; one while a snapshot is being written, never two, and none is
 // left when Run has returned. Post, Counters and the wake-ups are called from
 // anywhere. Reporter's methods are called by the loop and must not block.
 //
@@ -34,5 +34,6 @@
 // finishes alone), B8 (forward, then freeze), I9 (see align), I10 (what is committed
 // has completed).
 //
-// Read program.go first, then task.go, phase.go, loop.go and checkpoint.go.
+// Read program.go first, then linker.go, task.go, phase.go, loop.go (records of a
+// gate), source.go and assignment.go (of a source), checkpoint.go.
 package task
