@@ -259,6 +259,21 @@ func TestWait(t *testing.T) {
 
 func unchanged(*api.Job) {}
 
+func TestWaitsForSlots(t *testing.T) {
+	var said []string
+	n := news{say: func(line string) { said = append(said, line) }}
+	j := &api.Job{State: api.StateRunning, Parallelism: 2, Vertices: []api.Vertex{{Subtasks: []api.Subtask{{State: "SCHEDULED"}, {State: "CREATED"}}}}}
+	for _, ms := range []int64{0, 2999, 3000, 9000} {
+		j.DurationMS = ms
+		n.tell(j, at(0))
+	}
+	j.Vertices[0].Subtasks[0].State = "DEPLOYING"
+	n.tell(j, at(0))
+	if len(said) != 2 || !strings.HasPrefix(said[1], "waiting for slots: the job wants 2;") {
+		t.Errorf("told %q", said)
+	}
+}
+
 func TestRewrite(t *testing.T) {
 	for in, want := range map[string]string{
 		"run -detached x":             "run --detached x",

@@ -69,6 +69,7 @@ type news struct {
 	checkpoint uint64
 	told       time.Time
 	failed     uint64 // id of the last failed checkpoint that was told of
+	wanting    bool   // it was told that the job has no slots
 }
 
 func (n *news) tell(j *api.Job, now time.Time) {
@@ -93,6 +94,27 @@ func (n *news) tell(j *api.Job, now time.Time) {
 		n.state = j.State
 		n.say(stateLine(j))
 	}
+	if wants := wantsSlots(j); wants != n.wanting && (!wants || j.DurationMS >= slotNews.Milliseconds()) {
+		n.wanting = wants
+		if wants {
+			n.say(fmt.Sprintf("waiting for slots: the job wants %d; start more:  weir taskmanager --slots N", j.Parallelism))
+		}
+	}
+}
+
+// slotNews is how old a job without slots must be before that is worth a line.
+const slotNews = 3 * time.Second
+
+// wantsSlots reports whether no subtask of a job that should run has been deployed.
+func wantsSlots(j *api.Job) bool {
+	for _, v := range j.Vertices {
+		for _, s := range v.Subtasks {
+			if s.State != "CREATED" && s.State != "SCHEDULED" {
+				return false
+			}
+		}
+	}
+	return j.State == api.StateRunning && subtasks(j) > 0
 }
 
 func stateLine(j *api.Job) string {
