@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -29,7 +30,7 @@ func (t *TaskManager) serveAgent() error {
 			return errors.Join(fmt.Errorf("listen for workers: %w", err), os.RemoveAll(t.tmp))
 		}
 	}
-	t.agent = grpc.NewServer(grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage))
+	t.agent = grpc.NewServer(grpc.WaitForHandlers(true), grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage))
 	weirpb.RegisterAgentServiceServer(t.agent, &agentService{tm: t})
 	go func() {
 		if err := t.agent.Serve(l); err != nil {
@@ -81,11 +82,12 @@ func (a *agentService) Attach(stream grpc.BidiStreamingServer[weirpb.FromWorker,
 	case <-a.tm.done:
 		return status.Error(codes.Unavailable, "the TaskManager is stopping")
 	}
-	go func() {
+	go func() { // ends with the stream: a worker that can't be reached is a worker whose stream has broken
 		if err := to.drain(stream.Context().Done(), stream.Send); err != nil {
 			a.tm.log.Debug("send to worker", "worker", hello.WorkerId, "cause", err)
 		}
 	}()
+	defer a.tm.post(&detached{hello.WorkerId, to})
 	for {
 		m, err := stream.Recv()
 		if err != nil {
@@ -123,9 +125,22 @@ func (e *attaching) handle(t *TaskManager) {
 	}
 	e.answer <- nil
 	w.phase, w.to, w.attached = workerBuilding, e.to, e.hello
-	w.to.put(&weirpb.ToWorker{LeaderEpoch: t.epoch, Message: &weirpb.ToWorker_Accepted{Accepted: &weirpb.WorkerAccepted{
+	w.send(&weirpb.ToWorker{LeaderEpoch: t.epoch, Message: &weirpb.ToWorker_Accepted{Accepted: &weirpb.WorkerAccepted{
 		Start: w.start, DataDir: w.data, MemoryBytes: uint64(w.memory()),
 	}}})
+}
+
+// detached: a worker's control stream has ended. Its process ends by itself, or is
+// made to.
+type detached struct {
+	id uint64
+	to *queue[*weirpb.ToWorker]
+}
+
+func (e *detached) handle(t *TaskManager) {
+	if w := t.workers[e.id]; w != nil && w.to == e.to {
+		time.AfterFunc(stopGrace, func() { t.post(&graceOver{w, "its control stream has ended and it has not"}) })
+	}
 }
 
 type fromWorker struct {
@@ -144,9 +159,16 @@ func (e *fromWorker) handle(t *TaskManager) {
 		w.built(m.Attach)
 	case *weirpb.FromWorker_FromSubtasks:
 		if s := m.FromSubtasks.GetStatus(); s != nil {
-			w.statuses[subtaskKey{s.Subtask.GetVertex(), s.Subtask.GetSubtask()}] = s
+			w.said(s)
 		}
 		t.send(&weirpb.FromTaskManager{Message: &weirpb.FromTaskManager_FromSubtasks{FromSubtasks: m.FromSubtasks}})
+	}
+}
+
+// said notes a status, unless it is of an attempt that was replaced.
+func (w *worker) said(s *weirpb.SubtaskStatus) {
+	if last := w.statuses[keyOf(s.Subtask)]; last == nil || s.Incarnation >= last.Incarnation {
+		w.statuses[keyOf(s.Subtask)] = s
 	}
 }
 

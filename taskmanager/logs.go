@@ -4,13 +4,16 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
+	"time"
 )
 
 // A worker may flood its output; only so much of it is kept.
 const (
 	logFileSize = 10 << 20 // bytes of one file
 	logFiles    = 4        // the present one and those before it
+	logWorkers  = 8        // workers of a job whose logs are kept, the newest: a job may restart for ever
 )
 
 // rotatedLog is a file that is set aside when it has grown, with a bound on how
@@ -27,8 +30,32 @@ func openRotatedLog(path string) (*rotatedLog, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("make log folder: %w", err)
 	}
+	pruneLogs(filepath.Dir(path))
 	l := &rotatedLog{path: path}
 	return l, l.open()
+}
+
+// pruneLogs makes room for one more log in dir. What can't be removed stays: it is no
+// reason to run no worker.
+func pruneLogs(dir string) {
+	type log struct {
+		path string
+		at   time.Time
+	}
+	var logs []log
+	names, _ := filepath.Glob(filepath.Join(dir, "worker-*.log"))
+	for _, path := range names {
+		if info, err := os.Stat(path); err == nil {
+			logs = append(logs, log{path, info.ModTime()})
+		}
+	}
+	slices.SortFunc(logs, func(a, b log) int { return b.at.Compare(a.at) })
+	for _, l := range logs[min(len(logs), logWorkers-1):] {
+		_ = os.Remove(l.path)
+		for i := 1; i < logFiles; i++ {
+			_ = os.Remove(fmt.Sprintf("%s.%d", l.path, i))
+		}
+	}
 }
 
 func (l *rotatedLog) open() error {

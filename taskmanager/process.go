@@ -13,6 +13,9 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/weirstream/weir/proto/weirpb"
 )
@@ -23,8 +26,9 @@ const envMemory = "GOMEMLIMIT"
 // ProcessLauncher runs workers as processes of their own process group, which die
 // with the agent.
 type ProcessLauncher struct {
-	fork chan func()
-	once sync.Once
+	mu     sync.Mutex
+	fork   chan func() // nil before the first launch
+	closed bool
 }
 
 // NeedsBinary implements Launcher.
@@ -33,27 +37,42 @@ func (l *ProcessLauncher) NeedsBinary() bool { return true }
 // onForkThread runs f on the one thread that forks: Pdeathsig fires when the
 // forking thread ends, and Go ends threads as it likes, but never a locked one
 // whose goroutine lives.
-func (l *ProcessLauncher) onForkThread(f func()) {
-	l.once.Do(func() {
+func (l *ProcessLauncher) onForkThread(f func() error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return errors.New("the launcher is closed")
+	}
+	if l.fork == nil {
 		l.fork = make(chan func())
-		go func() {
-			runtime.LockOSThread()
-			for f := range l.fork {
-				f()
-			}
-		}()
-	})
-	done := make(chan struct{})
-	l.fork <- func() { f(); close(done) }
-	<-done
+		go forkThread(l.fork)
+	}
+	done := make(chan error)
+	l.fork <- func() { done <- f() }
+	return <-done
 }
 
-// Close ends the forking thread, and with it every worker that still runs.
-func (l *ProcessLauncher) Close() {
-	if l.fork != nil {
-		close(l.fork)
+func forkThread(work <-chan func()) {
+	runtime.LockOSThread() // and never unlocked: the thread ends with this goroutine
+	for f := range work {
+		f()
 	}
 }
+
+// Close ends the forking thread, and with it every worker that still runs. Launch
+// fails from here on.
+func (l *ProcessLauncher) Close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fork != nil && !l.closed {
+		close(l.fork)
+	}
+	l.closed = true
+}
+
+// pipeGrace is how long the output of an ended worker is waited for: something that
+// it forked out of its group may hold the pipe for ever.
+const pipeGrace = time.Second
 
 // memoryLimitShare is the part of a worker's memory that Go's collector is told to
 // keep to; the rest is slack for what it does not see.
@@ -68,19 +87,20 @@ func (l *ProcessLauncher) Launch(s WorkerSpec) (Process, error) {
 	p := &workerProcess{log: log, tail: &tailBuffer{}}
 	cmd := exec.Command(s.Binary, s.Args...)
 	cmd.Dir = s.Dir
-	cmd.Env = append(inheritedEnv(),
+	cmd.Env = inheritedEnv()
+	for _, kv := range s.Params { // before ours: a program can't read, and so set, what the agent says
+		cmd.Env = append(cmd.Env, kv.Key+"="+kv.Value)
+	}
+	cmd.Env = append(cmd.Env,
 		weirpb.EnvWorkerID+"="+strconv.FormatUint(s.WorkerID, 10), weirpb.EnvWorkerJob+"="+s.JobID, weirpb.EnvWorker+"="+s.Agent)
 	if s.Memory > 0 {
 		cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", envMemory, int64(float64(s.Memory)*memoryLimitShare)))
 	}
-	for _, kv := range s.Params {
-		cmd.Env = append(cmd.Env, kv.Key+"="+kv.Value)
-	}
+	cmd.WaitDelay = pipeGrace
 	cmd.Stdout = log
 	cmd.Stderr = io.MultiWriter(log, p.tail)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	l.onForkThread(func() { err = cmd.Start() })
-	if err != nil {
+	if err := l.onForkThread(cmd.Start); err != nil {
 		return nil, errors.Join(startError(s.Binary, err), log.Close())
 	}
 	p.cmd = cmd
@@ -110,6 +130,9 @@ type workerProcess struct {
 	cmd  *exec.Cmd
 	log  *rotatedLog
 	tail *tailBuffer
+
+	mu     sync.Mutex
+	reaped bool // its id may be somebody else's
 }
 
 // PID implements Process.
@@ -117,11 +140,21 @@ func (p *workerProcess) PID() int { return p.cmd.Process.Pid }
 
 // Wait implements Process.
 func (p *workerProcess) Wait() Exit {
+	// Its end is awaited without taking it, so that its id, and its group's, are still
+	// its own; then whatever it forked in its group goes with it, which closes the pipes.
+	for {
+		err := unix.Waitid(unix.P_PID, p.PID(), nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			break // an error here is one of Wait below, too
+		}
+	}
+	p.mu.Lock()
+	_ = syscall.Kill(-p.PID(), syscall.SIGKILL) // nobody left is what was wanted
+	p.reaped = true
+	p.mu.Unlock()
 	err := p.cmd.Wait()
-	// Whatever the worker forked in its group goes with it.
-	p.signal(syscall.SIGKILL)
 	reason := "worker ended with exit code 0 before its job did"
-	if err != nil {
+	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		reason = fmt.Sprintf("worker ended: %v", err)
 	}
 	if last := p.tail.lastLines(5); last != "" {
@@ -141,7 +174,13 @@ func (p *workerProcess) Kill() { p.signal(syscall.SIGKILL) }
 
 // signal reaches the worker's whole group. It may be gone already, which is what
 // was wanted.
-func (p *workerProcess) signal(s syscall.Signal) { _ = syscall.Kill(-p.cmd.Process.Pid, s) }
+func (p *workerProcess) signal(s syscall.Signal) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.reaped {
+		_ = syscall.Kill(-p.PID(), s)
+	}
+}
 
 // tailBuffer keeps the end of what is written to it.
 type tailBuffer struct {

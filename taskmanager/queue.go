@@ -2,9 +2,11 @@ package taskmanager
 
 import "sync"
 
-// queue is an unbounded hand-over from the loop to a goroutine that may block in
-// a send. Its length is bounded by what one peer can be behind before its
-// heartbeats fail.
+// maxQueue bounds what waits for a peer that does not read: far more than any burst.
+// Whoever is further behind is given up.
+const maxQueue = 16 << 10
+
+// queue is a hand-over from the loop to a goroutine that may block in a send.
 type queue[T any] struct {
 	mu     sync.Mutex
 	items  []T
@@ -14,14 +16,19 @@ type queue[T any] struct {
 
 func newQueue[T any]() *queue[T] { return &queue[T]{ready: make(chan struct{}, 1)} }
 
-func (q *queue[T]) put(v T) {
+// put appends v; false: the peer is too far behind, and v is dropped.
+func (q *queue[T]) put(v T) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed {
-		return
+	switch {
+	case q.closed:
+		return true
+	case len(q.items) >= maxQueue:
+		return false
 	}
 	q.items = append(q.items, v)
 	q.signal()
+	return true
 }
 
 func (q *queue[T]) signal() {

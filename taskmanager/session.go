@@ -19,7 +19,10 @@ type session struct {
 	client weirpb.JobManagerServiceClient
 	out    *queue[*weirpb.FromTaskManager]
 	epoch  uint64
-	cancel context.CancelCauseFunc
+	// cluster is the incarnation of the JobManager's cluster: epochs compare only inside
+	// one.
+	cluster string
+	cancel  context.CancelCauseFunc
 }
 
 // Bounds of the wait between two tries to reach a JobManager. The first retry is
@@ -33,7 +36,7 @@ const (
 // logs changes, not tries.
 func (t *TaskManager) connectForEver(ctx context.Context) {
 	wait := reconnectFirst
-	var said string
+	said := map[string]string{} // by address
 	for i := 0; ctx.Err() == nil; i++ {
 		address := t.cfg.JobManagers[i%len(t.cfg.JobManagers)]
 		registered, err := t.runSession(ctx, address)
@@ -41,11 +44,12 @@ func (t *TaskManager) connectForEver(ctx context.Context) {
 			return
 		}
 		if registered {
-			wait, said = reconnectFirst, ""
+			wait = reconnectFirst
+			clear(said)
 		}
-		if what := fmt.Sprintf("%s: %v", address, err); what != said {
+		if what := err.Error(); what != said[address] {
 			t.log.Warn("no JobManager; trying again until there is one", "address", address, "cause", err)
-			said = what
+			said[address] = what
 		}
 		select {
 		case <-time.After(wait):
@@ -100,7 +104,7 @@ func (t *TaskManager) runSession(ctx context.Context, address string) (registere
 	if first.GetRegistered() == nil {
 		return false, fmt.Errorf("JobManager %s answers registration with %T", address, first.Message)
 	}
-	s.epoch = first.LeaderEpoch
+	s.epoch, s.cluster = first.LeaderEpoch, first.GetRegistered().ClusterIncarnation
 	go func() {
 		if err := s.out.drain(ctx.Done(), stream.Send); err != nil {
 			cancel(fmt.Errorf("send to JobManager: %w", err))
@@ -151,11 +155,19 @@ type sessionOpened struct {
 }
 
 func (e *sessionOpened) handle(t *TaskManager) {
-	if e.s.epoch < t.epoch {
+	switch {
+	case t.cluster != "" && t.cluster != e.s.cluster:
+		// The cluster's records are new: nobody there knows what runs here, and its epochs
+		// start low.
+		t.log.Error("the JobManager belongs to another incarnation of the cluster; workers of the former one end", "address", e.address)
+		for _, w := range t.workers {
+			w.kill("its cluster was set up anew")
+		}
+	case e.s.epoch < t.epoch:
 		e.s.cancel(fmt.Errorf("JobManager %s has epoch %d, a newer one has %d", e.address, e.s.epoch, t.epoch))
 		return
 	}
-	t.epoch, t.session = e.s.epoch, e.s
+	t.cluster, t.epoch, t.session = e.s.cluster, e.s.epoch, e.s
 	t.log.Info("registered with JobManager", "address", e.address, "epoch", e.s.epoch, "slots", t.cfg.Slots)
 }
 

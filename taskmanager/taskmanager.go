@@ -74,6 +74,7 @@ type TaskManager struct {
 
 	// Owned by the loop.
 	session  *session // the present stream to a JobManager, nil while there is none
+	cluster  string   // incarnation of the cluster that epoch belongs to
 	epoch    uint64   // highest leader epoch seen (I2)
 	workers  map[uint64]*worker
 	stopping bool
@@ -169,7 +170,7 @@ const heartbeatInterval = time.Second
 // send hands m to the JobManager, if there is one; else it is dropped: a new
 // leader asks for what it needs.
 func (t *TaskManager) send(m *weirpb.FromTaskManager) {
-	if t.session != nil {
-		t.session.out.put(m)
+	if t.session != nil && !t.session.out.put(m) {
+		t.session.cancel(fmt.Errorf("%d messages wait for the JobManager to read", maxQueue))
 	}
 }

@@ -1,10 +1,13 @@
 package taskmanager
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/weirstream/weir/job"
@@ -13,16 +16,16 @@ import (
 
 // workerPhase is where a worker is in its life.
 //
-//	fetching ──binary here──▶ starting ──attach──▶ building ──plan matches──▶ ready
-//	    │                        │                    │                        │
-//	    └──────── stop, failure, exit ────────────────┴────────▶ stopping ─────┘
-//	                                                               │ exit
-//	                                                               ▼
-//	                                                      (removed, exit reported)
+//	fetching ──binary and place here──▶ starting ──attach──▶ building ──plan matches──▶ ready
+//	    │                                  │                    │                        │
+//	    └──────────── stop, failure, exit ─┴────────────────────┴──────▶ stopping ◀──────┘
+//	                                                                       │ exit
+//	                                                                       ▼
+//	                                                              (removed, exit reported)
 type workerPhase uint8
 
 const (
-	workerFetching workerPhase = iota + 1 // the binary is on its way from the JobManager
+	workerFetching workerPhase = iota + 1 // the binary is on its way, or the job's older worker is
 	workerStarting                        // the process runs but has not attached
 	workerBuilding                        // attached; it builds its program
 	workerReady                           // its plan is the submitted one; the JobManager knows it
@@ -41,14 +44,19 @@ type worker struct {
 	phase     workerPhase
 	process   Process                  // nil while fetching
 	to        *queue[*weirpb.ToWorker] // nil until attached
-	data      string                   // its folder
+	fetched   bool                     // the binary is here, or the fetch has failed; or none is needed
+	binary    string
+	data      string // its folder
 	attached  *weirpb.AttachWorker
 	statuses  map[subtaskKey]*weirpb.SubtaskStatus // last reported
 	reason    string                               // why it was stopped or killed
+	killed    bool                                 // its end can't be far
 	userError bool                                 // the program is at fault
 }
 
 type subtaskKey struct{ vertex, subtask uint32 }
+
+func keyOf(s *weirpb.SubtaskRef) subtaskKey { return subtaskKey{s.GetVertex(), s.GetSubtask()} }
 
 func (t *TaskManager) startWorker(s *weirpb.StartWorker) {
 	if err := job.ID(s.JobId).Validate(); err != nil {
@@ -57,6 +65,18 @@ func (t *TaskManager) startWorker(s *weirpb.StartWorker) {
 	}
 	if _, dup := t.workers[s.WorkerId]; dup {
 		return // a repeated command
+	}
+	// A job has one worker here (I2). Ids rise, so a lower one is a command that was
+	// overtaken; a higher one replaces what runs, once that is gone.
+	for id, old := range t.workers {
+		switch {
+		case old.start.JobId != s.JobId:
+		case id > s.WorkerId:
+			t.send(exited(s, Exit{Reason: fmt.Sprintf("worker %d of the job is newer", id)}))
+			return
+		default:
+			old.kill("another worker of the job takes its place")
+		}
 	}
 	w := &worker{
 		tm: t, start: s, phase: workerFetching, statuses: map[subtaskKey]*weirpb.SubtaskStatus{},
@@ -68,7 +88,8 @@ func (t *TaskManager) startWorker(s *weirpb.StartWorker) {
 		return
 	}
 	if !t.cfg.Launcher.NeedsBinary() {
-		w.launch("")
+		w.fetched = true
+		w.maybeLaunch()
 		return
 	}
 	session := t.session
@@ -78,6 +99,20 @@ func (t *TaskManager) startWorker(s *weirpb.StartWorker) {
 	}()
 }
 
+// maybeLaunch starts the process when its binary is here and no older worker of the
+// job lives.
+func (w *worker) maybeLaunch() {
+	if w.phase != workerFetching || !w.fetched {
+		return
+	}
+	for _, old := range w.tm.workers {
+		if old != w && old.start.JobId == w.start.JobId && old.start.WorkerId < w.start.WorkerId {
+			return
+		}
+	}
+	w.launch(w.binary)
+}
+
 type binaryFetched struct {
 	w    *worker
 	path string
@@ -85,13 +120,27 @@ type binaryFetched struct {
 }
 
 func (e *binaryFetched) handle(t *TaskManager) {
+	w := e.w
 	switch {
-	case e.w.phase == workerStopping:
-		e.w.ended(Exit{Reason: e.w.reason})
+	case t.workers[w.start.WorkerId] != w: // stopped meanwhile
 	case e.err != nil:
-		e.w.ended(Exit{Reason: fmt.Sprintf("fetch binary %x of job %s: %v", e.w.start.BinarySha256, e.w.start.JobId, e.err)})
+		w.ended(Exit{Reason: fmt.Sprintf("fetch binary %x of job %s: %v", w.start.BinarySha256, w.start.JobId, e.err), NeverStarted: true})
 	default:
-		e.w.launch(e.path)
+		w.fetched, w.binary = true, e.path
+		w.maybeLaunch()
+	}
+}
+
+// attachTimeout is how long a process may take to attach and to build its program.
+const attachTimeout = time.Minute
+
+// notReady: the time to attach and build is over.
+type notReady struct{ w *worker }
+
+func (e *notReady) handle(t *TaskManager) {
+	if w := e.w; t.workers[w.start.WorkerId] == w && (w.phase == workerStarting || w.phase == workerBuilding) {
+		w.userError = true
+		w.kill(fmt.Sprintf("it is still %v after %v: main must call the job's Run soon, and build must return", w.phase, attachTimeout))
 	}
 }
 
@@ -107,10 +156,14 @@ func (w *worker) launch(binary string) {
 		Memory: w.memory(),
 	})
 	if err != nil {
-		w.ended(Exit{Reason: fmt.Sprintf("start worker of job %s: %v", w.start.JobId, err), NeverStarted: true, UserError: true})
+		w.ended(Exit{
+			Reason: fmt.Sprintf("start worker of job %s: %v", w.start.JobId, err), NeverStarted: true,
+			UserError: errors.Is(err, syscall.ENOEXEC), // everything else may be this host's fault
+		})
 		return
 	}
 	w.process, w.phase = p, workerStarting
+	time.AfterFunc(attachTimeout, func() { t.post(&notReady{w}) })
 	t.log.Info("worker started", "job", w.start.JobId, "worker", w.start.WorkerId, "pid", p.PID())
 	go func() {
 		exit := p.Wait()
@@ -149,9 +202,25 @@ func (w *worker) ended(exit Exit) {
 		t.log.Warn("folder of an ended worker stays behind", "cause", err)
 	}
 	t.log.Info("worker ended", "job", w.start.JobId, "worker", w.start.WorkerId, "reason", exit.Reason)
-	t.send(&weirpb.FromTaskManager{Message: &weirpb.FromTaskManager_WorkerExited{WorkerExited: &weirpb.WorkerExited{
-		JobId: w.start.JobId, WorkerId: w.start.WorkerId, Reason: exit.Reason, UserError: exit.UserError, NeverStarted: exit.NeverStarted,
-	}}})
+	t.send(exited(w.start, exit))
+	for _, next := range t.workers {
+		if next.start.JobId == w.start.JobId {
+			next.maybeLaunch()
+		}
+	}
+}
+
+func exited(s *weirpb.StartWorker, exit Exit) *weirpb.FromTaskManager {
+	return &weirpb.FromTaskManager{Message: &weirpb.FromTaskManager_WorkerExited{WorkerExited: &weirpb.WorkerExited{
+		JobId: s.JobId, WorkerId: s.WorkerId, Reason: exit.Reason, UserError: exit.UserError, NeverStarted: exit.NeverStarted,
+	}}}
+}
+
+// send hands m to the worker's process. One that does not read is killed.
+func (w *worker) send(m *weirpb.ToWorker) {
+	if w.to != nil && !w.to.put(m) {
+		w.kill(fmt.Sprintf("%d commands wait for it to read", maxQueue))
+	}
 }
 
 func (t *TaskManager) stopWorkers(s *weirpb.StopWorker) {
@@ -171,45 +240,57 @@ func (w *worker) stop(reason string, grace time.Duration) {
 		}
 		return
 	}
-	phase := w.phase
-	w.phase, w.reason = workerStopping, reason
-	switch {
-	case phase == workerFetching: // ends when the fetch does
-	case grace == 0:
-		w.process.Kill()
-	default:
-		w.process.Terminate()
-		time.AfterFunc(grace, func() { w.tm.post(&graceOver{w}) })
-	}
-}
-
-func (w *worker) kill(reason string) {
-	if w.process == nil {
+	if w.process == nil || grace == 0 {
+		w.kill(reason)
 		return
 	}
 	w.phase, w.reason = workerStopping, reason
+	w.process.Terminate()
+	time.AfterFunc(grace, func() { w.tm.post(&graceOver{w, "killed because it did not end in time"}) })
+}
+
+// kill ends the worker. The first reason stays: it is the cause of those after it.
+func (w *worker) kill(reason string) {
+	if w.killed {
+		return
+	}
+	if w.phase == workerStopping && reason != w.reason {
+		reason = w.reason + "; " + reason
+	}
+	w.phase, w.reason, w.killed = workerStopping, reason, true
+	if w.process == nil { // no process: a fetch that goes on is of no consequence
+		w.ended(Exit{Reason: reason, UserError: w.userError, NeverStarted: true})
+		return
+	}
 	w.process.Kill()
 }
 
-type graceOver struct{ w *worker }
+// graceOver: a worker has had its time to end.
+type graceOver struct {
+	w    *worker
+	what string
+}
 
 func (e *graceOver) handle(t *TaskManager) {
 	if t.workers[e.w.start.WorkerId] == e.w {
-		e.w.kill(e.w.reason + "; killed because it did not end in time")
+		e.w.kill(e.what)
 	}
 }
 
 func (w *worker) leaderLost() {
-	if w.to != nil {
-		w.to.put(&weirpb.ToWorker{LeaderEpoch: w.tm.epoch, Message: &weirpb.ToWorker_LeaderLost{LeaderLost: &weirpb.LeaderLost{}}})
-	}
+	w.send(&weirpb.ToWorker{LeaderEpoch: w.tm.epoch, Message: &weirpb.ToWorker_LeaderLost{LeaderLost: &weirpb.LeaderLost{}}})
 }
 
 // relay hands a command to the worker of its job.
 func (t *TaskManager) relay(epoch uint64, m *weirpb.ToSubtasks) {
 	for _, w := range t.workers {
 		if w.start.JobId == m.JobId && w.phase == workerReady {
-			w.to.put(&weirpb.ToWorker{LeaderEpoch: epoch, Message: &weirpb.ToWorker_ToSubtasks{ToSubtasks: m}})
+			if d := m.GetDeploy(); d != nil { // what is deployed lives, also before it says so
+				for _, s := range d.Subtasks {
+					w.statuses[keyOf(s.Subtask)] = &weirpb.SubtaskStatus{Subtask: s.Subtask, Attempt: d.Attempt, Incarnation: d.Incarnation}
+				}
+			}
+			w.send(&weirpb.ToWorker{LeaderEpoch: epoch, Message: &weirpb.ToWorker_ToSubtasks{ToSubtasks: m}})
 			if c := m.GetCancel(); c != nil {
 				time.AfterFunc(time.Duration(c.GraceMs)*time.Millisecond, func() { t.post(&cancelGraceOver{w, c}) })
 			}
@@ -234,6 +315,7 @@ func (e *cancelGraceOver) handle(t *TaskManager) {
 			stuck = append(stuck, fmt.Sprintf("v%d[%d]", k.vertex, k.subtask))
 		}
 	}
+	slices.Sort(stuck)
 	if len(stuck) > 0 {
 		e.w.kill(fmt.Sprintf("subtasks %s ignored their cancellation for %d ms (user code does not return); worker killed",
 			strings.Join(stuck, ", "), e.c.GraceMs))

@@ -74,15 +74,36 @@ func (e *waitOver) handle(w *Worker) {
 	}
 }
 
+// dropWaiting ends what has not begun: a deployment that is cancelled while it waits
+// must not start afterwards.
+func (w *Worker) dropWaiting(c *weirpb.CancelAttempts) {
+	var left []*weirpb.Deploy
+	for _, d := range w.waiting {
+		if d.Incarnation != c.Incarnation {
+			left = append(left, d)
+			continue
+		}
+		w.report(d, weirpb.SubtaskStatus_STATE_CANCELED, "")
+	}
+	w.waiting = left
+}
+
+// report says the same of all subtasks of a deployment.
+func (w *Worker) report(d *weirpb.Deploy, state weirpb.SubtaskStatus_State, failure string) {
+	for _, s := range d.Subtasks {
+		w.reporter(job.Incarnation(d.Incarnation)).Status(&weirpb.SubtaskStatus{
+			Subtask: s.Subtask, Attempt: d.Attempt, Incarnation: d.Incarnation, State: state, Failure: failure,
+		})
+	}
+}
+
 func (w *Worker) startDeployment(d *weirpb.Deploy) {
+	if w.deployments[job.Incarnation(d.Incarnation)] != nil {
+		return // a repeated command
+	}
 	dep, err := w.newDeployment(d)
 	if err != nil {
-		for _, s := range d.Subtasks {
-			w.reporter(job.Incarnation(d.Incarnation)).Status(&weirpb.SubtaskStatus{
-				Subtask: s.Subtask, Attempt: d.Attempt, Incarnation: d.Incarnation,
-				State: weirpb.SubtaskStatus_STATE_FAILED, Failure: err.Error(),
-			})
-		}
+		w.report(d, weirpb.SubtaskStatus_STATE_FAILED, err.Error())
 		return
 	}
 	w.deployments[dep.incarnation] = dep

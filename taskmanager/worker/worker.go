@@ -102,10 +102,10 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return fmt.Errorf("attach to the agent: %w", err)
 	}
+	defer w.close()
 	if err := w.attach(stream); err != nil {
 		return err
 	}
-	defer w.close()
 	go func() {
 		if err := w.out.drain(ctx.Done(), stream.Send); err != nil {
 			w.post(&lost{fmt.Errorf("send to the agent: %w", err)})
@@ -221,19 +221,27 @@ const closeGrace = 2 * time.Second
 // close cancels what runs and releases everything.
 func (w *Worker) close() {
 	close(w.done)
-	deadline := time.After(closeGrace)
+	deadline := time.NewTimer(closeGrace)
+	defer deadline.Stop()
 	for _, d := range w.deployments {
 		for _, t := range d.tasks {
 			t.Post(task.Command{Kind: task.Cancel, Reason: "the worker ends"})
 		}
 	}
+	stuck := false
 	for _, d := range w.deployments {
 		for _, t := range d.tasks {
 			select {
 			case <-t.Done():
-			case <-deadline:
+				continue
+			default:
+			}
+			select {
+			case <-t.Done():
+			case <-deadline.C:
+				deadline.Reset(0) // the others do not get more time
 				w.log.Warn("a subtask does not return; the worker ends without it", "subtask", t.Subtask().String())
-				return
+				stuck = true
 			}
 		}
 		d.fabric.Close()
@@ -243,7 +251,7 @@ func (w *Worker) close() {
 			w.log.Warn("close the data path", "cause", err)
 		}
 	}
-	if w.backends != nil {
+	if w.backends != nil && !stuck { // a stuck subtask may still be in its state
 		w.backends.close()
 	}
 }
@@ -266,6 +274,7 @@ func (e *command) handle(w *Worker) {
 			Kind: task.Abort, ID: stream.CheckpointID(c.Aborted.CheckpointId), Reason: c.Aborted.Reason,
 		})
 	case *weirpb.ToSubtasks_Cancel:
+		w.dropWaiting(c.Cancel)
 		w.each(c.Cancel.Incarnation, task.Command{Kind: task.Cancel, Reason: c.Cancel.Reason})
 	default:
 		w.log.Warn("unknown command; is the JobManager newer than this job?", "type", fmt.Sprintf("%T", c))
