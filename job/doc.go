@@ -9,5 +9,5 @@
 // The package never does I/O, starts no goroutine, and does not know how a job is
 // run (jobmanager/execgraph) or what an operator does (operator).
 //
-// Read ids.go, then graph.go, then settings.go.
+// Read ids.go, then graph.go, regions.go and restart.go.
 package job

@@ -36,7 +36,7 @@ func (m *JobMaster) doGraph(f execgraph.Effect) { //lint:step
 			JobId: string(m.id), WorkerId: f.ID, Reason: f.Reason, GraceMs: uint32(f.Grace / time.Millisecond),
 		}}})
 	case execgraph.RestoreSnapshot:
-		m.forCoord(coordinator.RestoreWanted{})
+		m.forCoord(coordinator.RestoreWanted{Unusable: m.unusable})
 	case execgraph.PersistIncarnation:
 		m.persistIncarnation(f)
 	case execgraph.Deploy:

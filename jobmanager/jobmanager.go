@@ -29,12 +29,15 @@ type HA interface {
 type Config struct {
 	ClusterID string // default "weir"
 	HA        HA
-	Storage   string            // high-availability.storageDir: binaries and plans, by SHA-256
-	Settings  map[string]string // cluster configuration; jobs inherit it
-	Version   string            // of this program
-	Self      *metapb.LeaderRecord
-	RPC       net.Listener // takes TaskManagers
-	Log       *slog.Logger
+	Storage   string // high-availability.storageDir: binaries and plans, by SHA-256
+	// Private is the folder for checkpoints where it is this host's alone: TaskManagers
+	// of other hosts are refused. "" = shared, or named by who set it.
+	Private  string
+	Settings map[string]string // cluster configuration; jobs inherit it
+	Version  string            // of this program
+	Self     *metapb.LeaderRecord
+	RPC      net.Listener // takes TaskManagers
+	Log      *slog.Logger
 
 	// HeartbeatTimeout is how long a TaskManager may be silent; default 5 s.
 	HeartbeatTimeout time.Duration

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -48,6 +49,7 @@ type JobMaster struct {
 	cTimer   *loop.Timer
 	stateIDs restore.StateIDs
 	snapshot *coordinator.RestoreFrom // what the next deployment starts from
+	unusable []stream.CheckpointID    // found damaged by subtasks
 	restored []restore.Subtask
 	loaded   bool                 // TookOver has been handed to the coordinator
 	ending   string               // terminal state that is being put on record; "" = none
@@ -315,6 +317,10 @@ func (m *JobMaster) fromSubtasks(f *weirpb.FromSubtasks) {
 	}
 	switch e := f.Event.(type) {
 	case *weirpb.FromSubtasks_Status:
+		if id := stream.CheckpointID(e.Status.DamagedCheckpoint); id != 0 && !slices.Contains(m.unusable, id) {
+			m.unusable = append(m.unusable, id)
+			m.log.Error("a checkpoint is damaged: a subtask could not start from it", "checkpoint", uint64(id), "cause", e.Status.Failure)
+		}
 		if s, ok := statusOf(e.Status, inc); ok {
 			m.forGraph(s)
 		}

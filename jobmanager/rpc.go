@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/weirstream/weir/internal/machine"
 	"github.com/weirstream/weir/proto/weirpb"
 )
 
@@ -121,6 +122,9 @@ func (s *rpcService) refusal(d *Dispatcher, hello *weirpb.RegisterTaskManager) (
 			hello.Version, hello.ProtocolVersion, s.manager.cfg.Version, ProtocolVersion), true
 	case hello.Slots == 0 || hello.TaskmanagerId == "":
 		return "the registration names no slots or no id", true
+	case s.manager.cfg.Private != "" && !hello.Local && hello.Machine != machine.ID():
+		return fmt.Sprintf("the TaskManager runs on another host, and checkpoints lie in %s, a folder of this host alone; "+
+			"set high-availability.storageDir or execution.checkpointing.dir to a folder that all hosts share", s.manager.cfg.Private), true
 	}
 	return "", false
 }
@@ -182,8 +186,13 @@ func (s *rpcService) readFrom(ctx context.Context, d *Dispatcher, tm *taskManage
 				return errors.New("this JobManager no longer leads")
 			}
 		case err := <-broken:
-			if errors.Is(err, io.EOF) {
-				err = errors.New("it closed the stream")
+			switch {
+			case errors.Is(err, io.EOF):
+				return errors.New("it closed the stream")
+			case context.Cause(ctx) != nil && !errors.Is(context.Cause(ctx), context.Canceled):
+				return context.Cause(ctx)
+			case status.Code(err) == codes.Canceled || status.Code(err) == codes.Unavailable:
+				return errors.New("its connection broke")
 			}
 			return err
 		case <-ctx.Done():

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/weirstream/weir/internal/machine"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/proto/weirpb"
 )
@@ -334,7 +335,7 @@ func ended(s weirpb.SubtaskStatus_State) bool {
 func (t *TaskManager) inventory() *weirpb.RegisterTaskManager {
 	r := &weirpb.RegisterTaskManager{
 		ProtocolVersion: ProtocolVersion, Version: t.cfg.Version, TaskmanagerId: t.cfg.ID, Host: t.cfg.Host,
-		Slots: uint32(t.cfg.Slots), Pid: uint32(os.Getpid()), ClusterId: t.cfg.ClusterID, MemoryBytes: uint64(t.cfg.Memory),
+		Slots: uint32(t.cfg.Slots), Pid: uint32(os.Getpid()), ClusterId: t.cfg.ClusterID, MemoryBytes: uint64(t.cfg.Memory), Machine: machine.ID(),
 		Local: !t.cfg.Launcher.NeedsBinary(),
 	}
 	for _, w := range t.workers {

@@ -14,8 +14,12 @@ import (
 func runJobManager(ctx context.Context, c jobManagerConfig) error {
 	c.Log.Info("JobManager starts", "rest", c.REST.Addr().String(), "rpc", c.RPC.Addr().String(), "data", c.Data,
 		"cluster", c.ClusterID, "version", buildflags.Version())
+	storage := c.Storage
+	if !c.Shared {
+		storage = ""
+	}
 	err := daemon.JobManager(ctx, daemon.JobManagerOptions{
-		REST: c.REST, RPC: c.RPC, Data: c.Data, Storage: c.Storage, Etcd: c.Etcd, ClusterID: c.ClusterID,
+		REST: c.REST, RPC: c.RPC, Data: c.Data, Storage: storage, Etcd: c.Etcd, ClusterID: c.ClusterID,
 		Settings: c.Settings.Given(), Effective: settingsView(c.Settings), Token: c.Token, TLS: c.TLS,
 		Hosts:     hostNames(c.Settings.Get(config.RESTAddress)),
 		MaxBinary: c.Settings.Get(config.RESTMaxBody), HeartbeatTimeout: c.Settings.Get(config.HeartbeatTimeout),

@@ -44,7 +44,7 @@ func redistribute(op *metapb.Operator, snapshot *metapb.OperatorSnapshot, parall
 			return nil, fmt.Errorf("state %q of operator %q: %w", name, op.Uid, err)
 		}
 		for i, entries := range shares {
-			divided[i] = append(divided[i], &metapb.OperatorState{Name: name, Kind: kind, Entries: entries})
+			divided[i] = append(divided[i], &metapb.OperatorState{Name: name, Kind: kind, Entries: entries, Schema: schemaOf(snapshot, name)})
 		}
 	}
 	return divided, nil
@@ -85,6 +85,19 @@ func share(kind metapb.StateKind, snapshot *metapb.OperatorSnapshot, name string
 		return nil, fmt.Errorf("%w: a %v can't be redistributed", ErrIncompatible, kind)
 	}
 	return shares, nil
+}
+
+// schemaOf is what the entries were written with: the worker compares it with the
+// program's. All subtasks of one attempt write the same.
+func schemaOf(snapshot *metapb.OperatorSnapshot, name string) []byte {
+	for _, s := range snapshot.Subtasks {
+		for _, state := range s.OperatorStates {
+			if state.Name == name && len(state.Schema) > 0 {
+				return state.Schema
+			}
+		}
+	}
+	return nil
 }
 
 // entriesOf are the entries of all subtasks, in order.

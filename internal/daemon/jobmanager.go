@@ -16,6 +16,7 @@ import (
 
 	"github.com/weirstream/weir/client/api"
 	"github.com/weirstream/weir/coordinator/ha/etcdha"
+	"github.com/weirstream/weir/internal/config"
 	"github.com/weirstream/weir/jobmanager"
 	"github.com/weirstream/weir/jobmanager/rest"
 	"github.com/weirstream/weir/proto/metapb"
@@ -62,6 +63,10 @@ func openRecords(ctx context.Context, o JobManagerOptions) (records, error) {
 
 // JobManager runs a JobManager until ctx is done.
 func JobManager(ctx context.Context, o JobManagerOptions) (err error) {
+	private := ""
+	if o.Storage == "" && o.Settings[config.CheckpointDir.Key] == "" {
+		private = filepath.Join(o.Data, "checkpoints")
+	}
 	o.Storage = cmp.Or(o.Storage, o.Data)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -76,7 +81,7 @@ func JobManager(ctx context.Context, o JobManagerOptions) (err error) {
 	var id [8]byte
 	rand.Read(id[:])
 	m, err := jobmanager.New(jobmanager.Config{
-		ClusterID: o.ClusterID, HA: store, Storage: o.Storage, Settings: o.Settings, Version: o.Version, RPC: o.RPC, Log: o.Log,
+		ClusterID: o.ClusterID, HA: store, Storage: o.Storage, Private: private, Settings: o.Settings, Version: o.Version, RPC: o.RPC, Log: o.Log,
 		HeartbeatTimeout: o.HeartbeatTimeout, RetainFor: o.RetainFor, RetainJobs: o.RetainJobs,
 		Self: &metapb.LeaderRecord{
 			RestAddress: o.REST.Addr().String(), RpcAddress: o.RPC.Addr().String(), Process: hex.EncodeToString(id[:]), Pid: uint32(os.Getpid()),

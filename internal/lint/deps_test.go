@@ -14,6 +14,8 @@ import (
 const policy = `
 	# Leaves. invariants may be imported by everyone (see always).
 	NONE < internal/invariants, internal/buildflags;
+	# Which host this is: TaskManagers say it, the JobManager compares.
+	NONE < internal/machine < taskmanager, jobmanager;
 	NONE < stream, codec, proto/metapb, internal/loop, statebackend/objstore;
 	proto/metapb < proto/weirpb;
 
@@ -72,7 +74,7 @@ const policy = `
 	weir, connectors < examples, bench;
 
 	# A JobManager process, put together: both the command and the demo's children are it.
-	jobmanager, jobmanager/rest, coordinator/ha/etcdha < internal/daemon < cmd/weir;
+	jobmanager, jobmanager/rest, coordinator/ha/etcdha, internal/config < internal/daemon < cmd/weir;
 	# The demo drives a cluster from outside and is its own job.
 	weir, connectors, client, coordinator/ha/etcdha < internal/demo < cmd/weir;
 

@@ -325,6 +325,7 @@ type RegisterTaskManager struct {
 	ClusterId       string                 `protobuf:"bytes,8,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
 	Local           bool                   `protobuf:"varint,9,opt,name=local,proto3" json:"local,omitempty"`                                 // workers are objects of this process (local mode)
 	MemoryBytes     uint64                 `protobuf:"varint,10,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"` // taskmanager.memory.process.size
+	Machine         string                 `protobuf:"bytes,11,opt,name=machine,proto3" json:"machine,omitempty"`                             // internal/machine.ID: the host's boot, to tell hosts apart
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -427,6 +428,13 @@ func (x *RegisterTaskManager) GetMemoryBytes() uint64 {
 		return x.MemoryBytes
 	}
 	return 0
+}
+
+func (x *RegisterTaskManager) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
 }
 
 type RunningWorker struct {
@@ -3486,7 +3494,7 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\x0eworker_started\x18\x03 \x01(\v2\x1e.weir.control.v1.WorkerStartedH\x00R\rworkerStarted\x12D\n" +
 	"\rworker_exited\x18\x04 \x01(\v2\x1d.weir.control.v1.WorkerExitedH\x00R\fworkerExited\x12D\n" +
 	"\rfrom_subtasks\x18\x05 \x01(\v2\x1d.weir.control.v1.FromSubtasksH\x00R\ffromSubtasksB\t\n" +
-	"\amessage\"\xcf\x02\n" +
+	"\amessage\"\xe9\x02\n" +
 	"\x13RegisterTaskManager\x12)\n" +
 	"\x10protocol_version\x18\x01 \x01(\rR\x0fprotocolVersion\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12%\n" +
@@ -3499,7 +3507,8 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"cluster_id\x18\b \x01(\tR\tclusterId\x12\x14\n" +
 	"\x05local\x18\t \x01(\bR\x05local\x12!\n" +
 	"\fmemory_bytes\x18\n" +
-	" \x01(\x04R\vmemoryBytes\"\x97\x01\n" +
+	" \x01(\x04R\vmemoryBytes\x12\x18\n" +
+	"\amachine\x18\v \x01(\tR\amachine\"\x97\x01\n" +
 	"\rRunningWorker\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\rR\x03pid\x12!\n" +
