@@ -3,6 +3,7 @@ package taskmanager
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -69,15 +70,18 @@ func (t *TaskManager) startWorker(s *weirpb.StartWorker) {
 	}
 	// A job has one worker here (I2). Ids rise, so a lower one is a command that was
 	// overtaken; a higher one replaces what runs, once that is gone.
-	for id, old := range t.workers {
-		switch {
-		case old.start.JobId != s.JobId:
-		case id > s.WorkerId:
-			t.send(exited(s, Exit{Reason: fmt.Sprintf("worker %d of the job is newer", id)}))
-			return
-		default:
-			old.kill("another worker of the job takes its place")
+	var before []*worker
+	for _, id := range slices.Sorted(maps.Keys(t.workers)) {
+		if old := t.workers[id]; old.start.JobId == s.JobId {
+			before = append(before, old)
 		}
+	}
+	if n := len(before); n > 0 && before[n-1].start.WorkerId > s.WorkerId {
+		t.send(exited(s, Exit{Reason: fmt.Sprintf("worker %d of the job is newer", before[n-1].start.WorkerId)}))
+		return
+	}
+	for _, old := range before {
+		old.kill("another worker of the job takes its place")
 	}
 	w := &worker{
 		tm: t, start: s, phase: workerFetching, statuses: map[subtaskKey]*weirpb.SubtaskStatus{},
