@@ -184,6 +184,9 @@ func (c *Client) try(ctx context.Context, method, path string, b *body, into any
 		next, err := c.send(ctx, base, method, path, b, into)
 		if next != "" {
 			base, answered = next, true
+			c.mu.Lock()
+			c.mu.answered = true // a standby: where it leads to may have died just now
+			c.mu.Unlock()
 			continue
 		}
 		unreachable := errors.As(err, new(*url.Error))

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/weirstream/weir/client/api"
@@ -64,6 +65,32 @@ func TestFollowsTheLeader(t *testing.T) {
 	if _, err := c.Overview(t.Context()); err != nil {
 		t.Error(err)
 	}
+}
+
+type transport func(*http.Request) (*http.Response, error)
+
+func (t transport) RoundTrip(r *http.Request) (*http.Response, error) { return t(r) }
+
+// The leader has died and the standby does not know yet: the takeover is waited for.
+func TestWaitsForTheTakeover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		c := client(t, Options{Address: "10.0.0.1:1,10.0.0.2:1", HTTP: &http.Client{Transport: transport(func(r *http.Request) (*http.Response, error) {
+			a := httptest.NewRecorder()
+			switch {
+			case r.URL.Host == "10.0.0.1:1":
+				return nil, errors.New("connection refused")
+			case time.Since(begin) < 5*time.Second:
+				http.Redirect(a, r, "http://10.0.0.1:1"+r.URL.RequestURI(), http.StatusTemporaryRedirect)
+			default:
+				answer(a, 200, api.Overview{TaskManagers: 3})
+			}
+			return a.Result(), nil
+		})}})
+		if o, err := c.Overview(t.Context()); err != nil || o.TaskManagers != 3 {
+			t.Errorf("%+v, %v", o, err)
+		}
+	})
 }
 
 func TestUnreachable(t *testing.T) {
