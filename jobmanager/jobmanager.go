@@ -17,6 +17,7 @@ import (
 	"github.com/weirstream/weir/coordinator/ha"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/proto/weirpb"
+	"github.com/weirstream/weir/statebackend/objstore"
 )
 
 // HA is where the cluster's records are.
@@ -69,6 +70,7 @@ type JobManager struct {
 	cfg     Config
 	log     *slog.Logger
 	objects *objectStore
+	stores  func(folder string) (objstore.Store, error) // opens checkpoint folders
 
 	mu struct {
 		sync.Mutex
@@ -85,7 +87,7 @@ func New(cfg Config) (*JobManager, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &JobManager{cfg: cfg, log: cfg.Log, objects: objects}, nil
+	return &JobManager{cfg: cfg, log: cfg.Log, objects: objects, stores: objstore.Parse}, nil
 }
 
 // maxMessage bounds a control message; larger acks travel in chunks.

@@ -88,7 +88,7 @@ func newJobMaster(d *Dispatcher, s *ha.JobState, seq uint64) (*JobMaster, error)
 		return nil, fmt.Errorf("its result is %q, which is no terminal state here", r.State)
 	}
 	id := job.ID(s.Record.JobId)
-	store, err := objstore.Parse(settings.checkpointFolder(id))
+	store, err := d.manager.stores(settings.checkpointFolder(id))
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint folder of job %s: %w", id, err)
 	}

@@ -31,7 +31,6 @@ type model struct {
 	terminal JobState
 	deploys  int
 	cancels  int
-	granted  bool
 }
 
 type modelTM struct {

@@ -1,0 +1,405 @@
+package jobmanager
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/weirstream/weir/coordinator/ha"
+	"github.com/weirstream/weir/proto/metapb"
+)
+
+func (w *world) finished() {
+	w.t.Helper()
+	r := w.wait()
+	if r.State != "FINISHED" || len(r.Results) != 1 || r.Results[0].GetSum() != 42 {
+		w.t.Errorf("result %v, want FINISHED with 42 records", r)
+	}
+}
+
+func TestLife(t *testing.T) {
+	for _, chunks := range []bool{false, true} {
+		inWorld(t, func(t *testing.T, w *world) {
+			tm := w.join("tm1")
+			tm.set(func() { tm.chunks = chunks })
+			w.mustSubmit()
+			w.running()
+			w.checkpoints(3)
+			tm.end()
+			w.finished()
+			w.until("the worker is stopped", func() bool { return tm.saw("stop") == 1 })
+			if j := w.view(); j.State != "FINISHED" || j.Restarts != 0 {
+				t.Errorf("view: %s, %d restarts", j.State, j.Restarts)
+			}
+			if _, err := os.Stat(filepath.Join(w.dir, "checkpoints", string(testJob), "chk-1")); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("checkpoints of a finished job stay: %v", err)
+			}
+			if err := w.submit(); err != nil || tm.saw("start") != 1 {
+				t.Errorf("the same submission again: %v, %d workers", err, tm.saw("start"))
+			}
+			if err := w.manager.Cancel(t.Context(), testJob); !errors.Is(err, ErrEnded) {
+				t.Errorf("cancel of a finished job: %v", err)
+			}
+		})
+	}
+}
+
+// TestLeaderLost: the leadership is lost in the middle; the next leader restarts the
+// job from its last checkpoint, and what ran under the former is stopped.
+func TestLeaderLost(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		tm := w.join("tm1")
+		w.mustSubmit()
+		w.checkpoints(2)
+		w.depose()
+		w.running()
+		if tm.saw("stop 0: a new leader") != 1 || tm.saw("deploy incarnation 2 restored") != 1 || tm.saw("deploy incarnation 2 restored 0") != 0 {
+			t.Errorf("the TaskManager was told %q", tm.log)
+		}
+		tm.end()
+		w.finished()
+	})
+}
+
+// TestFenced: a transaction says that somebody else leads although the lease seems to
+// hold: leading ends, with all JobMasters, and another campaign begins.
+func TestFenced(t *testing.T) {
+	for _, key := range []string{"/incarnation", "/checkpoints/", "/checkpoint-id", "/result", "/intent"} {
+		inWorld(t, func(t *testing.T, w *world) {
+			tm := w.join("tm1")
+			w.mustSubmit("execution.checkpointing.interval=100 ms")
+			w.running()
+			_, epoch, _ := w.manager.Leader(t.Context())
+			hits := w.fault(key, 1, false, ha.ErrFenced)
+			switch key {
+			case "/incarnation":
+				tm.set(func() {
+					for id := range tm.workers {
+						tm.exit(id, "signal: killed")
+					}
+				})
+			case "/result":
+				tm.end()
+			case "/intent":
+				if err := w.manager.Cancel(t.Context(), testJob); err == nil {
+					t.Error("a fenced leader accepted a cancel")
+				}
+			}
+			w.nextEpoch(epoch)
+			tm.end()
+			w.finished()
+			if *hits != 1 {
+				t.Errorf("%s: %d transactions were fenced", key, *hits)
+			}
+		})
+	}
+}
+
+// TestUnknownResults: transactions whose result is not known, applied or not. Nothing
+// is lost, nothing happens twice, and it is no failure of the job.
+func TestUnknownResults(t *testing.T) {
+	for _, key := range []string{"accepted/", "/incarnation", "/checkpoint-id", "/checkpoints/", "/result"} {
+		for _, applied := range []bool{false, true} {
+			inWorld(t, func(t *testing.T, w *world) {
+				tm := w.join("tm1")
+				hits := w.fault(key, 3, applied, ha.ErrUnknown)
+				w.mustSubmit("restart-strategy.type=none")
+				w.running()
+				w.checkpoints(2)
+				tm.end()
+				w.finished()
+				if *hits == 0 || tm.saw("deploy") != 1 {
+					t.Errorf("%s applied %v: %d faults, told %q", key, applied, *hits, tm.log)
+				}
+			})
+		}
+	}
+}
+
+// TestCancel in every moment: the job ends CANCELED, or had ended.
+func TestCancel(t *testing.T) {
+	for name, prepare := range map[string]func(w *world, tm *scriptedTM){
+		"before anything":     func(*world, *scriptedTM) {},
+		"running":             func(w *world, _ *scriptedTM) { w.running() },
+		"unknown, applied":    func(w *world, _ *scriptedTM) { w.running(); w.fault("/intent", 2, true, ha.ErrUnknown) },
+		"unknown, not":        func(w *world, _ *scriptedTM) { w.running(); w.fault("/intent", 2, false, ha.ErrUnknown) },
+		"cancels are ignored": func(w *world, tm *scriptedTM) { w.running(); tm.set(func() { tm.silent = true }) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				tm := w.join("tm1")
+				w.mustSubmit()
+				prepare(w, tm)
+				if err := w.manager.Cancel(t.Context(), testJob); err != nil {
+					t.Fatal(err)
+				}
+				if r := w.wait(); r.State != "CANCELED" {
+					t.Errorf("result %v", r)
+				}
+				if err := w.manager.Cancel(t.Context(), testJob); err != nil {
+					t.Errorf("cancelled again: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// TestCancelBeforeLoad: the checkpoints can't be read yet and the job is cancelled:
+// it must not wait for them.
+func TestCancelBeforeLoad(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.join("tm1")
+		w.mustSubmit()
+		w.checkpoints(1)
+		w.away.Store(true)
+		w.depose()
+		w.until("the job waits", func() bool { return len(w.view().Failures) > 0 })
+		if f := w.view().Failures[0]; !strings.Contains(f.Cause, "cannot be taken over yet") {
+			t.Errorf("failure %+v", f)
+		}
+		if err := w.manager.Cancel(t.Context(), testJob); err != nil {
+			t.Fatal(err)
+		}
+		if r := w.wait(); r.State != "CANCELED" {
+			t.Errorf("result %v", r)
+		}
+	})
+}
+
+// TestStoreAway: that the newest checkpoint can't be read for a while is no damage:
+// the next leader waits, it does not go back to an older one (I5).
+func TestStoreAway(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		tm := w.join("tm1")
+		w.mustSubmit()
+		w.checkpoints(3)
+		tm.set(func() { tm.silent = true })
+		newest := w.view().LastCheckpoint.ID
+		w.away.Store(true)
+		w.depose()
+		w.until("the job waits", func() bool { return len(w.view().Failures) > 0 })
+		time.Sleep(time.Minute)
+		if tm.saw("deploy") != 1 {
+			t.Fatalf("deployed without its checkpoint: %q", tm.log)
+		}
+		w.away.Store(false)
+		w.until("it is deployed", func() bool { return tm.saw("deploy incarnation 2") == 1 })
+		if from := w.view().Checkpoints.RestoredFrom; from == nil || from.ID != newest {
+			t.Errorf("restored from %+v, want %d", from, newest)
+		}
+	})
+}
+
+// TestDamagedCheckpoint: bytes that are not those that were written, though valid in
+// themselves, are damage: the one before is used, loudly.
+func TestDamagedCheckpoint(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		tm := w.join("tm1")
+		w.mustSubmit()
+		w.checkpoints(3)
+		tm.set(func() { tm.silent = true })
+		newest := w.view().LastCheckpoint.ID
+		files := w.metadataFiles()
+		other, err := os.ReadFile(files[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(files[2], other, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		w.depose()
+		w.until("it is deployed", func() bool { return tm.saw("deploy incarnation 2") == 1 })
+		if from := w.view().Checkpoints.RestoredFrom; from == nil || from.ID != newest-1 {
+			t.Errorf("restored from %+v, want %d", from, newest-1)
+		}
+	})
+}
+
+// TestTerminalTakeOver: the leader dies between the terminal checkpoint and the
+// result. The next one only finishes the commits: it deploys from the terminal
+// checkpoint, has it committed again, and takes no other one.
+func TestTerminalTakeOver(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		tm := w.join("tm1")
+		w.mustSubmit()
+		w.checkpoints(1)
+		w.fault("/result", 1<<30, false, ha.ErrUnknown)
+		tm.end()
+		w.until("the terminal checkpoint is complete", func() bool { return tm.saw("completed") > 0 && w.view().LastCheckpoint.Kind == "terminal" })
+		terminal := w.view().LastCheckpoint.ID
+		w.store.SetFault(nil)
+		w.depose()
+		w.finished()
+		j := w.view()
+		if j.Checkpoints.RestoredFrom == nil || j.Checkpoints.RestoredFrom.ID != terminal || tm.saw("deploy") != 2 {
+			t.Errorf("restored from %+v, want %d: %q", j.Checkpoints.RestoredFrom, terminal, tm.log)
+		}
+		for _, line := range tm.log {
+			if strings.HasPrefix(line, "completed") && strings.HasSuffix(line, "true") && !strings.HasPrefix(line, "completed "+j.Checkpoints.RestoredFrom.Path[strings.LastIndex(j.Checkpoints.RestoredFrom.Path, "-")+1:]+" ") {
+				t.Errorf("another terminal checkpoint: %q", tm.log)
+			}
+		}
+	})
+}
+
+// TestFailsWhileFinishing: the worker dies while FINISHED is being written, and there
+// are no restarts: the job is FINISHED (I6: the first result counts).
+func TestFailsWhileFinishing(t *testing.T) {
+	for _, cancel := range []bool{false, true} {
+		inWorld(t, func(t *testing.T, w *world) {
+			tm := w.join("tm1")
+			w.mustSubmit("restart-strategy.type=none")
+			w.running()
+			hits := w.fault("/result", 50, false, ha.ErrUnknown)
+			tm.end()
+			w.until("the result is being written", func() bool { return *hits > 0 })
+			if cancel {
+				if err := w.manager.Cancel(t.Context(), testJob); !errors.Is(err, ErrEnded) {
+					t.Errorf("cancel while FINISHED is written: %v", err)
+				}
+			}
+			tm.set(func() {
+				for id := range tm.workers {
+					tm.exit(id, "signal: killed")
+				}
+			})
+			w.finished()
+		})
+	}
+}
+
+// TestRepliesAtTheEnd: nobody who has asked waits for ever when the leadership ends.
+func TestRepliesAtTheEnd(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.join("tm1")
+		w.mustSubmit()
+		w.running()
+		w.fault("/", 1<<30, false, ha.ErrUnknown)
+		replies := make(chan error, 4)
+		ctx := context.Background()
+		for range 2 {
+			go func() { replies <- w.manager.Cancel(ctx, testJob) }()
+		}
+		go func() { _, err := w.manager.Wait(ctx, testJob); replies <- err }()
+		go func() {
+			_, err := w.manager.Submit(ctx, Submission{Plan: testPlan()})
+			replies <- err
+		}()
+		synctest.Wait()
+		w.stopManager()
+		for range 4 {
+			if err := <-replies; !errors.Is(err, ErrNotLeader) {
+				t.Errorf("reply %v, want %v", err, ErrNotLeader)
+			}
+		}
+		w.store.SetFault(nil)
+		w.startManager()
+	})
+}
+
+// TestTaskManagerComesBack under its own id: what ran there is gone, and its slots are
+// there once.
+func TestTaskManagerComesBack(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		tm := w.join("tm1")
+		w.mustSubmit()
+		w.checkpoints(1)
+		second := w.join("tm1") // the first one's stream is ended by it
+		w.until("restarted", func() bool { return second.saw("deploy incarnation")+tm.saw("deploy incarnation") >= 2 })
+		tm.leave()
+		w.running()
+		o, err := w.manager.API().Overview(t.Context())
+		if err != nil || o.TaskManagers != 1 || o.SlotsTotal != 1 || o.SlotsAvailable != 0 {
+			t.Errorf("overview %+v, %v", o, err)
+		}
+	})
+}
+
+// TestUnreadableRecords: a job that this version does not understand is left alone,
+// is named, and keeps no other job from running.
+func TestUnreadableRecords(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.stopManager()
+		lead, err := w.store.Campaign(t.Context(), &metapb.LeaderRecord{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		const broken, newer = "b0000000000000000000000000000000", "c0000000000000000000000000000000"
+		if err := w.store.Commit(t.Context(), lead, ha.Txn{Puts: []ha.Entry{
+			{Key: "jobs/" + broken + "/graph", Value: []byte{0xff}},
+			{Key: "jobs/" + newer + "/graph", Value: nil},
+			{Key: "jobs/settings", Value: []byte("of a newer version")},
+		}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := lead.Resign(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.startManager()
+		tm := w.join("tm1")
+		w.mustSubmit()
+		tm.end()
+		w.finished()
+		if err := w.manager.Cancel(t.Context(), broken); !errors.Is(err, ErrUnreadable) {
+			t.Errorf("cancel of an unreadable job: %v", err)
+		}
+		if _, err := w.manager.Submit(t.Context(), Submission{ID: newer, Plan: testPlan()}); !errors.Is(err, ErrUnreadable) {
+			t.Errorf("submission under its id: %v", err)
+		}
+		if _, err := w.store.Get(t.Context(), "jobs/"+broken+"/graph"); err != nil {
+			t.Errorf("its record: %v", err)
+		}
+	})
+}
+
+// TestCleanUpGoesOn: the leader dies between the result and the end of the clean-up.
+func TestCleanUpGoesOn(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		tm := w.join("tm1")
+		w.mustSubmit()
+		w.checkpoints(2)
+		folder := filepath.Dir(filepath.Dir(w.metadataFiles()[0]))
+		w.store.SetFault(func(txn ha.Txn) (bool, error) { // nothing but the result is written
+			if slices.ContainsFunc(txn.Puts, func(e ha.Entry) bool { return strings.HasSuffix(e.Key, "/result") }) && len(txn.Absent) > 0 {
+				return false, nil
+			}
+			if len(txn.Deletes) > 0 {
+				return false, ha.ErrUnknown
+			}
+			return false, nil
+		})
+		tm.end()
+		w.until("the worker is stopped", func() bool { return tm.saw("stop") == 1 })
+		w.store.SetFault(nil)
+		w.depose()
+		w.finished()
+		if left, err := os.ReadDir(folder); err != nil && !errors.Is(err, os.ErrNotExist) || len(left) > 0 {
+			t.Errorf("%d entries are left of a finished job (%v)", len(left), err)
+		}
+		if tm.saw("deploy") != 1 {
+			t.Errorf("a finished job was deployed: %q", tm.log)
+		}
+	})
+}
+
+// TestQueueIsBounded: a TaskManager that does not read is given up.
+func TestQueueIsBounded(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	tm := &taskManager{cancel: cancel, ready: make(chan struct{}, 1)}
+	for range maxQueue {
+		tm.send(nil)
+	}
+	if ctx.Err() != nil {
+		t.Fatal("given up too early")
+	}
+	tm.send(nil)
+	if ctx.Err() == nil || len(tm.take()) != maxQueue {
+		t.Error("the queue grows beyond its bound")
+	}
+}
