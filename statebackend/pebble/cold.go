@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -8,6 +9,8 @@ import (
 	"os"
 
 	pdb "github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/objstorage/remote"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/weirstream/weir/statebackend"
 	"github.com/weirstream/weir/stream"
@@ -41,23 +44,30 @@ func (s *Shared) Close() {
 type cold struct {
 	dir    string
 	shared *Shared
+	gate   *gate
 	db     *pdb.DB
-	iter   *pdb.Iterator
+	iter   *pdb.Iterator // of Scan
+	walk   *pdb.Iterator // of Walk
+	end    []byte        // upper bound of walk
 }
 
 // options are those of every cold tier. NB: FormatNewest, or the block format is
 // one that cannot live in several synctest bubbles and reads slower; no value
 // separation, its files cannot be ingested.
-func (s *Shared) options(g *gate) *pdb.Options {
+func (s *Shared) options(g *gate, dir string) *pdb.Options {
 	o := &pdb.Options{
 		Cache:              s.cache,
 		FileCache:          s.files,
 		DisableWAL:         true,
 		FormatMajorVersion: pdb.FormatNewest,
 		Logger:             quiet{},
-		// Nothing is written through the memtable.
-		MemTableSize: 1 << 20,
+		FS:                 unsynced{vfs.Default},
+		// Nothing is written through the memtable, so nothing waits for level 0; the runs
+		// of a restore may all come to lie there.
+		MemTableSize:          1 << 20,
+		L0StopWritesThreshold: 1 << 20,
 	}
+	o.Experimental.RemoteStorage = remote.MakeSimpleFactory(map[remote.Locator]remote.Storage{clippedFiles: remote.NewLocalFS(dir, o.FS)})
 	o.Experimental.CompactionScheduler = g
 	o.ApplyCompressionSettings(func() pdb.DBCompressionSettings { return pdb.DBCompressionNone })
 	// What Pebble writes never leaves the host and dies with the attempt.
@@ -65,7 +75,7 @@ func (s *Shared) options(g *gate) *pdb.Options {
 	return o
 }
 
-// open makes the database, empty.
+// open makes the database, empty. It compacts nothing before admit.
 func (c *cold) open() error {
 	if err := os.RemoveAll(c.dir); err != nil {
 		return fmt.Errorf("clear the cold tier's folder: %w", err)
@@ -74,13 +84,23 @@ func (c *cold) open() error {
 		return fmt.Errorf("make the cold tier's folder: %w", err)
 	}
 	g := c.shared.turns.newGate()
-	db, err := pdb.Open(c.dir, c.shared.options(g))
+	db, err := pdb.Open(c.dir, c.shared.options(g, c.dir))
 	if err != nil {
 		return fmt.Errorf("open the cold tier in %s: %w", c.dir, err)
 	}
-	c.db = db
-	g.admit()
+	if err := db.SetCreatorID(creator); err != nil {
+		return errors.Join(fmt.Errorf("open the cold tier in %s: %w", c.dir, err), db.Close())
+	}
+	c.db, c.gate = db, g
 	return nil
+}
+
+// admit lets compactions of this database have their turn from now on.
+func (c *cold) admit() {
+	if g := c.gate; g != nil {
+		c.gate = nil
+		g.admit()
+	}
 }
 
 // ingest adds a run's files, which must be newer than all ingested before. The
@@ -143,7 +163,7 @@ func (c *cold) Get(dst, key []byte) ([]byte, bool, error) {
 		return dst, false, nil
 	}
 	if err != nil {
-		return dst, false, err
+		return dst, false, corrupt(err)
 	}
 	dst = append(dst, v...)
 	return dst, true, closer.Close()
@@ -166,7 +186,7 @@ func (c *cold) Scan(prefix []byte, f func(key, value []byte) bool) (err error) {
 			break
 		}
 	}
-	return c.iter.Error()
+	return corrupt(c.iter.Error())
 }
 
 // successor is the smallest key above all that begin with prefix.
@@ -180,12 +200,59 @@ func successor(prefix []byte) []byte {
 	return nil
 }
 
+// closeIter closes the iterators: they see nothing of what is ingested later.
 func (c *cold) closeIter() error {
+	err := c.rest()
 	if c.iter == nil {
+		return err
+	}
+	err = errors.Join(err, c.iter.Close())
+	c.iter = nil
+	return err
+}
+
+// Walk implements table.Cold. f must not use the tier.
+func (c *cold) Walk(from, to []byte, f func(key, value []byte) bool) (err error) {
+	if c.walk == nil {
+		if c.walk, err = c.db.NewIter(nil); err != nil {
+			return fmt.Errorf("read the cold tier: %w", err)
+		}
+		c.end = nil
+	}
+	ok := c.walk.Valid() && bytes.Equal(c.end, to) && bytes.Equal(c.walk.Key(), from)
+	if !ok {
+		c.end = append(c.end[:0], to...)
+		c.walk.SetBounds(from, to)
+		ok = c.walk.First()
+	}
+	for ; ok; ok = c.walk.Next() {
+		v, err := c.walk.ValueAndErr()
+		if err != nil {
+			return corrupt(err)
+		}
+		if !f(c.walk.Key(), v) {
+			return nil
+		}
+	}
+	return corrupt(c.walk.Error())
+}
+
+// rest ends the walk: an open iterator keeps files on the disk.
+func (c *cold) rest() error {
+	if c.walk == nil {
 		return nil
 	}
-	err := c.iter.Close()
-	c.iter = nil
+	err := c.walk.Close()
+	c.walk = nil
+	return err
+}
+
+// corrupt says of Pebble's error for damaged bytes that the snapshot is: the tier
+// holds its files.
+func corrupt(err error) error {
+	if err != nil && pdb.IsCorruptionError(err) {
+		return fmt.Errorf("%w: %w", statebackend.ErrCorrupt, err)
+	}
 	return err
 }
 
@@ -193,7 +260,9 @@ func (c *cold) close() error {
 	if c.db == nil {
 		return nil
 	}
-	return errors.Join(c.closeIter(), c.db.Close(), os.RemoveAll(c.dir))
+	err := errors.Join(c.closeIter(), c.db.Close(), os.RemoveAll(c.dir))
+	c.db, c.gate = nil, nil
+	return err
 }
 
 // quiet drops what Pebble logs: it has nothing to say that its errors don't.

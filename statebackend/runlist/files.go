@@ -116,49 +116,6 @@ func (l *List) opener(e *entry) run.Opener {
 	}
 }
 
-// Link makes files of the whole list below dir that the caller may take, in list
-// order. If not all runs are on local disk, what the list holds is written to dir
-// as one run: the order of runs of different old subtasks says nothing.
-func (l *List) Link(ctx context.Context, dir string) (runs [][]string, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	// Under the lock, so that nobody removes a local file meanwhile.
-	for _, e := range l.mu.entries {
-		if !e.local && e.run.Inline == nil {
-			return l.gather(ctx, dir)
-		}
-	}
-	for _, e := range l.mu.entries {
-		files, err := l.link(e, dir)
-		if err != nil {
-			return nil, err
-		}
-		runs = append(runs, files)
-	}
-	return runs, nil
-}
-
-// gather writes what the list holds as one run below dir.
-func (l *List) gather(ctx context.Context, dir string) ([][]string, error) {
-	w, err := run.NewWriter(run.Options{ID: "restored", Dir: dir, BlockSize: coldBlock, Compression: run.NoCompression})
-	if err != nil {
-		return nil, err
-	}
-	err = l.each(ctx, l.mu.entries, true, func(e run.Entry) error { return w.Set(e.Key, e.Value) })
-	if err != nil {
-		return nil, errors.Join(err, w.Abort())
-	}
-	r, err := w.Finish()
-	if err != nil || r.Empty() {
-		return nil, err
-	}
-	var files []string
-	for _, f := range r.Files {
-		files = append(files, filepath.Join(dir, f.Base()))
-	}
-	return [][]string{files}, nil
-}
-
 // link makes links in dir to e's files, which are on local disk or inline.
 func (l *List) link(e *entry, dir string) (files []string, err error) {
 	if e.run.Inline != nil {

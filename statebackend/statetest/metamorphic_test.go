@@ -30,11 +30,14 @@ func TestMetamorphic(t *testing.T) {
 	newPebble := func(o table.Options, r runlist.Options, dir string) (statetest.Backend, error) {
 		return pebble.New(pebble.Options{Table: o, Runs: r, Shared: shared, Dir: filepath.Join(dir, "cold")})
 	}
+	newLazy := func(o table.Options, r runlist.Options, dir string) (statetest.Backend, error) {
+		return pebble.New(pebble.Options{Table: o, Runs: r, Shared: shared, Dir: filepath.Join(dir, "cold"), Eager: 1})
+	}
 	spilled := func(b statetest.Backend) bool { return b.(*pebble.Backend).Spilled() }
-	var sum [4]statetest.Stats
+	var sum [6]statetest.Stats
 	for seed := *first; seed < *first+*seeds; seed++ {
 		var c statetest.Config
-		switch seed % 4 {
+		switch seed % 6 {
 		case 0:
 			c = statetest.Config{Make: newHeap, Keys: 40, Steps: 130}
 		case 1:
@@ -43,9 +46,13 @@ func TestMetamorphic(t *testing.T) {
 			c = statetest.Config{Make: newPebble, Spilled: spilled, Keys: 60, Steps: 130, Budget: 40 << 10}
 		case 3:
 			c = statetest.Config{Make: newPebble, Spilled: spilled, Keys: 200, Steps: 100, Budget: 60 << 10, InlineLimit: 2 << 10}
+		case 4: // every restore is lazy, and all is loaded in time
+			c = statetest.Config{Make: newLazy, Spilled: spilled, Keys: 60, Steps: 130}
+		case 5: // loading and eviction in turn
+			c = statetest.Config{Make: newLazy, Spilled: spilled, Keys: 60, Steps: 130, Budget: 40 << 10, InlineLimit: 2 << 10}
 		}
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-			add(&sum[seed%4], statetest.Run(t, c, seed))
+			add(&sum[seed%6], statetest.Run(t, c, seed))
 		})
 	}
 	if *seeds < 40 {

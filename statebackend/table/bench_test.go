@@ -25,14 +25,6 @@ func wordKey(i uint64) (hash, word uint64) {
 	return xxh3.Hash(b[:]), i
 }
 
-// mix is bench/SPEC.md's.
-func mix(z uint64) uint64 {
-	z += 0x9E3779B97F4A7C15
-	z = (z ^ z>>30) * 0xBF58476D1CE4E5B9
-	z = (z ^ z>>27) * 0x94D049BB133111EB
-	return z ^ z>>31
-}
-
 // sequence is a random order of keys with their hashes, as a batch brings them.
 func sequence(n int) (hashes, words []uint64) {
 	r := rand.New(rand.NewPCG(1, 2))

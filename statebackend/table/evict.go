@@ -51,6 +51,7 @@ func (s *Store) DropClean(b int) int64 {
 	}
 	if dropped > 0 {
 		s.spilled[b] = true
+		s.loading.begun = s.loading.begun && s.loading.bundle != b
 	}
 	return was - s.memory
 }

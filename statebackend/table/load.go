@@ -16,7 +16,10 @@ const prefixLen = 6
 // Load puts an entry of a run into the table, clean. It ignores keys outside the
 // store's range and states that were not declared. Handles must not have been
 // used.
-func (s *Store) Load(key, value []byte) error {
+func (s *Store) Load(key, value []byte) error { return s.load(key, value, false) }
+
+// load is Load; with again, what the table knows of the key stays.
+func (s *Store) load(key, value []byte, again bool) error {
 	if len(key) < prefixLen {
 		return fmt.Errorf("key of %d bytes in a run: %w", len(key), statebackend.ErrCorrupt)
 	}
@@ -29,7 +32,10 @@ func (s *Store) Load(key, value []byte) error {
 		if t.desc().ID != id {
 			continue
 		}
-		if err := t.load(group, key[prefixLen:], value); err != nil {
+		if again && t.resident() {
+			return nil
+		}
+		if err := t.load(group, key[prefixLen:], value, again); err != nil {
 			return fmt.Errorf("load state %q, key %x: %w", t.desc().Name, key, err)
 		}
 		return s.err
@@ -37,7 +43,10 @@ func (s *Store) Load(key, value []byte) error {
 	return nil
 }
 
-func (t *tbl[V]) load(group stream.KeyGroup, rest, value []byte) error {
+// resident reports whether the state is in memory as a whole, always.
+func (t *tbl[V]) resident() bool { return t.hooks.pinned }
+
+func (t *tbl[V]) load(group stream.KeyGroup, rest, value []byte, again bool) error {
 	payload, err := openEnvelope(value, t.d.Kind)
 	if err != nil {
 		return err
@@ -64,20 +73,23 @@ func (t *tbl[V]) load(group stream.KeyGroup, rest, value []byte) error {
 	if t.hooks.split != nil {
 		own = mixHash(hash, mix)
 	}
+	t.gen = 0 // the slot where the current key would go may be taken
 	g := t.reserve(own, max(1, t.hooks.slots), len(key))
 	var word uint64
-	var at int
 	var ok bool
 	if t.words {
 		word = wordOf(user)
-		at, ok = g.findWord(own, word)
+		_, ok = g.findWord(own, word)
 	} else {
-		at, ok = g.findBytes(own, key, 0)
+		_, ok = g.findBytes(own, key, 0)
+	}
+	if ok && again {
+		return nil
 	}
 	if ok {
 		return fmt.Errorf("key occurs twice: %w", statebackend.ErrCorrupt)
 	}
-	at = t.put(g, own, word, key, 0)
+	at := t.put(g, own, word, key, 0)
 	g.slots[at].val = v
 	g.slots[at].meta |= flagStored
 	t.store(g, at, b)

@@ -37,6 +37,10 @@ type Cold interface {
 	Get(dst, key []byte) (value []byte, ok bool, err error)
 	// Scan calls f for each live key with the prefix, in order, until f returns false.
 	Scan(prefix []byte, f func(key, value []byte) bool) error
+	// Walk calls f for each live key in [from, to), in order, until f returns false. A
+	// walk that begins with the key at which the last one ended costs no search. It
+	// sees all that was ingested before the call.
+	Walk(from, to []byte, f func(key, value []byte) bool) error
 }
 
 // Store holds the keyed states of one subtask. Only the subtask's mailbox
@@ -57,6 +61,7 @@ type Store struct {
 
 	states  []state // in order of creation
 	spilled []bool  // by bundle: the cold tier may hold keys that the table does not
+	loading loading
 
 	seq    uint64 // cuts so far
 	cut    *Cut   // being copied
@@ -79,7 +84,8 @@ type state interface {
 	prefetch(hashes []uint64)
 	freeze(full bool) part
 	copyFrozen(limit int) (copied int, done bool)
-	load(group stream.KeyGroup, rest, value []byte) error
+	load(group stream.KeyGroup, rest, value []byte, again bool) error
+	resident() bool
 	newPart() part
 	cutBundle(b int)
 	dropClean(b int) (dropped int)

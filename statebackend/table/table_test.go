@@ -43,6 +43,19 @@ func (d *disk) Scan(prefix []byte, f func(k, v []byte) bool) error {
 	return nil
 }
 
+func (d *disk) Walk(from, to []byte, f func(k, v []byte) bool) error {
+	if d.keys == nil {
+		d.keys = slices.Sorted(maps.Keys(d.m))
+	}
+	i, _ := slices.BinarySearch(d.keys, string(from))
+	for ; i < len(d.keys) && d.keys[i] < string(to); i++ {
+		if !f([]byte(d.keys[i]), d.m[d.keys[i]]) {
+			return nil
+		}
+	}
+	return nil
+}
+
 // ordered checks that a cut comes in key order while it applies it.
 type ordered struct {
 	*disk

@@ -1,0 +1,174 @@
+package runlist
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/weirstream/weir/statebackend/objstore"
+	"github.com/weirstream/weir/statebackend/run"
+	"github.com/weirstream/weir/stream"
+)
+
+// Linked is a run's files where a cold tier can take them.
+type Linked struct {
+	Files []string
+	// Clip says what counts of each file, if not everything within the subtask's range.
+	Clip []Span
+}
+
+// Span is the key range [From, To) of a file.
+type Span struct {
+	From, To []byte
+	Size     int64 // bytes of the whole file
+}
+
+// Link makes files of the whole list below dir that the caller may take, in list
+// order: by hard link where the run lies on dir's file system, else by copying. Files
+// that this attempt did not write are checked as when they are read: size and digest
+// of the tail; copied ones as a whole.
+func (l *List) Link(ctx context.Context, dir string) (runs []Linked, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	// Under the lock, so that nobody removes a local file meanwhile.
+	for i, e := range l.mu.entries {
+		r, err := l.linkEntry(ctx, e, dir, i)
+		if err != nil {
+			return nil, fmt.Errorf("run %s: %w", e.run.ID, err)
+		}
+		if len(r.Files) > 0 {
+			runs = append(runs, r)
+		}
+	}
+	return runs, nil
+}
+
+func (l *List) linkEntry(ctx context.Context, e *entry, dir string, number int) (r Linked, err error) {
+	visible, ok := e.run.Visible.Intersect(l.o.Range)
+	if !ok {
+		return Linked{}, nil
+	}
+	if own := e.local || e.run.Attempt == l.o.Attempt; own {
+		r.Files, err = l.link(e, dir)
+		return r, err
+	}
+	from, to := run.GroupStart(visible.First), run.GroupEnd(visible.Last)
+	clipped := false
+	if e.run.Inline != nil {
+		if err := e.run.Verify(ctx, nil); err != nil {
+			return Linked{}, err
+		}
+		path := filepath.Join(dir, fmt.Sprintf("restored-%d.sst", number))
+		r.Files = []string{path}
+		r.Clip = []Span{{from, to, e.run.Bytes}}
+		return r, os.WriteFile(path, e.run.Inline, 0o644)
+	}
+	for n, f := range e.run.Files {
+		if bytes.Compare(f.Largest, from) < 0 || bytes.Compare(f.Smallest, to) >= 0 {
+			continue
+		}
+		path := filepath.Join(dir, fmt.Sprintf("restored-%d-%d.sst", number, n))
+		if err := l.bring(ctx, e, n, path); err != nil {
+			return Linked{}, fmt.Errorf("bring file %s: %w", f.Name, err)
+		}
+		r.Files = append(r.Files, path)
+		s := l.clip(f, visible)
+		s.Size = f.Size
+		r.Clip = append(r.Clip, s)
+		clipped = clipped || l.hides(f, visible)
+	}
+	if !clipped {
+		r.Clip = nil
+	}
+	return r, nil
+}
+
+// clip is the part of f's key range that lies within visible.
+func (l *List) clip(f run.File, visible stream.KeyGroupRange) (s Span) {
+	s.From, s.To = run.GroupStart(visible.First), run.GroupEnd(visible.Last)
+	if bytes.Compare(f.Smallest, s.From) > 0 {
+		s.From = f.Smallest
+	}
+	if end := append(bytes.Clone(f.Largest), 0); bytes.Compare(end, s.To) < 0 {
+		s.To = end // the next key: Largest may be one
+	}
+	return s
+}
+
+// hides reports whether f holds something within the subtask's range that does not
+// count.
+func (l *List) hides(f run.File, visible stream.KeyGroupRange) bool {
+	first, last := run.Group(f.Smallest), run.Group(f.Largest)
+	return max(first, l.o.Range.First) < visible.First || min(last, l.o.Range.Last) > visible.Last
+}
+
+// bring puts file n of a run that lies in a store at path.
+func (l *List) bring(ctx context.Context, e *entry, n int, path string) error {
+	f := e.run.Files[n]
+	url := e.base
+	if url == "" {
+		url = l.o.Store.URL()
+	}
+	linked := false
+	if folder, err := objstore.LocalPath(url); err == nil && objstore.ValidName(f.Name) == nil {
+		// Whatever stands in the way of a link may not be in that of a copy.
+		linked = os.Link(filepath.Join(folder, filepath.FromSlash(f.Name)), path) == nil
+	}
+	if !linked {
+		if err := copyFile(ctx, l.opener(e), e.run.ID, f, path); err != nil {
+			return err
+		}
+	}
+	r, err := objstore.OpenFile(path)
+	if err != nil {
+		return err
+	}
+	t, err := run.Open(ctx, r, e.run.ID, n, f) // closes r if it fails
+	if err != nil {
+		return err
+	}
+	return t.Close()
+}
+
+// copyFile copies a file of run id to path.
+func copyFile(ctx context.Context, open run.Opener, id string, f run.File, path string) (err error) {
+	r, err := open(ctx, f.Name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	w, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	hash := xxh3.New128()
+	if _, err := io.Copy(io.MultiWriter(w, hash), reader{ctx, io.NewSectionReader(r, 0, r.Size())}); err != nil {
+		return err
+	}
+	if sum := hash.Sum128().Bytes(); !slices.Equal(sum[:], f.Digest) {
+		return &run.CorruptError{Run: id, File: f.Name, What: "digest of the file", Want: fmt.Sprintf("%x", f.Digest), Got: fmt.Sprintf("%x", sum)}
+	}
+	return nil
+}
+
+// reader ends with its context.
+type reader struct {
+	ctx context.Context // of the copy
+	r   io.Reader
+}
+
+// Read implements io.Reader.
+func (r reader) Read(p []byte) (int, error) {
+	if err := context.Cause(r.ctx); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
+}

@@ -1,0 +1,89 @@
+package table
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/weirstream/weir/stream"
+)
+
+// loading is how far LoadSpilled has come. What it relies on:
+//
+//   - A key that the table does not know has its newest version below. So what the
+//     table knows stays, tombstones too.
+//   - A tombstone leaves the table only after its cut was ingested, and each Walk sees
+//     all that was ingested: a key deleted meanwhile does not come back.
+//   - An entry evicted behind the position makes the bundle begin anew (DropClean), or
+//     it would count as one that does not exist.
+type loading struct {
+	bundle int
+	begun  bool
+	next   []byte // full key to go on from, if begun
+}
+
+// loadBytes ends a slice of LoadSpilled early: large values take time to copy.
+const loadBytes = 64 << 10
+
+// walkCost is what the begin of a walk takes, in entries: ~10 µs.
+const walkCost = 30
+
+// LoadSpilled brings entries of spilled bundles back, clean: up to limit of them, or
+// 64 KiB. A bundle of which all is in memory asks the cold tier no more. more says
+// that there are others.
+func (s *Store) LoadSpilled(limit int) (more bool, err error) {
+	l := &s.loading
+	for size := 0; limit > 0 && size < loadBytes; limit -= walkCost {
+		for n := 0; n < s.bundles && !s.spilled[l.bundle]; n++ {
+			l.bundle, l.begun = (l.bundle+1)%s.bundles, false
+		}
+		if !s.spilled[l.bundle] {
+			return false, nil
+		}
+		n, bytes, err := s.loadBundle(limit, loadBytes-size)
+		if err != nil {
+			return false, fmt.Errorf("load key groups %v from the cold tier: %w", s.groupsOf(l.bundle), err)
+		}
+		limit -= n
+		size += bytes
+	}
+	return true, nil
+}
+
+// loadBundle loads up to limit entries of the bundle that is being loaded.
+func (s *Store) loadBundle(limit, limitBytes int) (n, size int, err error) {
+	l := &s.loading
+	groups := s.groupsOf(l.bundle)
+	if !l.begun {
+		l.begun, l.next = true, binary.BigEndian.AppendUint16(l.next[:0], uint16(groups.First))
+	}
+	rest := false
+	walk := s.opt.Cold.Walk(l.next, endOf(groups.Last), func(key, value []byte) bool {
+		if n >= limit || size >= limitBytes {
+			l.next, rest = append(l.next[:0], key...), true
+			return false
+		}
+		n++
+		size += len(key) + len(value)
+		err = s.load(key, value, true)
+		return err == nil
+	})
+	if err == nil {
+		err = walk
+	}
+	if err == nil && !rest {
+		s.spilled[l.bundle], l.begun = false, false
+	}
+	return n, size, err
+}
+
+// Complete reports whether memory holds every entry: nothing lies only below.
+func (s *Store) Complete() bool { return s.complete() }
+
+// endOf is above every key of group g and not above any of the next.
+func endOf(g stream.KeyGroup) []byte {
+	if g == stream.AllKeyGroups.Last {
+		return bytes.Repeat([]byte{0xff}, prefixLen) // state id 2³²-1 is never given out
+	}
+	return binary.BigEndian.AppendUint16(nil, uint16(g)+1)
+}
