@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -300,7 +299,6 @@ type feed struct {
 	readers []*feedReader // guarded by mu; the newest of each subtask
 	kept    [][]int       // by subtask: all records ever put in
 	over    bool
-	opened  atomic.Int32
 }
 
 func (f *feed) NewReader(c *operator.SourceContext) (operator.Reader[int], error) {

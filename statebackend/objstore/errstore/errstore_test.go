@@ -97,7 +97,7 @@ func TestSameSeedSameFaults(t *testing.T) {
 		}
 		return b.String() + fmt.Sprint(s.Injected())
 	}
-	if trace(1) != trace(1) {
+	if first, again := trace(1), trace(1); first != again {
 		t.Fatal("the same seed gave two traces")
 	}
 	if trace(1) == trace(2) {
