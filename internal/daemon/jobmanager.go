@@ -84,7 +84,7 @@ func JobManager(ctx context.Context, o JobManagerOptions) (err error) {
 		ClusterID: o.ClusterID, HA: store, Storage: o.Storage, Private: private, Settings: o.Settings, Version: o.Version, RPC: o.RPC, Log: o.Log,
 		HeartbeatTimeout: o.HeartbeatTimeout, RetainFor: o.RetainFor, RetainJobs: o.RetainJobs,
 		Self: &metapb.LeaderRecord{
-			RestAddress: o.REST.Addr().String(), RpcAddress: o.RPC.Addr().String(), Process: hex.EncodeToString(id[:]), Pid: uint32(os.Getpid()),
+			RestAddress: reachable(o.REST.Addr()), RpcAddress: reachable(o.RPC.Addr()), Process: hex.EncodeToString(id[:]), Pid: uint32(os.Getpid()),
 		},
 	})
 	if err != nil {
@@ -110,4 +110,21 @@ func serve(ctx context.Context, m *jobmanager.JobManager, server *rest.Server, w
 	first := <-ended
 	cancel()
 	return errors.Join(first, <-ended)
+}
+
+// reachable is the address by which others reach a listener: one on all addresses
+// goes by the name of the host.
+func reachable(a net.Addr) string {
+	host, port, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return a.String()
+	}
+	if ip := net.ParseIP(host); ip == nil || !ip.IsUnspecified() {
+		return a.String()
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return a.String()
+	}
+	return net.JoinHostPort(name, port)
 }
