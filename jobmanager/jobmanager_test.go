@@ -94,8 +94,8 @@ func TestFenced(t *testing.T) {
 			w.nextEpoch(epoch)
 			tm.end()
 			w.finished()
-			if *hits != 1 {
-				t.Errorf("%s: %d transactions were fenced", key, *hits)
+			if hits.Load() != 1 {
+				t.Errorf("%s: %d transactions were fenced", key, hits.Load())
 			}
 		})
 	}
@@ -114,8 +114,8 @@ func TestUnknownResults(t *testing.T) {
 				w.checkpoints(2)
 				tm.end()
 				w.finished()
-				if *hits == 0 || tm.saw("deploy") != 1 {
-					t.Errorf("%s applied %v: %d faults, told %q", key, applied, *hits, tm.log)
+				if hits.Load() == 0 || tm.saw("deploy") != 1 {
+					t.Errorf("%s applied %v: %d faults, told %q", key, applied, hits.Load(), tm.log)
 				}
 			})
 		}
@@ -184,7 +184,7 @@ func TestStoreAway(t *testing.T) {
 		w.away.Store(true)
 		w.depose()
 		w.until("the job waits", func() bool { return len(w.view().Failures) > 0 })
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute) // of the bubble
 		if tm.saw("deploy") != 1 {
 			t.Fatalf("deployed without its checkpoint: %q", tm.log)
 		}
@@ -258,7 +258,7 @@ func TestFailsWhileFinishing(t *testing.T) {
 			w.running()
 			hits := w.fault("/result", 50, false, ha.ErrUnknown)
 			tm.end()
-			w.until("the result is being written", func() bool { return *hits > 0 })
+			w.until("the result is being written", func() bool { return hits.Load() > 0 })
 			if cancel {
 				if err := w.manager.Cancel(t.Context(), testJob); !errors.Is(err, ErrEnded) {
 					t.Errorf("cancel while FINISHED is written: %v", err)

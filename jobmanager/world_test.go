@@ -120,12 +120,12 @@ func (w *world) stopManager() {
 
 // fault refuses transactions whose puts contain part, with err, applied or not, until
 // it has done so n times.
-func (w *world) fault(part string, n int, apply bool, err error) (hits *int) {
-	hits = new(int)
+func (w *world) fault(part string, n int, apply bool, err error) (hits *atomic.Int64) {
+	hits = new(atomic.Int64)
 	w.store.SetFault(func(t ha.Txn) (bool, error) {
 		for _, e := range t.Puts {
-			if strings.Contains(e.Key, part) && *hits < n {
-				*hits++
+			if strings.Contains(e.Key, part) && hits.Load() < int64(n) {
+				hits.Add(1)
 				return apply, err
 			}
 		}
@@ -187,7 +187,7 @@ func (w *world) until(what string, ok func() bool) {
 		if ok() {
 			return
 		}
-		time.Sleep(100 * time.Millisecond) // of the bubble
+		<-time.After(100 * time.Millisecond) // of the bubble
 	}
 	w.t.Fatalf("never: %s", what)
 }

@@ -440,7 +440,7 @@ func TestStuckSubtask(t *testing.T) {
 			w.subtasks(&weirpb.ToSubtasks{Command: &weirpb.ToSubtasks_Cancel{Cancel: &weirpb.CancelAttempts{Incarnation: 8, GraceMs: 2000}}})
 			if returns {
 				status(8)
-				time.Sleep(time.Minute) // of the bubble
+				<-time.After(time.Minute) // of the bubble
 				w.idle(p)
 				w.stop(1, 0)
 				<-p.killed
