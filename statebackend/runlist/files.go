@@ -172,7 +172,7 @@ func (l *List) outline(e *entry) (*entry, error) {
 		return nil, err
 	}
 	r.Inline, r.Digest, r.Files = nil, nil, []run.File{f}
-	out := &entry{run: r, local: true}
+	out := &entry{run: r, local: true, firstAck: e.firstAck}
 	l.replace([]*entry{e}, out)
 	return out, nil
 }

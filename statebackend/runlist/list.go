@@ -42,21 +42,32 @@ const maxOverlap = 8
 type List struct {
 	o Options
 
-	finish sync.Mutex // held by the Finish that writes; taken before mu
+	// Of the list's background goroutines: life ends with Close.
+	life       context.Context
+	end        context.CancelFunc
+	background sync.WaitGroup
 
-	mu struct {
+	// Taken in this order.
+	finish sync.Mutex // held by the Finish whose turn it is
+	change sync.Mutex // held while runs leave the list, and while an ack is made of it
+	mu     struct {
 		sync.Mutex
 		entries []*entry // oldest first
 		counter int      // names given so far
+		rebase  *rebase  // the last one started
+		merged  int64    // bytes that rebases wrote since the last ack
 	}
 }
 
 // entry is a run of the list and where its bytes are.
 type entry struct {
-	run    run.Run
-	base   string // where the store of a foreign run is; "" = the job's
-	local  bool   // its files are in Options.Dir
-	stored bool   // in the store, or inline; guarded by List.mu
+	run   run.Run // immutable; its FirstAck does not count
+	base  string  // where the store of a foreign run is; "" = the job's
+	local bool    // its files are in Options.Dir
+
+	// Guarded by List.mu.
+	stored   bool   // in the store, or inline
+	firstAck uint64 // checkpoint in whose ack it was first listed; 0 = not yet
 }
 
 // New returns an empty list, with its folder cleared.
@@ -67,7 +78,9 @@ func New(o Options) (*List, error) {
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make the folder of local runs: %w", err)
 	}
-	return &List{o: o}, nil
+	l := &List{o: o}
+	l.life, l.end = context.WithCancel(context.Background())
+	return l, nil
 }
 
 // Restore makes the list that of a new subtask: the runs of each old one, by
@@ -86,7 +99,7 @@ func (l *List) Restore(from []statebackend.Restored) error {
 		}
 		for i, r := range list {
 			if r, ok := r.Clip(shared); ok {
-				l.mu.entries = append(l.mu.entries, &entry{run: r, base: old.Runs[i].BasePath, stored: true})
+				l.mu.entries = append(l.mu.entries, &entry{run: r, base: old.Runs[i].BasePath, stored: true, firstAck: r.FirstAck})
 			}
 		}
 	}
@@ -185,8 +198,10 @@ func (l *List) forget(old []*entry) error {
 	return errors.Join(errs...)
 }
 
-// Close removes the local files.
+// Close stops what runs in the background and removes the local files.
 func (l *List) Close() error {
+	l.end()
+	l.background.Wait()
 	if err := os.RemoveAll(l.o.Dir); err != nil {
 		return fmt.Errorf("remove local runs: %w", err)
 	}

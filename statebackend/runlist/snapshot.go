@@ -102,20 +102,35 @@ func (s *Snapshot) Finish(ctx context.Context) (statebackend.Result, error) {
 	if p, _ := s.Phase(); p == Failed {
 		return statebackend.Result{}, fmt.Errorf("the cut of %v was given up", s.ID)
 	}
-	written, err := s.l.addCut(ctx, s)
-	if err != nil {
+	if err := s.l.makeRoom(ctx); err != nil {
 		s.Fail()
 		return statebackend.Result{}, fmt.Errorf("write the run of %v: %w", s.ID, err)
 	}
-	merged, err := s.l.rebase(ctx)
+	runs, written, err := s.l.listCut(ctx, s)
+	s.l.startRebase() // an earlier one that failed is tried again, whatever became of this cut
 	if err != nil {
-		return statebackend.Result{}, fmt.Errorf("merge runs: %w", err)
+		return statebackend.Result{}, err
 	}
-	runs, err := s.l.upload(ctx, s.ID)
-	if err != nil {
-		return statebackend.Result{}, fmt.Errorf("upload the runs of %v: %w", s.ID, err)
+	return statebackend.Result{Runs: runs, Schemas: s.schemas, NewBytes: written}, nil
+}
+
+// listCut writes the cut's run, and makes all that the list then holds durable in the
+// store. written counts what rebases wrote since the last time.
+func (l *List) listCut(ctx context.Context, s *Snapshot) (runs []*metapb.Run, written int64, err error) {
+	l.change.Lock()
+	defer l.change.Unlock()
+	if written, err = l.addCut(ctx, s); err != nil {
+		s.Fail()
+		return nil, 0, fmt.Errorf("write the run of %v: %w", s.ID, err)
 	}
-	return statebackend.Result{Runs: runs, Schemas: s.schemas, NewBytes: written + merged}, nil
+	if runs, err = l.upload(ctx, s.ID); err != nil {
+		return nil, 0, fmt.Errorf("upload the runs of %v: %w", s.ID, err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	written += l.mu.merged
+	l.mu.merged = 0
+	return runs, written, nil
 }
 
 // addCut writes the cut's run and lists it; the snapshot is durable from here on.
@@ -194,12 +209,12 @@ func (l *List) upload(ctx context.Context, id stream.CheckpointID) ([]*metapb.Ru
 		}
 		l.mu.Lock()
 		e.stored = true
-		if e.run.FirstAck == 0 {
-			e.run.FirstAck = uint64(id)
+		if e.firstAck == 0 {
+			e.firstAck = uint64(id)
 		}
 		l.mu.Unlock()
 		p := e.run.Proto()
-		p.BasePath = e.base
+		p.BasePath, p.FirstAck = e.base, e.firstAck
 		runs = append(runs, p)
 	}
 	return runs, nil
