@@ -29,6 +29,7 @@ type Options struct {
 	Memory   int64             // bytes of each TaskManager; 0: a default of the worker's
 	Settings map[string]string // cluster configuration
 	Log      *slog.Logger
+	HA       *memha.Store // the records; default: new ones. A test gives its own, to depose the leader
 	// NewProgram builds the one program that this cluster can run.
 	NewProgram func() (*task.Program, error)
 }
@@ -67,9 +68,12 @@ func Start(o Options) (*Cluster, error) {
 		}
 		c.o.Dir = c.temp
 	}
+	if o.HA == nil {
+		o.HA = memha.New()
+	}
 	var err error
 	c.manager, err = jobmanager.New(jobmanager.Config{
-		HA: memha.New(), Storage: filepath.Join(c.o.Dir, "ha"), Settings: o.Settings, RPC: c.rpc, Log: o.Log.With("part", "jobmanager"),
+		HA: o.HA, Storage: filepath.Join(c.o.Dir, "ha"), Settings: o.Settings, RPC: c.rpc, Log: o.Log.With("part", "jobmanager"),
 	})
 	if err != nil {
 		return nil, errors.Join(err, c.removeTemp())
