@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -126,11 +127,23 @@ func (j *Jobs) PutPointer(ctx context.Context, id job.ID, p *metapb.CheckpointPo
 // DeletePointers takes subsumed checkpoints out of the records. Their bytes may go
 // only afterwards.
 func (j *Jobs) DeletePointers(ctx context.Context, id job.ID, ids ...stream.CheckpointID) error {
-	var t Txn
+	var keys []string
 	for _, c := range ids {
-		t.Deletes = append(t.Deletes, pointerKey(id, c))
+		keys = append(keys, pointerKey(id, c))
 	}
-	return j.commit(ctx, fmt.Sprintf("delete %d checkpoint pointers of job %s", len(ids), id), t)
+	return j.deleteAll(ctx, fmt.Sprintf("delete %d checkpoint pointers of job %s", len(ids), id), Txn{}, keys)
+}
+
+// deleteAll deletes keys under the conditions of t, in as many transactions as it
+// takes; after an error some are gone.
+func (j *Jobs) deleteAll(ctx context.Context, what string, t Txn, keys []string) error {
+	for part := range slices.Chunk(keys, MaxOps) {
+		t.Deletes = part
+		if err := j.commit(ctx, what, t); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // PutIntent records what was promised, before the first RPC that carries it out.
@@ -167,10 +180,20 @@ func (j *Jobs) Forget(ctx context.Context, id job.ID) error {
 	if err != nil {
 		return fmt.Errorf("list records of job %s: %w", id, err)
 	}
-	t := Txn{Present: []string{jobKey(id, "result")}}
+	// The pointers go first: what is left at any moment is the record of an ended job.
+	var pointers, rest []string
 	for _, e := range entries {
-		t.Deletes = append(t.Deletes, e.Key)
+		if strings.HasPrefix(e.Key, jobKey(id, "checkpoints/")) {
+			pointers = append(pointers, e.Key)
+		} else {
+			rest = append(rest, e.Key)
+		}
 	}
+	t := Txn{Present: []string{jobKey(id, "result")}}
+	if err := j.deleteAll(ctx, "forget checkpoints of job "+string(id), t, pointers); err != nil {
+		return err
+	}
+	t.Deletes = rest
 	return j.commit(ctx, "forget job "+string(id), t)
 }
 

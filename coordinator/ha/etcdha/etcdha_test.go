@@ -3,6 +3,7 @@ package etcdha_test
 import (
 	"context"
 	"errors"
+	"net"
 	"testing"
 
 	"github.com/weirstream/weir/coordinator/ha"
@@ -74,5 +75,33 @@ func TestSecondProcessOnTheFolderIsRefused(t *testing.T) {
 	defer first.Close()
 	if _, err := etcdha.StartEmbedded(t.Context(), dir, "", etcdha.Options{ClusterID: "test"}); !errors.Is(err, etcdha.ErrFolderInUse) {
 		t.Fatalf("second start: %v, want %v", err, etcdha.ErrFolderInUse)
+	}
+}
+
+// TestCampaignEnds: an etcd that does not answer does not hold up the end of a
+// campaign.
+func TestCampaignEnds(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s, err := etcdha.Open(etcdha.Options{Endpoints: []string{l.Addr().String()}, ClusterID: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() {
+		_, err := s.Campaign(ctx, &metapb.LeaderRecord{})
+		ended <- err
+	}()
+	if _, err := l.Accept(); err != nil { // it is on its way
+		t.Fatal(err)
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("campaign: %v", err)
 	}
 }

@@ -164,15 +164,26 @@ func (s *Store) Campaign(ctx context.Context, self *metapb.LeaderRecord) (ha.Lea
 	if err != nil {
 		return nil, fmt.Errorf("marshal leader record: %w", err)
 	}
-	session, err := concurrency.NewSession(s.client, concurrency.WithTTL(max(1, int(s.ttl/time.Second))), concurrency.WithContext(context.WithoutCancel(ctx)))
+	// The session outlives ctx, which ends the campaign only; but an etcd that does not
+	// answer must not hold up the end of the campaign.
+	sctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, cancel)
+	session, err := concurrency.NewSession(s.client, concurrency.WithTTL(max(1, int(s.ttl/time.Second))), concurrency.WithContext(sctx))
+	stop()
 	if err != nil {
+		cancel()
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
 		return nil, fmt.Errorf("open session in etcd: %w", err)
 	}
 	e := concurrency.NewElection(session, s.prefix+"leader")
 	if err := e.Campaign(ctx, string(value)); err != nil {
-		return nil, errors.Join(fmt.Errorf("campaign: %w", err), session.Close())
+		err = errors.Join(fmt.Errorf("campaign: %w", err), session.Close())
+		cancel()
+		return nil, err
 	}
-	return &leadership{session: session, election: e, key: e.Key(), revision: e.Rev()}, nil
+	return &leadership{cancel: cancel, session: session, election: e, key: e.Key(), revision: e.Rev()}, nil
 }
 
 // Leader implements ha.Election.
@@ -203,6 +214,7 @@ func (s *Store) deposePredecessor(ctx context.Context) error {
 }
 
 type leadership struct {
+	cancel   context.CancelFunc // of the session's context
 	session  *concurrency.Session
 	election *concurrency.Election
 	key      string
@@ -217,6 +229,7 @@ func (l *leadership) Lost() <-chan struct{} { return l.session.Done() }
 
 // Resign implements ha.Leadership.
 func (l *leadership) Resign(ctx context.Context) error {
+	defer l.cancel()
 	if err := l.election.Resign(ctx); err != nil {
 		return errors.Join(fmt.Errorf("resign: %w", err), l.session.Close())
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/weirstream/weir/coordinator/ha"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/stream"
 )
 
 // Backend is an implementation under test.
@@ -34,6 +35,8 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		"EpochsRise":                 epochsRise,
 		"StandbyWaits":               standbyWaits,
 		"ClusterRecordIsCreatedOnce": clusterOnce,
+		"ManyPointers":               manyPointers,
+		"OneUnreadableRecord":        unreadable,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
@@ -223,5 +226,75 @@ func clusterOnce(t *testing.T, b Backend) {
 	}
 	if !proto.Equal(one, two) || len(one.Incarnation) != 32 {
 		t.Fatalf("cluster records %v and %v", one, two)
+	}
+}
+
+// manyPointers: more than one transaction holds, deleted and forgotten.
+func manyPointers(t *testing.T, b Backend) {
+	l := lead(t, b, "a")
+	defer resign(t, l)
+	j, ctx := ha.NewJobs(b, l), t.Context()
+	accept(t, j)
+	const n = 3 * ha.MaxOps
+	var ids []stream.CheckpointID
+	for i := range uint64(n) {
+		if err := j.PutPointer(ctx, testJob, &metapb.CheckpointPointer{CheckpointId: i + 1}); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, stream.CheckpointID(i+1))
+	}
+	s, err := j.Get(ctx, testJob)
+	if err != nil || len(s.Pointers) != n {
+		t.Fatalf("%v, want %d pointers", err, n)
+	}
+	for i, p := range s.Pointers {
+		if p.CheckpointId != uint64(i+1) {
+			t.Fatalf("pointer %d is that of checkpoint %d: not in order", i, p.CheckpointId)
+		}
+	}
+	if err := j.DeletePointers(ctx, testJob, ids[:n/2]...); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := j.Get(ctx, testJob); err != nil || len(s.Pointers) != n/2 {
+		t.Fatalf("%v, want %d pointers", err, n/2)
+	}
+	if err := errors.Join(j.PutResult(ctx, testJob, &metapb.JobResult{State: "FINISHED"}), j.Forget(ctx, testJob)); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := b.List(ctx, "jobs/"); err != nil || len(left) > 0 {
+		t.Fatalf("%d records of a forgotten job are left, %v", len(left), err)
+	}
+}
+
+// unreadable: records that can't be understood hide no others, and what a newer
+// version wrote beside them is no mistake.
+func unreadable(t *testing.T, b Backend) {
+	l := lead(t, b, "a")
+	defer resign(t, l)
+	j, ctx := ha.NewJobs(b, l), t.Context()
+	accept(t, j)
+	const damaged, partial = "1", "2"
+	if err := b.Commit(ctx, l, ha.Txn{Puts: []ha.Entry{
+		{Key: "jobs/" + damaged + "/graph", Value: []byte{0xff}},
+		{Key: "jobs/" + partial + "/checkpoint-id", Value: []byte("7")},
+		{Key: "jobs/" + string(testJob) + "/rescale", Value: []byte("of a newer version")},
+		{Key: "jobs/defaults", Value: []byte("of a newer version")},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	all, err := j.All(ctx)
+	if err != nil || len(all) != 3 {
+		t.Fatalf("%d jobs, %v", len(all), err)
+	}
+	for _, s := range all {
+		if readable := s.ID == testJob; readable != (s.Problem == nil) {
+			t.Errorf("job %s: %v", s.ID, s.Problem)
+		}
+	}
+	if _, err := j.Get(ctx, damaged); err == nil || errors.Is(err, ha.ErrNotFound) {
+		t.Errorf("get of a damaged job: %v", err)
+	}
+	if s, err := j.Get(ctx, testJob); err != nil || s.Record.Name != "orders" {
+		t.Errorf("get of another: %v, %v", s, err)
 	}
 }

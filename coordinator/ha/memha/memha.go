@@ -110,6 +110,9 @@ func (s *Store) Commit(ctx context.Context, lead ha.Leadership, t ha.Txn) error 
 }
 
 func (s *Store) apply(t ha.Txn) error {
+	if n := len(t.Puts) + len(t.Deletes); n > ha.MaxOps {
+		return fmt.Errorf("a transaction of %d operations, more than %d", n, ha.MaxOps)
+	}
 	for _, k := range t.Absent {
 		if _, ok := s.values[k]; ok {
 			return fmt.Errorf("%s exists: %w", k, ha.ErrConflict)
