@@ -25,6 +25,7 @@ func declareSource[T any](e *Env, id identity, src operator.Source[T], o options
 		return e.streamOf[T](e.declare(declaration{identity: id, opts: o}))
 	}
 	uid := id.uid
+	src = standIn(e, id, src, metapb.OperatorKind_OPERATOR_KIND_SOURCE)
 	splits := operator.PlanSetup(uid, operator.KeyInfo{})
 	splits.Splits()
 	d := declaration{identity: id, kind: metapb.OperatorKind_OPERATOR_KIND_SOURCE, opts: o, states: splits.Declared()}
@@ -72,6 +73,7 @@ func declareSink[T any](s *Stream[T], id identity, sink operator.Sink[T], o opti
 		e.fail(fmt.Errorf("%v: %w", id, err))
 		return
 	}
+	sink = standIn(e, id, sink, metapb.OperatorKind_OPERATOR_KIND_SINK)
 	states := planStates(e, id, operator.KeyInfo{}, sink.NewWriter,
 		func(_ *Setup, w operator.Writer[T]) error { return checkWriterHooks(w) })
 	e.declare(declaration{

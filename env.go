@@ -13,6 +13,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/weirstream/weir/internal/replace"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/operator"
 	"github.com/weirstream/weir/proto/metapb"
@@ -40,6 +41,7 @@ type Env struct {
 	params    map[string]string
 	settings  map[string]string // Plan.config
 	defaults  map[string]string // Plan.defaults
+	replaced  *replace.Set      // by a test, or nil
 	err       error             // the first mistake, or nil
 }
 
@@ -115,6 +117,9 @@ func (e *Env) fail(err error) {
 func (e *Env) finish() (*task.Program, error) {
 	if e.err != nil {
 		return nil, e.err
+	}
+	if err := e.checkReplaced(); err != nil {
+		return nil, err
 	}
 	e.plan.Params = sortedSettings(e.params)
 	e.plan.Config = sortedSettings(e.settings)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/weirstream/weir/internal/replace"
 )
 
 // Option tunes an operator or a job. Which of the two it is for, each says; one
@@ -18,6 +20,7 @@ type options struct {
 	parallelism int
 	atEnd       bool
 	settings    []setting
+	replaced    *replace.Set
 	used        []string // names of the options given, for the refusal
 	err         error
 }
@@ -84,6 +87,7 @@ const (
 	optParallelism = "Parallelism"
 	optAtEnd       = "AtEnd"
 	optSetting     = "Checkpoint or Set"
+	optReplaced    = "Replaced"
 )
 
 // collect adds opts up; an option whose name is not allowed is an error.

@@ -55,10 +55,11 @@ func programOf(build func(*Env) error, opts []Option, args []string, getenv func
 // assemble runs build once.
 func assemble(build func(*Env) error, opts []Option, args []string, getenv func(string) string) (p *task.Program, err error) {
 	env := newEnv(args, getenv)
-	o, err := collect(opts, "weir.Main", optNamed, optParallelism, optSetting)
+	o, err := collect(opts, "weir.Main", optNamed, optParallelism, optSetting, optReplaced)
 	if err != nil {
 		return nil, err
 	}
+	env.replaced = o.replaced
 	if o.name != "" {
 		env.SetName(o.name)
 	}
