@@ -196,7 +196,10 @@ func (s *rpcService) readFrom(ctx context.Context, d *Dispatcher, tm *taskManage
 			}
 			return err
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+				return cause
+			}
+			return errors.New("its connection broke") // gRPC cancels the stream's context first
 		}
 	}
 }
