@@ -25,5 +25,5 @@
 //
 // It never touches a record, runs user code, or imports a state backend.
 //
-// Read jobmanager.go, dispatcher.go, then jobmaster.go.
+// Read jobmanager.go, dispatcher.go, takeover.go, then jobmaster.go.
 package jobmanager

@@ -28,8 +28,8 @@ var outside = map[string][]string{
 	"google.golang.org/grpc": {"proto/weirpb", "jobmanager", "taskmanager", "taskmanager/worker", "internal/minicluster", "cmd/weir", "weir", "integration"},
 
 	"google.golang.org/protobuf": {everyone},
-	"github.com/zeebo/xxh3":      {"codec", "statebackend/table", "statebackend/run", "stream"}, // the hash of keys, and digests
-	"golang.org/x/sys":           {everyone},                                                    // locks, process groups, fsync
+	"github.com/zeebo/xxh3":      {"codec", "statebackend/table", "statebackend/run", "statebackend/runlist", "stream"}, // the hash of keys, and digests
+	"golang.org/x/sys":           {everyone},                                                                            // locks, process groups, fsync
 
 	// Doors.
 	"github.com/spf13/cobra":              {"cmd/weir"},
