@@ -1,10 +1,9 @@
 package cluster
 
 import (
+	"strings"
 	"syscall"
 	"testing"
-
-	"strings"
 
 	"github.com/weirstream/weir/client/api"
 )
@@ -39,7 +38,9 @@ func TestChecksum(t *testing.T) {
 					kill(j)
 				} else {
 					p := c.user(j)
+					pid := workerOn(t, j, p)
 					p.kill(t)
+					until(t, "the worker dies with its TaskManager", func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH })
 					defer func() { p.start(t); c.awaitSlots(3) }()
 				}
 				j = c.finished(id)

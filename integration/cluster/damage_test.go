@@ -173,8 +173,8 @@ func damaged(t *testing.T, d damage, runs, all bool) {
 			t.Errorf("wait for a job without a whole checkpoint: %v", s)
 		}
 		j = c.describe(id)
-		if j.LastFailure == nil || !names(j.LastFailure.Cause, victims) {
-			t.Errorf("the failure names no damaged file: %+v", j.LastFailure)
+		if text := fmt.Sprintf("%+v", j.Failures); j.LastFailure == nil || !names(text, victims) {
+			t.Errorf("the failures name no damaged file: %s", text)
 		}
 		for _, path := range append(victims, others...) {
 			if _, err := os.Stat(path); err != nil {

@@ -91,7 +91,7 @@ func forkThread() {
 // process is one `weir jobmanager` or `weir taskmanager`.
 type process struct {
 	name, log string
-	args      []string
+	args, env []string
 	cmd       *exec.Cmd
 	ended     chan struct{} // closed when it has been waited for
 }
@@ -106,7 +106,7 @@ func (p *process) start(t testing.TB) {
 	defer log.Close()
 	cmd := exec.Command(weir(t), p.args...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = cleanEnv()
+	cmd.Env = append(cleanEnv(), p.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := startOnForkThread(cmd); err != nil {
 		t.Fatal(err)

@@ -54,7 +54,7 @@ func (c *Cluster) jobUntil(id, what string, so func(*api.Job) bool) *api.Job {
 	return last
 }
 
-// ended waits for a job's end and demands that it is FINISHED.
+// finished waits for a job's end and demands that it is FINISHED.
 func (c *Cluster) finished(id string) *api.Job {
 	c.t.Helper()
 	return c.jobUntil(id, "is FINISHED", func(j *api.Job) bool { return j.State == api.StateFinished })
@@ -106,6 +106,20 @@ func worker(t testing.TB, j *api.Job) int {
 		}
 	}
 	t.Fatalf("job %s has no worker", j.ID)
+	return 0
+}
+
+// workerOn is the process id of the job's worker on a TaskManager.
+func workerOn(t testing.TB, j *api.Job, p *process) int {
+	t.Helper()
+	for _, v := range j.Vertices {
+		for _, s := range v.Subtasks {
+			if s.TaskManagerPID == p.pid() && s.WorkerPID != 0 {
+				return s.WorkerPID
+			}
+		}
+	}
+	t.Fatalf("job %s has no worker on %s", j.ID, p.name)
 	return 0
 }
 

@@ -79,15 +79,21 @@ func TestStandbyTakesOver(t *testing.T) {
 	}
 	// The one that was killed comes back as the standby.
 	c.managers[leader].start(t)
-	until(t, "the old leader stands by", func() bool {
-		cl, err := client.New(client.Options{Address: c.rest[leader]})
-		if err != nil {
-			t.Fatal(err)
-		}
-		l, err := cl.Leader(t.Context())
-		return err == nil && !l.Self && l.RESTAddress == c.rest[standby]
-	})
+	c.standsBy(leader, standby)
 	c.redirects(leader, standby, id)
+}
+
+// standsBy waits until a JobManager names another one as the leader.
+func (c *Cluster) standsBy(standby, leader int) {
+	c.t.Helper()
+	cl, err := client.New(client.Options{Address: c.rest[standby]})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	until(c.t, "JobManager "+c.rest[standby]+" stands by", func() bool {
+		l, err := cl.Leader(c.t.Context())
+		return err == nil && !l.Self && l.RESTAddress == c.rest[leader]
+	})
 }
 
 // leads is the number of the JobManager that leads.

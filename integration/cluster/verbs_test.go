@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -167,6 +168,11 @@ func steady(t *testing.T, c *Cluster) {
 	}
 	if s := c.must("cancel", id); !strings.Contains(s.stderr, "is kept: ") {
 		t.Errorf("cancel: %v", s)
+	}
+	if j := c.describe(id); j.LastCheckpoint == nil || j.LastCheckpoint.Discarded {
+		t.Errorf("the last checkpoint of a cancelled job: %+v", j.LastCheckpoint)
+	} else if _, err := os.Stat(filepath.Join(strings.TrimPrefix(j.LastCheckpoint.Path, "file://"), "_metadata")); err != nil {
+		t.Error(err)
 	}
 	if s := follow.await(); s.code != 7 || !strings.Contains(s.stderr, "CANCELED") {
 		t.Errorf("a wait for one that is cancelled: %v", s)
