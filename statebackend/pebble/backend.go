@@ -40,6 +40,9 @@ type Backend struct {
 	// idle is how many bundles in a row gave nothing: two rounds of them (the first
 	// only forgets which entries were touched) say that all is being written.
 	idle int
+	// low is the memory that the last eviction left; 0: none has been since loading
+	// began.
+	low int64
 }
 
 // New returns an empty backend.
@@ -163,10 +166,15 @@ func (b *Backend) over() bool {
 const loadSlice = 160
 
 // roomy reports whether memory is far enough below the budget to load what nobody has
-// asked for: eviction, which begins at the budget, must have nothing to undo.
+// asked for: eviction, which begins at the budget, must have nothing to undo. Where
+// entries had to be evicted, the state has to shrink first, by half: an eviction frees
+// up to a bundle, and it would be loaded again to be evicted again.
 func (b *Backend) roomy() bool {
-	budget := b.store.Budget()
-	return budget == 0 || b.store.Memory() < budget/5*4
+	memory, budget := b.store.Memory(), b.store.Budget()
+	if memory < b.low/2 {
+		b.low = 0
+	}
+	return b.low == 0 && (budget == 0 || memory < budget/5*4)
 }
 
 // load brings a slice of the entries back that only the cold tier has. Compactions
@@ -206,6 +214,7 @@ func (b *Backend) evict() error {
 			b.idle++
 		}
 	}
+	b.low = max(1, b.store.Memory())
 	return nil
 }
 

@@ -17,6 +17,10 @@ import (
 )
 
 func newBackend(t testing.TB, store objstore.Store, attempt string, budget int64) (*pebble.Backend, *table.Value[int64]) {
+	return newBackendWith(t, store, attempt, budget, 0)
+}
+
+func newBackendWith(t testing.TB, store objstore.Store, attempt string, budget, eager int64) (*pebble.Backend, *table.Value[int64]) {
 	shared := pebble.NewShared(8 << 20)
 	t.Cleanup(shared.Close)
 	dir := t.TempDir()
@@ -25,6 +29,7 @@ func newBackend(t testing.TB, store objstore.Store, attempt string, budget int64
 		Runs:   runlist.Options{Dir: filepath.Join(dir, "runs"), Store: store, Attempt: attempt, Operator: "op", InlineLimit: 4 << 10},
 		Shared: shared,
 		Dir:    filepath.Join(dir, "cold"),
+		Eager:  eager,
 	})
 	if err != nil {
 		t.Fatal(err)
