@@ -17,15 +17,16 @@ import (
 )
 
 func newBackend(t testing.TB, store objstore.Store, attempt string, budget int64) (*pebble.Backend, *table.Value[int64]) {
-	return newBackendWith(t, store, attempt, budget, 0)
+	return newBackendWith(t, store, attempt, table.Options{Range: stream.AllKeyGroups, Budget: budget}, 0)
 }
 
-func newBackendWith(t testing.TB, store objstore.Store, attempt string, budget, eager int64) (*pebble.Backend, *table.Value[int64]) {
+func newBackendWith(t testing.TB, store objstore.Store, attempt string, o table.Options, eager int64) (*pebble.Backend, *table.Value[int64]) {
 	shared := pebble.NewShared(8 << 20)
 	t.Cleanup(shared.Close)
 	dir := t.TempDir()
+	o.KeyWidth, o.Fail = 8, func(err error) { t.Error(err) }
 	b, err := pebble.New(pebble.Options{
-		Table:  table.Options{Range: stream.AllKeyGroups, KeyWidth: 8, Budget: budget, Fail: func(err error) { t.Error(err) }},
+		Table:  o,
 		Runs:   runlist.Options{Dir: filepath.Join(dir, "runs"), Store: store, Attempt: attempt, Operator: "op", InlineLimit: 4 << 10},
 		Shared: shared,
 		Dir:    filepath.Join(dir, "cold"),
