@@ -4,8 +4,10 @@
 //
 // The database is a cache of the run list (A1): each run is hard-linked into it by
 // Ingest, strictly in list order, and nothing that Pebble writes itself leaves the
-// host. It opens at the first eviction, or when the restored state exceeds the
-// budget. Over budget, Advance evicts one bundle at a time, in the manner of a
+// host. It opens at the first eviction, or when more is restored than loads at once:
+// then Restore attaches the runs' files (those of which only a part counts with
+// bounds), loads timers, and serves. Advance loads the rest bundle by bundle while
+// memory is below four fifths of the budget. Over budget, Advance evicts one bundle at a time, in the manner of a
 // clock: dirty entries become an eviction run first. A2: while a cut is being written
 // only clean entries leave memory, so that memory may exceed the budget by what
 // changes meanwhile.
@@ -14,5 +16,6 @@
 // runs anywhere; Pebble's own for compactions, of which one runs at a time among all
 // databases that share a Shared.
 //
-// Invariants: A1, A2, A3, I17. Read backend.go first, then cold.go.
+// Invariants: A1, A2, A3, I17. Read backend.go first, then cold.go
+// and attach.go.
 package pebble

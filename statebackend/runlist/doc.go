@@ -9,10 +9,15 @@
 // left the list is never listed again. Names are <attempt>-<operator
 // hash>-<subtask>-<counter>, unique for ever, never derived from content (A4).
 //
+// A rebase merges adjacent runs and uploads the result in a goroutine of its own, one
+// at a time in a process, and takes its place between two acks. A cut waits for it
+// only when twice as many runs overlap as should.
+//
 // Goroutines: Add and the making of a Snapshot belong to the mailbox goroutine;
 // Snapshot.Finish runs anywhere, one at a time in the order of the cuts. A mutex
-// guards the list itself and is never held over I/O.
+// guards the list itself; only Link holds it over I/O, so that no file goes meanwhile.
+// Close ends the rebase.
 //
 // Invariants: A1, A3, A4, I12, I17. Read list.go first, then snapshot.go, then
-// rebase.go.
+// rebase.go and link.go.
 package runlist

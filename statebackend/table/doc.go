@@ -14,6 +14,9 @@
 // entries are neither evicted nor, if tombstones, dropped; Failed puts its keys
 // back on the dirty list.
 //
+// LoadSpilled brings a bundle's entries back from the cold tier in slices; what it
+// relies on stands in reload.go.
+//
 // Goroutines: only the subtask's mailbox goroutine reads or writes a Store and its
 // handles (Value, List, Map, Timers). Cut.Encode works on a copy and may run
 // anywhere; codecs must therefore be safe for concurrent use.
