@@ -115,11 +115,11 @@ func (e *Env) fail(err error) {
 
 // finish returns what build has declared.
 func (e *Env) finish() (*task.Program, error) {
+	if err := e.checkReplaced(); err != nil {
+		return nil, err // first: else it may well be the real thing that complains
+	}
 	if e.err != nil {
 		return nil, e.err
-	}
-	if err := e.checkReplaced(); err != nil {
-		return nil, err
 	}
 	e.plan.Params = sortedSettings(e.params)
 	e.plan.Config = sortedSettings(e.settings)
