@@ -130,7 +130,7 @@ func TestLoadingStopsAtFourFifths(t *testing.T) {
 		if x, _ := v.Get(); x != int64(k) {
 			t.Fatalf("key %d is %d", k, x)
 		}
-		v.Set(-1) // an eviction run holds many dirty entries
+		v.Set(-1)          // an eviction run holds many dirty entries
 		if k%30_000 != 0 { // enough for an eviction to free much at once
 			continue
 		}
