@@ -25,6 +25,9 @@ type binaryCache struct {
 // fetchTimeout bounds the transfer of one binary (tens of MB).
 const fetchTimeout = 5 * time.Minute
 
+// binaryName is the name of a binary's file.
+func binaryName(sum []byte) string { return hex.EncodeToString(sum) }
+
 // fetch returns the path of the binary, fetching it if it is not here.
 func (c *binaryCache) fetch(client weirpb.JobManagerServiceClient, sum []byte) (string, error) {
 	if len(sum) != sha256.Size {
@@ -32,7 +35,7 @@ func (c *binaryCache) fetch(client weirpb.JobManagerServiceClient, sum []byte) (
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	path := filepath.Join(c.dir, hex.EncodeToString(sum))
+	path := filepath.Join(c.dir, binaryName(sum))
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}

@@ -139,6 +139,9 @@ func (t *TaskManager) Run(ctx context.Context) error {
 	}()
 	heartbeat := time.NewTicker(heartbeatInterval)
 	defer heartbeat.Stop()
+	sweep := time.NewTicker(sweepInterval)
+	defer sweep.Stop()
+	t.sweepNow()
 	stop := ctx.Done()
 	var kill <-chan time.Time
 	for {
@@ -147,6 +150,8 @@ func (t *TaskManager) Run(ctx context.Context) error {
 			e.handle(t)
 		case <-heartbeat.C:
 			t.send(&weirpb.FromTaskManager{Message: &weirpb.FromTaskManager_Heartbeat{Heartbeat: &weirpb.Heartbeat{}}})
+		case <-sweep.C:
+			t.sweepNow()
 		case <-stop:
 			stop, t.stopping = nil, true
 			kill = time.After(stopGrace)
@@ -161,6 +166,12 @@ func (t *TaskManager) Run(ctx context.Context) error {
 		if t.stopping && len(t.workers) == 0 {
 			return nil
 		}
+	}
+}
+
+func (t *TaskManager) sweepNow() {
+	if err := t.sweep(time.Now()); err != nil {
+		t.log.Warn("some of what ended jobs left stays behind", "cause", err)
 	}
 }
 
