@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weirstream/weir"
+	"github.com/weirstream/weir/connectors/generator"
 	"github.com/weirstream/weir/operator"
 )
 
@@ -139,5 +140,34 @@ func TestArgsEnvironAndFailure(t *testing.T) {
 		Replace("in", "x"), Capture("out", new([]string)))
 	if cause := c.WaitFailed(); !strings.Contains(cause, "good bye ann.") {
 		t.Errorf("failed with %q", cause)
+	}
+}
+
+// TestEndlessSource: a job with an endless source in all its subtasks loses a
+// TaskManager, goes on, and is cancelled; of each key the outputs up to somewhere have
+// come out, each once.
+func TestEndlessSource(t *testing.T) {
+	var got []string
+	c := Run(t, words, TaskManagers(4), Setting(keyParallelism, "3"),
+		ReplaceSource("lines", generator.Range(-1, func(i uint64) string { return fmt.Sprint("w", i%10) }, generator.Rate(20_000))),
+		Capture("count-print", &got))
+	c.AwaitCheckpoint(2)
+	c.KillTaskManager(2)
+	n := c.Captured("count-print")
+	c.AwaitCaptured("count-print", n+1000)
+	if r := c.Cancel(); r.Restarts == 0 || r.RestoredFrom == 0 {
+		t.Errorf("%+v", r)
+	}
+	slices.Sort(got)
+	last := ""
+	n = 0
+	for _, line := range got {
+		key, _, _ := strings.Cut(line, " ")
+		if key != last {
+			last, n = key, 0
+		}
+		if n++; line != word(key, n) {
+			t.Fatalf("output %q, want %q", line, word(key, n))
+		}
 	}
 }
