@@ -12,7 +12,7 @@ import (
 // add to what its successor does.
 func TestFrozenTaskManager(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, layout{taskManagers: 3, settings: []string{"heartbeat.interval=200ms", "heartbeat.timeout=1s"}})
+	c := newCluster(t, layout{taskManagers: 3, settings: []string{"heartbeat.timeout=3s"}})
 	id := c.counting()
 	j := c.jobUntil(id, "has a checkpoint", hasCheckpoint(1))
 	p := c.user(j)

@@ -16,7 +16,11 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
 	"github.com/weirstream/weir/client/api"
+	"github.com/weirstream/weir/proto/weirpb"
 )
 
 // TestMistakes: what can't work is refused in one line, and the cluster is none the worse.
@@ -166,6 +170,37 @@ func TestOtherVersion(t *testing.T) {
 	defer old.Close()
 	s := begin(t, "-m", strings.TrimPrefix(old.URL, "http://"), "run", trouble(t)).await()
 	complaint(t, s, 5, "the cluster runs 0.0.9")
+}
+
+// TestOtherProtocol: a TaskManager of another version is told so, once and for all.
+func TestOtherProtocol(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, layout{})
+	conn, err := grpc.NewClient(c.rpc[0], grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	stream, err := weirpb.NewJobManagerServiceClient(conn).Connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	hello := &weirpb.RegisterTaskManager{ProtocolVersion: 99, Version: "9.9.0", TaskmanagerId: "tm-x", ClusterId: "weir", Host: "127.0.0.1", Slots: 1, Local: true}
+	if err := stream.Send(&weirpb.FromTaskManager{Message: &weirpb.FromTaskManager_Register{Register: hello}}); err != nil {
+		t.Fatal(err)
+	}
+	// One of another cluster says so in its log, with what to type.
+	other := c.process("other", []string{"taskmanager", "--jobmanager", c.rpc[0], "--cluster-id", "other", "--data", filepath.Join(c.dir, "other")})
+	c.tasks = append(c.tasks, other)
+	other.start(t)
+	until(t, "the TaskManager of another cluster is told what is wrong", func() bool { return strings.Contains(other.text(), "start it with --cluster-id weir") })
+	m, err := stream.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := m.GetRefused(); !r.GetFinal() || !strings.Contains(r.GetReason(), "(9.9.0) speaks control protocol 99") {
+		t.Errorf("it is answered %v", m)
+	}
 }
 
 // TestStubborn: a function that does not hear of the cancel loses its worker.
