@@ -29,7 +29,7 @@ func TestKillsAtAnyTime(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	disturbed := 0
-	for i := range kills {
+	for i := 0; i < kills || disturbed == 0 && i < 5*kills; i++ { // chance may spare every job
 		id := c.submit("-D", "restart-strategy.exponential-delay.initial-backoff=50ms", "-D", "state.backend.type="+[]string{"heap", "pebble"}[i%2], bench(t), "--",
 			"--n", "3000000", "--keys", "100000", "--parallelism", "2", "--checkpoint-ms", "50", "--rate", "2000000")
 		victim := c.tasks[random.IntN(len(c.tasks))]
@@ -60,7 +60,7 @@ func TestKillsAtAnyTime(t *testing.T) {
 		c.awaitSlots(3)
 	}
 	t.Logf("%d of %d kills restarted the job", disturbed, kills)
-	if disturbed == 0 && kills > 3 {
+	if disturbed == 0 && kills > 0 {
 		t.Error("no kill restarted a job")
 	}
 }
