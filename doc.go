@@ -9,7 +9,7 @@
 //			KeyBy(weir.Self).
 //			Fold("count", 0, func(n int, _ string) int { return n + 1 },
 //				func(word string, n int) Count { return Count{word, n} }).
-//			To("counts", file.Sink("/counts"))
+//			To("counts", file.Sink("/counts", appendCount))
 //		return nil
 //	}
 //

@@ -1,6 +1,7 @@
 package weir
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -56,7 +57,7 @@ func runWorker(ctx context.Context, agent string, build func(*Env) error, opts [
 		DialAgent: func(ctx context.Context) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", agent)
 		},
-		TCP: "127.0.0.1:0", Unix: filepath.Join(filepath.Dir(agent), fmt.Sprintf("w%d", id)),
+		TCP: net.JoinHostPort(cmp.Or(os.Getenv(weirpb.EnvWorkerHost), "127.0.0.1"), "0"), Unix: filepath.Join(filepath.Dir(agent), fmt.Sprintf("w%d", id)),
 		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -122,11 +123,19 @@ func (s *rpcService) refusal(d *Dispatcher, hello *weirpb.RegisterTaskManager) (
 			hello.Version, hello.ProtocolVersion, s.manager.cfg.Version, ProtocolVersion), true
 	case hello.Slots == 0 || hello.TaskmanagerId == "":
 		return "the registration names no slots or no id", true
+	case !hello.Local && hello.Machine != machine.ID() && isLoopback(hello.Host):
+		return fmt.Sprintf("the TaskManager runs on another host and says that it is reached at %s; start it with --host and an address of its own", hello.Host), true
 	case s.manager.cfg.Private != "" && !hello.Local && hello.Machine != machine.ID():
 		return fmt.Sprintf("the TaskManager runs on another host, and checkpoints lie in %s, a folder of this host alone; "+
 			"set high-availability.storageDir or execution.checkpointing.dir to a folder that all hosts share", s.manager.cfg.Private), true
 	}
 	return "", false
+}
+
+// isLoopback reports whether only this very machine can reach host.
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // heartbeatInterval: one second, so that silence is noticed within five.

@@ -19,6 +19,7 @@ type WorkerSpec struct {
 	Params   []*metapb.Setting // environment that the program read at submission
 	JobID    string
 	WorkerID uint64
+	Host     string // address on which it takes records
 	Agent    string // path of the agent's socket
 	Logs     string // folder for its output
 	Dir      string // its own folder

@@ -92,7 +92,7 @@ func (l *ProcessLauncher) Launch(s WorkerSpec) (Process, error) {
 		cmd.Env = append(cmd.Env, kv.Key+"="+kv.Value)
 	}
 	cmd.Env = append(cmd.Env,
-		weirpb.EnvWorkerID+"="+strconv.FormatUint(s.WorkerID, 10), weirpb.EnvWorkerJob+"="+s.JobID, weirpb.EnvWorker+"="+s.Agent)
+		weirpb.EnvWorkerID+"="+strconv.FormatUint(s.WorkerID, 10), weirpb.EnvWorkerJob+"="+s.JobID, weirpb.EnvWorker+"="+s.Agent, weirpb.EnvWorkerHost+"="+s.Host)
 	if s.Memory > 0 {
 		cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", envMemory, int64(float64(s.Memory)*memoryLimitShare)))
 	}

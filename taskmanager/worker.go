@@ -157,7 +157,7 @@ func (w *worker) launch(binary string) {
 	}
 	p, err := t.cfg.Launcher.Launch(WorkerSpec{
 		Binary: binary, Args: w.start.Args, Params: w.start.Params, JobID: w.start.JobId, WorkerID: w.start.WorkerId,
-		Agent: t.agentAddress(), Logs: filepath.Join(t.cfg.Data, "logs", w.start.JobId), Dir: w.data,
+		Host: t.cfg.Host, Agent: t.agentAddress(), Logs: filepath.Join(t.cfg.Data, "logs", w.start.JobId), Dir: w.data,
 		Memory: w.memory(),
 	})
 	if err != nil {

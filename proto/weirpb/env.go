@@ -8,4 +8,6 @@ const (
 	EnvWorkerID = "WEIR_WORKER_ID"
 	// EnvWorkerJob is the job's id.
 	EnvWorkerJob = "WEIR_WORKER_JOB"
+	// EnvWorkerHost is the address on which the worker takes records.
+	EnvWorkerHost = "WEIR_WORKER_HOST"
 )
