@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/weirstream/weir/internal/config"
 )
 
 // ErrUsage marks errors of who typed the command, not of the program: Main exits
@@ -51,30 +53,9 @@ func (e *Env) ParseFlags(fs *flag.FlagSet) error {
 func nearest(name string, fs *flag.FlagSet) string {
 	best, near := len(name)/2+1, ""
 	fs.VisitAll(func(f *flag.Flag) {
-		if d := distance(name, f.Name); d < best {
+		if d := config.Distance(name, f.Name); d < best {
 			best, near = d, f.Name
 		}
 	})
 	return near
-}
-
-// distance is Levenshtein's.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			substitute := diagonal
-			if a[i] != b[j] {
-				substitute++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(substitute, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

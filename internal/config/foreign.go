@@ -53,7 +53,7 @@ func foreign(key string) string {
 			best, instead = len(prefix), text
 		}
 	}
-	if near := nearest(key); near != "" && distance(key, near) <= 2 {
+	if near := nearest(key); near != "" && Distance(key, near) <= 2 {
 		return ""
 	}
 	return instead

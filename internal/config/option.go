@@ -152,7 +152,7 @@ func Nearest(word string, names []string) string {
 	names = slices.Sorted(slices.Values(names))
 	best, near := max(2, len(word)/3)+1, ""
 	for _, n := range names {
-		if d := distance(strings.ToLower(word), strings.ToLower(n)); d < best {
+		if d := Distance(strings.ToLower(word), strings.ToLower(n)); d < best {
 			best, near = d, n
 		}
 	}
@@ -167,8 +167,8 @@ func Nearest(word string, names []string) string {
 	return ""
 }
 
-// distance is Levenshtein's.
-func distance(a, b string) int {
+// Distance is Levenshtein's, in bytes.
+func Distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j

@@ -73,6 +73,8 @@ const policy = `
 	# The author's door. It links edges and operators, hence exchange and task.
 	client, operator, window, codec, taskmanager/exchange, taskmanager/task < weir;
 	taskmanager/worker, internal/minicluster, internal/buildflags < weir;
+	# A flag that is not known is answered like a setting that is not: by the nearest.
+	internal/config < weir;
 	weir, internal/minicluster < weirtest;
 	weir, connectors < examples, bench;
 
