@@ -11,8 +11,8 @@
 // byte lies in; that is why a reader whose range begins inside a line skips it, and
 // reads the last one beyond the range's end. Lines have no length limit and their
 // bytes are not looked at: strings may hold invalid UTF-8 and "\r". What is appended to
-// a file after it was listed is not read; a file that vanished or got shorter is an
-// error that names it.
+// a file after it was listed is not read; a file that vanished or got shorter fails
+// the job, by its name.
 //
 // The hidden enumerator hands out splits, each some ranges of bytes; what it has not
 // handed out is its state, and what a reader has not finished is the reader's. So each

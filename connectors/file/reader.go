@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -147,6 +148,9 @@ func (r *reader) open() error {
 	r.reads--
 	cur := &r.ranges[0]
 	f, err := os.Open(cur.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return changed("it was there when it was listed and is gone now: %w", cause(err))
+	}
 	if err != nil {
 		return cause(err)
 	}
@@ -157,9 +161,9 @@ func (r *reader) open() error {
 	}
 	switch {
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("it was a file when it was listed and is %v now", info.Mode())
+		return changed("it was a file when it was listed and is %v now", info.Mode())
 	case info.Size() < cur.size:
-		return fmt.Errorf("it had %d bytes when it was listed and has %d now", cur.size, info.Size())
+		return changed("it had %d bytes when it was listed and has %d now", cur.size, info.Size())
 	case info.Size() == cur.size && info.ModTime().UnixNano() != cur.mtime:
 		r.c.Log.Warn("file was written to since it was listed", "file", cur.path, "modified", info.ModTime())
 	}
@@ -167,6 +171,12 @@ func (r *reader) open() error {
 		r.buf = make([]byte, blockSize)
 	}
 	return nil
+}
+
+// changed says what became of a file since it was listed. A restart reads the same
+// list: the job fails at once, with the file's name, instead of trying for ever.
+func changed(format string, args ...any) error {
+	return operator.Fatal(fmt.Errorf(format, args...))
 }
 
 // cause is an error of package os without the path, which the caller names.
@@ -245,7 +255,7 @@ func (r *reader) readAt(b []byte, at int64) (int, error) {
 	case n > 0:
 		return n, nil
 	case errors.Is(err, io.EOF):
-		return 0, fmt.Errorf("it had %d bytes when it was listed and ends at byte %d now", size, at)
+		return 0, changed("it had %d bytes when it was listed and ends at byte %d now", size, at)
 	case err == nil:
 		err = io.ErrNoProgress
 	}

@@ -322,6 +322,9 @@ func TestChangedFiles(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), path) {
 				t.Errorf("error %v, want one with %q and %q", err, c.want, path)
 			}
+			if !operator.IsFatal(err) {
+				t.Errorf("%v: a restart would read the same list again, for ever", err)
+			}
 		})
 	}
 	// While it is open.
@@ -340,7 +343,7 @@ func TestChangedFiles(t *testing.T) {
 	for !r.over() && err == nil {
 		err = r.poll(0)
 	}
-	if err == nil || !strings.Contains(err.Error(), "ends at byte 300000 now") {
+	if err == nil || !strings.Contains(err.Error(), "ends at byte 300000 now") || !operator.IsFatal(err) {
 		t.Errorf("error %v", err)
 	}
 }
