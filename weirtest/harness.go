@@ -1,18 +1,14 @@
 package weirtest
 
 import (
-	"bytes"
-	"fmt"
-	"log/slog"
 	"maps"
-	"slices"
 	"testing"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/weirstream/weir"
 	"github.com/weirstream/weir/codec"
+	"github.com/weirstream/weir/coordinator/restore"
+	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/operator"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/statebackend"
@@ -23,41 +19,23 @@ import (
 // Start is where the processing-time clock of a Harness stands at first.
 var Start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// uid is the operator's in messages.
-const uid = "under-test"
-
-// Harness runs one operator or sink writer: T is what it takes, B what it emits.
+// Harness runs one operator or sink writer: T is what it takes, B what it emits. At
+// first it has one subtask; RestoreAt gives it others.
 type Harness[T, B any] struct {
 	t    testing.TB
-	make func(h *Harness[T, B], setup *operator.Setup) error
+	make func(s *subtask[T, B], setup *operator.Setup) error
 	info operator.KeyInfo
+	hash func(v T) uint64 // of the key; nil: not keyed
 
 	declared []*metapb.State
 	ids      map[string]statebackend.StateID
 
-	// The running instance.
-	rt      *operator.Runtime
-	setup   *operator.Setup
-	store   *table.Store // nil unless keyed
-	runs    *cells       // what all cuts so far add up to
-	receive func(v T)
-	hooks   []any
-	end     func() error
-	timer   func(t table.Timer) error
-	timers  *table.Timers
-	ended   bool
-
-	now    time.Time
-	output []B
-	cuts   stream.CheckpointID
-}
-
-// Snapshot is the state of an operator, as a checkpoint would have it.
-type Snapshot struct {
-	id    stream.CheckpointID
-	cells map[string][]byte
-	state *metapb.SubtaskSnapshot
-	ids   map[string]statebackend.StateID
+	subtasks    []*subtask[T, B] // those that run
+	incarnation uint64           // of them, from 1
+	turn        int              // without a key: whose record is the next
+	now         time.Time
+	output      []B
+	cuts        stream.CheckpointID
 }
 
 // Keyed runs an operator for a keyed stream, as Keyed.Process does.
@@ -67,31 +45,31 @@ func Keyed[K comparable, T, B any, P weir.Processor[K, T, B]](t testing.TB, fact
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &Harness[T, B]{t: t, info: operator.KeyInfoOf(keys)}
-	h.make = func(h *Harness[T, B], setup *operator.Setup) error {
+	h := &Harness[T, B]{t: t, info: operator.KeyInfoOf(keys), hash: func(v T) uint64 { return keys.Hash(key(v)) }}
+	h.make = func(s *subtask[T, B], setup *operator.Setup) error {
 		p := factory(setup)
 		if err := weir.CheckOperator[K, B](p, true); err != nil {
 			return err
 		}
-		out := operator.NewCollector[B](h.rt, 0, collect[T, B]{h})
+		out := operator.NewCollector[B](s.rt, 0, collect[T, B]{h})
 		hook, timed := any(p).(interface {
 			OnTimer(*weir.Ctx[K], *weir.Collector[B]) error
 		})
 		if timed {
-			h.timers = setup.Timers()
+			s.timers = setup.Timers()
 		}
-		h.attach(p, out)
-		if h.store == nil {
+		s.attach(p, out)
+		if s.store == nil {
 			return nil // planning
 		}
-		cursor := operator.NewKeyCursor(setup, keys, h.timers)
-		h.receive = func(v T) {
+		cursor := operator.NewKeyCursor(setup, keys, s.timers)
+		s.receive = func(v T) {
 			k := key(v)
 			if cursor.Set(keys.Hash(k), k) {
-				h.rt.Fail(p.Process(cursor.Ctx(), v, out))
+				s.rt.Fail(p.Process(cursor.Ctx(), v, out))
 			}
 		}
-		h.timer = func(due table.Timer) error {
+		s.timer = func(due table.Timer) error {
 			if err := cursor.SetTimer(due); err != nil {
 				return err
 			}
@@ -106,14 +84,14 @@ func Keyed[K comparable, T, B any, P weir.Processor[K, T, B]](t testing.TB, fact
 func Stream[T, B any, P weir.StreamProcessor[T, B]](t testing.TB, factory func(*weir.Setup) P) *Harness[T, B] {
 	t.Helper()
 	h := &Harness[T, B]{t: t}
-	h.make = func(h *Harness[T, B], setup *operator.Setup) error {
+	h.make = func(s *subtask[T, B], setup *operator.Setup) error {
 		p := factory(setup)
 		if err := weir.CheckOperator[string, B](p, false); err != nil {
 			return err
 		}
-		out := operator.NewCollector[B](h.rt, 0, collect[T, B]{h})
-		h.attach(p, out)
-		h.receive = func(v T) { h.rt.Fail(p.Process(v, out)) }
+		out := operator.NewCollector[B](s.rt, 0, collect[T, B]{h})
+		s.attach(p, out)
+		s.receive = func(v T) { s.rt.Fail(p.Process(v, out)) }
 		return nil
 	}
 	return h.begin()
@@ -123,13 +101,13 @@ func Stream[T, B any, P weir.StreamProcessor[T, B]](t testing.TB, factory func(*
 func Sink[T any](t testing.TB, sink weir.Sink[T]) *Harness[T, struct{}] {
 	t.Helper()
 	h := &Harness[T, struct{}]{t: t}
-	h.make = func(h *Harness[T, struct{}], setup *operator.Setup) error {
+	h.make = func(s *subtask[T, struct{}], setup *operator.Setup) error {
 		w, err := sink.NewWriter(setup)
 		if err != nil {
 			return err
 		}
-		h.attach(w, operator.NewCollector[struct{}](h.rt, 0, collect[T, struct{}]{h}))
-		h.receive = func(v T) { h.rt.Fail(w.Write(v)) }
+		s.attach(w, operator.NewCollector[struct{}](s.rt, 0, collect[T, struct{}]{h}))
+		s.receive = func(v T) { s.rt.Fail(w.Write(v)) }
 		return nil
 	}
 	return h.begin()
@@ -141,113 +119,105 @@ type collect[T, B any] struct{ h *Harness[T, B] }
 // Receive implements operator.Receiver.
 func (c collect[T, B]) Receive(v B) { c.h.output = append(c.h.output, v) }
 
-// begin plans the operator and starts its first instance.
+// begin plans the operator and starts its first subtask.
 func (h *Harness[T, B]) begin() *Harness[T, B] {
 	h.t.Helper()
 	h.now = Start
 	setup := operator.PlanSetup(uid, h.info)
-	h.rt = setup.Runtime()
-	if err := h.make(h, setup); err != nil {
+	if err := h.make(&subtask[T, B]{h: h, rt: setup.Runtime()}, setup); err != nil {
 		h.t.Fatalf("plan the operator: %v", err)
 	}
 	if err := setup.Err(); err != nil {
 		h.t.Fatalf("plan the operator: %v", err)
 	}
 	h.declared = setup.Declared()
-	h.start(&Snapshot{state: &metapb.SubtaskSnapshot{}, ids: map[string]statebackend.StateID{}})
+	h.start(1, &Snapshot{})
 	h.t.Cleanup(h.close)
 	return h
 }
 
-// start makes an instance that begins with from.
-func (h *Harness[T, B]) start(from *Snapshot) {
+// start starts n subtasks from a snapshot.
+func (h *Harness[T, B]) start(n int, from *Snapshot) {
 	h.t.Helper()
 	h.ids = maps.Clone(from.ids)
+	if h.ids == nil {
+		h.ids = map[string]statebackend.StateID{}
+	}
 	for _, d := range h.declared {
 		if _, ok := h.ids[d.Name]; !ok {
 			h.ids[d.Name] = statebackend.StateID(len(h.ids) + 1)
 		}
 	}
-	h.rt = &operator.Runtime{
-		Context: h.t.Context(), Log: slog.New(slog.NewTextHandler(h.t.Output(), nil)),
-		Now: func() time.Time { return h.now }, Turn: h.now, Parallelism: 1,
-		JobName: h.t.Name(), Attempt: "e1.n1", Incarnation: 1, Restored: from.id > 0,
-	}
-	h.hooks, h.end, h.timers, h.store, h.ended = nil, nil, nil, nil, from.state.Ended
-	h.runs = &cells{maps.Clone(from.cells)}
-	if h.runs.m == nil {
-		h.runs.m = map[string][]byte{}
-	}
-	if h.info.Keyed {
-		h.store = table.New(table.Options{
-			Range: stream.AllKeyGroups, KeyWidth: h.info.Width, KeyLen: h.info.Len, Fail: h.rt.Fail,
-		})
-	}
-	h.setup = operator.NewSetup(operator.SetupOptions{
-		UID: uid, Key: h.info, Runtime: h.rt, Store: h.store, Declared: h.declared,
-		StateID: func(name string) statebackend.StateID { return h.ids[name] },
-		States:  from.state.OperatorStates, Results: from.state.Results,
-	})
-	err := h.make(h, h.setup)
-	if err == nil {
-		err = h.setup.Err()
-	}
-	for _, k := range slices.Sorted(maps.Keys(h.runs.m)) {
-		if err == nil {
-			err = h.store.Load([]byte(k), h.runs.m[k])
-		}
-	}
+	h.incarnation++
+	h.turn = 0
+	parts, err := h.divide(n, from)
 	if err != nil {
-		h.t.Fatalf("start the operator: %v", err)
+		h.t.Fatalf("restore at parallelism %d: %v", n, err)
 	}
-	for _, x := range h.hooks {
-		if o, ok := x.(operator.Opener); ok {
-			h.check("Open", o.Open())
-		}
+	for i := range n {
+		h.subtasks = append(h.subtasks, h.newSubtask(i, n, from, parts[i]))
+	}
+	for _, s := range h.subtasks {
+		s.open()
 	}
 	if from.id > 0 {
 		h.commit(from.id)
 	}
 }
 
-// attach takes the optional methods of x.
-func (h *Harness[T, B]) attach(x any, out *operator.Collector[B]) {
-	h.hooks = append(h.hooks, x)
-	switch e := x.(type) {
-	case interface {
-		EndOfInput(*weir.Collector[B]) error
-	}:
-		h.end = func() error { return e.EndOfInput(out) }
-	case operator.StepEnder:
-		h.end = func() error {
-			for {
-				if done, err := e.EndOfInputStep(); done || err != nil {
-					return err
-				}
+// divide gives each of n subtasks its part of a snapshot, as the JobManager does.
+func (h *Harness[T, B]) divide(n int, from *Snapshot) ([]restore.Operator, error) {
+	const source = "source"
+	op := &metapb.Operator{
+		Uid: uid, Kind: metapb.OperatorKind_OPERATOR_KIND_TRANSFORM, States: h.declared,
+		Inputs: []*metapb.Input{{Distribution: metapb.Distribution_DISTRIBUTION_HASH}},
+	}
+	graph, err := job.NewGraph(&metapb.Plan{Operators: []*metapb.Operator{{Uid: source, Kind: metapb.OperatorKind_OPERATOR_KIND_SOURCE}, op}}, n)
+	if err != nil {
+		return nil, err
+	}
+	var m *metapb.CheckpointMetadata
+	if from.id > 0 {
+		m = &metapb.CheckpointMetadata{CheckpointId: uint64(from.id), Operators: []*metapb.OperatorSnapshot{{
+			Uid: uid, Parallelism: uint32(len(from.subtasks)), Subtasks: from.subtasks,
+		}}}
+	}
+	plan, err := restore.Plan(m, graph, restore.Options{})
+	if err != nil {
+		return nil, err
+	}
+	parts := make([]restore.Operator, n)
+	for _, s := range plan {
+		for _, part := range s.Operators {
+			if part.UID == uid {
+				parts[s.ID.Index] = part
 			}
 		}
-	case operator.Ender:
-		h.end = e.EndOfInput
 	}
+	return parts, nil
 }
 
-// Push hands the operator a record with event time at; an error of the operator
-// fails the test.
+// Push hands the operator a record with event time at: the subtask that its key belongs
+// to, or each in turn. An error of the operator fails the test.
 func (h *Harness[T, B]) Push(at time.Time, v T) {
 	h.t.Helper()
-	h.check("Process", h.TryPush(at, v))
+	s := h.receiver(v)
+	s.check("Process", s.push(at, v))
 }
 
 // TryPush is Push for a record that the operator may refuse.
 func (h *Harness[T, B]) TryPush(at time.Time, v T) error {
 	h.t.Helper()
-	if h.ended {
-		h.t.Fatal("a record after the end of input")
+	return h.receiver(v).push(at, v)
+}
+
+// receiver is the subtask that gets v.
+func (h *Harness[T, B]) receiver(v T) *subtask[T, B] {
+	if h.hash != nil {
+		return h.subtasks[stream.SubtaskOf(stream.GroupOf(h.hash(v)), len(h.subtasks))]
 	}
-	h.rt.Time, h.rt.HasTime = at.UnixMilli(), true
-	h.receive(v)
-	_, err := h.rt.Err()
-	return err
+	h.turn++
+	return h.subtasks[(h.turn-1)%len(h.subtasks)]
 }
 
 // Advance moves the processing-time clock on by d and fires the timers that are due
@@ -255,38 +225,43 @@ func (h *Harness[T, B]) TryPush(at time.Time, v T) error {
 func (h *Harness[T, B]) Advance(d time.Duration) {
 	h.t.Helper()
 	until := h.now.Add(d)
-	for h.timers != nil {
-		at, ok := h.timers.Next()
-		if !ok || time.UnixMilli(at).After(until) {
+	for {
+		next := until
+		found := false
+		for _, s := range h.subtasks {
+			if at, ok := s.next(); ok && !at.After(next) {
+				next, found = at, true
+			}
+		}
+		if !found {
 			break
 		}
-		if due := time.UnixMilli(at); due.After(h.now) {
-			h.now, h.rt.Turn = due, due
+		if next.After(h.now) {
+			h.setClock(next)
 		}
-		for {
-			due, ok := h.timers.Due(h.now.UnixMilli())
-			if !ok {
-				break
-			}
-			h.check("OnTimer", h.timer(due))
+		for _, s := range h.subtasks {
+			s.fire()
 		}
 	}
-	h.now, h.rt.Turn = until, until
+	h.setClock(until)
+}
+
+func (h *Harness[T, B]) setClock(now time.Time) {
+	h.now = now
+	for _, s := range h.subtasks {
+		s.rt.Turn = now
+	}
 }
 
 // Now is where the processing-time clock stands.
 func (h *Harness[T, B]) Now() time.Time { return h.now }
 
-// EndOfInput ends the input: the operator's EndOfInput runs, once, also over a
-// Restore.
+// EndOfInput ends the input: the operator's EndOfInput runs, once in each subtask, also
+// over a Restore.
 func (h *Harness[T, B]) EndOfInput() {
 	h.t.Helper()
-	if h.ended {
-		return
-	}
-	h.ended = true
-	if h.end != nil {
-		h.check("EndOfInput", h.end())
+	for _, s := range h.subtasks {
+		s.endOfInput()
 	}
 }
 
@@ -295,27 +270,11 @@ func (h *Harness[T, B]) EndOfInput() {
 func (h *Harness[T, B]) Snapshot() *Snapshot {
 	h.t.Helper()
 	h.cuts++
-	for _, x := range h.hooks {
-		if p, ok := x.(operator.Preparer); ok {
-			h.check("Prepare", p.Prepare(h.cuts))
-		}
-		if s, ok := x.(operator.Snapshotter); ok {
-			h.check("Snapshot", s.Snapshot(h.cuts))
-		}
+	snapshot := &Snapshot{id: h.cuts, ids: maps.Clone(h.ids), cells: map[string][]byte{}}
+	for _, s := range h.subtasks {
+		s.snapshot(snapshot)
 	}
-	s := &Snapshot{id: h.cuts, state: &metapb.SubtaskSnapshot{Ended: h.ended}, ids: maps.Clone(h.ids)}
-	h.setup.Snapshot(s.state)
-	s.state = proto.CloneOf(s.state)
-	if h.store != nil {
-		cut, err := h.store.Freeze(false)
-		h.check("snapshot of keyed state", err)
-		for !h.store.CopyFrozen(1 << 16) {
-		}
-		h.check("snapshot of keyed state", cut.Encode(h.runs))
-		h.store.Durable(cut)
-	}
-	s.cells = maps.Clone(h.runs.m)
-	return s
+	return snapshot
 }
 
 // Complete says that a checkpoint has completed: what was prepared is committed.
@@ -326,28 +285,36 @@ func (h *Harness[T, B]) Complete(s *Snapshot) {
 
 func (h *Harness[T, B]) commit(id stream.CheckpointID) {
 	h.t.Helper()
-	for _, x := range h.hooks {
-		if c, ok := x.(operator.Committer); ok {
-			h.check("Commit", c.Commit(id))
-		}
+	for _, s := range h.subtasks {
+		s.commit(id)
 	}
 }
 
-// Restore gives the running instance up, as a failure does, and starts another from
-// s, which counts as completed. Output emitted before stays.
+// Restore gives the running subtasks up, as a failure does, and starts as many as s
+// is of, which counts as completed. Output emitted before stays. s may be of another
+// Harness: of an older version of the operator.
 func (h *Harness[T, B]) Restore(s *Snapshot) {
 	h.t.Helper()
+	h.RestoreAt(len(s.subtasks), s)
+}
+
+// RestoreAt is Restore at another parallelism: keyed state goes where the keys go, split
+// lists are dealt out, union lists go to every subtask.
+func (h *Harness[T, B]) RestoreAt(parallelism int, s *Snapshot) {
+	h.t.Helper()
+	if parallelism < 1 || parallelism > stream.KeyGroups {
+		h.t.Fatalf("RestoreAt(%d): a parallelism is 1 to %d", parallelism, stream.KeyGroups)
+	}
 	h.close()
-	h.start(s)
+	h.cuts = max(h.cuts, s.id)
+	h.start(parallelism, s)
 }
 
 func (h *Harness[T, B]) close() {
-	for _, x := range h.hooks {
-		if c, ok := x.(operator.Closer); ok {
-			h.check("Close", c.Close())
-		}
+	for _, s := range h.subtasks {
+		s.close()
 	}
-	h.hooks = nil
+	h.subtasks = nil
 }
 
 // Output is what was emitted since the last call.
@@ -357,12 +324,20 @@ func (h *Harness[T, B]) Output() []B {
 	return out
 }
 
-// Results are the operator's named results: uint64 for a sum, string for a text.
+// Results are the operator's named results, as they will be the job's: uint64 for a sum,
+// string for a text.
 func (h *Harness[T, B]) Results() map[string]any {
-	var s metapb.SubtaskSnapshot
-	h.setup.Snapshot(&s)
+	h.t.Helper()
+	var parts []*metapb.Result
+	for _, s := range h.subtasks {
+		parts = append(parts, s.results()...)
+	}
+	merged, err := job.MergeResults(parts)
+	if err != nil {
+		h.t.Fatalf("merge results: %v", err)
+	}
 	all := map[string]any{}
-	for _, r := range s.Results {
+	for _, r := range merged {
 		switch v := r.Value.(type) {
 		case *metapb.Result_Sum:
 			all[r.Name] = v.Sum
@@ -371,39 +346,4 @@ func (h *Harness[T, B]) Results() map[string]any {
 		}
 	}
 	return all
-}
-
-// check fails the test if err is one, or if the operator has failed otherwise.
-func (h *Harness[T, B]) check(what string, err error) {
-	h.t.Helper()
-	if err == nil {
-		_, err = h.rt.Err()
-	}
-	if err != nil {
-		key := h.setup.CurrentKey()
-		if key != "" {
-			key = " (" + key + ")"
-		}
-		h.t.Fatalf("%s%s: %v", what, key, err)
-	}
-}
-
-// cells is keyed state as an ordered map: the table.Sink that all cuts go to.
-type cells struct{ m map[string][]byte }
-
-// Set implements table.Sink.
-func (c *cells) Set(key, value []byte) error {
-	c.m[string(key)] = bytes.Clone(value)
-	return nil
-}
-
-// Delete implements table.Sink.
-func (c *cells) Delete(key []byte) error {
-	delete(c.m, string(key))
-	return nil
-}
-
-// String describes s.
-func (s *Snapshot) String() string {
-	return fmt.Sprintf("%v: %d entries of keyed state", s.id, len(s.cells))
 }

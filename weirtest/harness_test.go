@@ -2,13 +2,17 @@ package weirtest
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weirstream/weir"
+	"github.com/weirstream/weir/connectors/file"
 	"github.com/weirstream/weir/stream"
 )
 
@@ -192,6 +196,72 @@ func TestSink(t *testing.T) {
 	h.Complete(s)
 	h.Complete(s)
 	if d := cmp.Diff([]string{"a", "b"}, published); d != "" {
+		t.Error(d)
+	}
+}
+
+// TestRestoreAtOtherParallelism: keys, timers, lists, results and the end of input go on
+// whatever the number of subtasks.
+func TestRestoreAtOtherParallelism(t *testing.T) {
+	users := []string{"ann", "bob", "cleo", "dan", "eve", "fay", "gus", "hal"}
+	h := Keyed(t, newIdle, user)
+	for _, n := range []int{1, 3, 2, 5} {
+		h.RestoreAt(n, h.Snapshot())
+		for _, u := range users {
+			h.Push(Start, order{u, 1})
+		}
+	}
+	h.RestoreAt(4, h.Snapshot())
+	h.Advance(time.Hour)
+	h.RestoreAt(2, h.Snapshot())
+	h.EndOfInput()
+	got := h.Output()
+	slices.Sort(got)
+	var want []string
+	for _, u := range users {
+		want = append(want, u+" 4 in 4 orders on 1 days at 01:00")
+	}
+	want = append(want, "end", "end") // once in each subtask
+	slices.Sort(want)
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	if got := h.Results()["all"]; got != uint64(4*len(users)) {
+		t.Errorf("result %v", got)
+	}
+	h.Restore(h.Snapshot())
+	if h.EndOfInput(); len(h.Output()) > 0 {
+		t.Error("the end of input came twice")
+	}
+}
+
+// TestSinkOverRestores: a file sink gives each start names of its own.
+func TestSinkOverRestores(t *testing.T) {
+	dir := t.TempDir()
+	h := Sink(t, file.LineSink(dir))
+	var want []string
+	for i, n := range []int{1, 3, 1, 2, 2} {
+		line := fmt.Sprint("line", i)
+		h.Push(Start, line)
+		want = append(want, line)
+		s := h.Snapshot()
+		h.Push(Start, "lost")
+		h.RestoreAt(n, s)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range entries {
+		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, strings.Fields(string(b))...)
+	}
+	slices.Sort(got)
+	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
 }
