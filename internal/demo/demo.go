@@ -43,7 +43,8 @@ type demo struct {
 	client  *client.Client
 	audit   *auditor
 	job     string
-	n       int64 // records
+	n       int64  // records that the source is to emit
+	emitted uint64 // and has emitted, as the result of the finished job says
 	kills   kills
 	started time.Time
 }
@@ -141,10 +142,11 @@ func (d *demo) submit(ctx context.Context, exe string) error {
 	if err := d.awaitSlots(ctx); err != nil {
 		return err
 	}
-	d.job, err = d.client.Submit(ctx, client.Submission{Binary: exe, Plan: plan})
+	submitted, err := d.client.Submit(ctx, client.Submission{Binary: exe, Plan: plan})
 	if err != nil {
 		return fmt.Errorf("submit the demo's job: %w", err)
 	}
+	d.job = submitted.JobID
 	d.say("job %s submitted to %d JobManagers and %d TaskManagers, leader at %s", d.job[:8], jobManagers, taskManagers, d.leaderAddress(ctx))
 	return nil
 }
@@ -355,6 +357,9 @@ func (d *demo) awaitEnd(ctx context.Context) error {
 			if j.State != api.StateFinished {
 				return fmt.Errorf("%w: the job is %s: %+v", ErrNotExact, j.State, j.LastFailure)
 			}
+			if j.Result != nil {
+				d.emitted = j.Result.Sums[resultEmitted]
+			}
 			d.say("the job is %s", j.State)
 			return d.audit.scan()
 		}
@@ -366,7 +371,7 @@ func (d *demo) awaitEnd(ctx context.Context) error {
 
 // verdict prints the last line and decides.
 func (d *demo) verdict() error {
-	in, lost := uint64(d.n), d.audit.lost(uint64(d.n))
+	in, lost := d.emitted, d.audit.lost(d.emitted)
 	var ms []string
 	for _, r := range d.kills.recoveries {
 		ms = append(ms, fmt.Sprintf("%dms", r.Milliseconds()))
@@ -374,6 +379,8 @@ func (d *demo) verdict() error {
 	fmt.Fprintf(d.o.Stdout, "demo: in=%d out=%d lost=%d duplicated=%d taskmanager-kills=%d leader-kills=%d recoveries=[%s]\n",
 		in, d.audit.out, lost, d.audit.duplicated, d.kills.taskManagers, d.kills.leaders, strings.Join(ms, " "))
 	switch {
+	case in != uint64(d.n):
+		return fmt.Errorf("%w: the source has emitted %d records instead of %d", ErrNotExact, in, d.n)
 	case lost > 0 || d.audit.duplicated > 0:
 		return fmt.Errorf("%w: %d records lost, %d duplicated, %d damaged", ErrNotExact, lost, d.audit.duplicated, d.audit.damaged)
 	case d.kills.taskManagers < 3 || d.kills.leaders < 1:

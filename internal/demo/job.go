@@ -49,8 +49,9 @@ func build(env *weir.Env) error {
 	env.Set("execution.checkpointing.interval", "500 ms")
 	env.Set("parallelism.default", "2")
 	env.Set("restart-strategy.exponential-delay.initial-backoff", "100 ms")
-	env.ClosingLine("demo records={records} ms={ms}")
+	env.ClosingLine("demo emitted={emitted} counted={counted} ms={ms}")
 	counted := env.From("events", generator.Range(*n, func(i uint64) event { return event{i, keyOf(i)} }, generator.Rate(*rate))).
+		Process("emitted", newTally).
 		KeyBy(func(e event) uint64 { return e.Key }).
 		Process("count", newCounter)
 	if *sabotage != "" {
@@ -60,19 +61,34 @@ func build(env *weir.Env) error {
 	return nil
 }
 
-type counter struct {
-	n       *weir.Value[uint64]
-	records *weir.Sum
+// resultEmitted is the result that says how many records the source has emitted.
+const resultEmitted = "emitted"
+
+// tally counts what the source emits, before anything can be lost on the way.
+type tally struct{ emitted *weir.Sum }
+
+func newTally(s *weir.Setup) *tally { return &tally{s.Sum(resultEmitted)} }
+
+// Process counts a record and hands it on.
+func (t *tally) Process(e event, out *weir.Collector[event]) error {
+	t.emitted.Add(1)
+	out.Emit(e)
+	return nil
 }
 
-func newCounter(s *weir.Setup) *counter { return &counter{s.Value[uint64]("n"), s.Sum("records")} }
+type counter struct {
+	n       *weir.Value[uint64]
+	counted *weir.Sum
+}
+
+func newCounter(s *weir.Setup) *counter { return &counter{s.Value[uint64]("n"), s.Sum("counted")} }
 
 // Process numbers the records of each key.
 func (c *counter) Process(ctx *weir.Ctx[uint64], e event, out *weir.Collector[update]) error {
 	n, _ := c.n.Get()
 	n++
 	c.n.Set(n)
-	c.records.Add(1)
+	c.counted.Add(1)
 	out.Emit(update{e.Key, n, e.ID})
 	return nil
 }
