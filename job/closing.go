@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
+	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,10 +40,7 @@ func ClosingLine(plan *metapb.Plan, results []*metapb.Result, took time.Duration
 	for _, p := range plan.Params {
 		params[p.Key] = p.Value
 	}
-	values := map[string]any{closingMS: ms}
-	if n, err := strconv.ParseUint(params[plan.RateOf], 10, 64); err == nil && plan.RateOf != "" {
-		values[closingRate] = n * 1000 / max(1, ms)
-	}
+	values := map[string]any{}
 	for k, v := range params {
 		values[k] = v
 	}
@@ -52,6 +51,10 @@ func ClosingLine(plan *metapb.Plan, results []*metapb.Result, took time.Duration
 		case *metapb.Result_Text:
 			values[r.Name] = v.Text
 		}
+	}
+	values[closingMS] = ms
+	if n, err := strconv.ParseUint(params[plan.RateOf], 10, 64); err == nil && plan.RateOf != "" {
+		values[closingRate] = rate(n, ms)
 	}
 	var line strings.Builder
 	for p, err := range closingParts(plan.ClosingLine) {
@@ -68,6 +71,16 @@ func ClosingLine(plan *metapb.Plan, results []*metapb.Result, took time.Duration
 		}
 	}
 	return line.String()
+}
+
+// rate is n in ms as a number a second.
+func rate(n, ms uint64) uint64 {
+	hi, lo := bits.Mul64(n, 1000)
+	if ms = max(1, ms); hi >= ms {
+		return math.MaxUint64
+	}
+	q, _ := bits.Div64(hi, lo, ms)
+	return q
 }
 
 // CheckClosingLine reports what is wrong with the form of text: a brace that is

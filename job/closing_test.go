@@ -30,10 +30,11 @@ func TestClosingLine(t *testing.T) {
 		{"p50.0={p50.0}ms", "", "p50.0=0.57ms"},
 		{"{small:%016x} {small:%6d}|", "", "0000000000000abc   2748|"},
 		{"{rate} without a number", "", "{rate} without a number"},
+		{"{ms} {rate}", "many", "25863 713248427240055353"},
 		{"{nobody} {{n}} {n", "n", "{nobody} {n}} {n"},
 	} {
 		plan := &metapb.Plan{
-			ClosingLine: c.text, RateOf: c.rateOf, Params: []*metapb.Setting{{Key: "n", Value: "20000000"}},
+			ClosingLine: c.text, RateOf: c.rateOf, Params: []*metapb.Setting{{Key: "n", Value: "20000000"}, {Key: "ms", Value: "an environment variable"}, {Key: "many", Value: "18446744073709551615"}},
 		}
 		if got := ClosingLine(plan, results, 25863*time.Millisecond); got != c.want {
 			t.Errorf("%q:\n got %q\nwant %q", c.text, got, c.want)

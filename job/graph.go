@@ -214,6 +214,29 @@ func ValidatePlan(plan *metapb.Plan) error {
 			return err
 		}
 	}
+	return validateResults(plan)
+}
+
+// validateResults refuses named results that can't be merged in the end.
+func validateResults(plan *metapb.Plan) error {
+	type declared struct {
+		uid    string
+		schema []byte
+	}
+	first := map[string]declared{}
+	for _, op := range plan.Operators {
+		for _, s := range op.States {
+			if s.Kind != metapb.StateKind_STATE_KIND_RESULT {
+				continue
+			}
+			other, known := first[s.Name]
+			if known && !bytes.Equal(other.schema, s.ValueSchema) {
+				return fmt.Errorf("%w: result %q is a sum in one of the operators %q and %q and a text in the other; results of one name are merged",
+					ErrInvalidPlan, s.Name, other.uid, op.Uid)
+			}
+			first[s.Name] = declared{op.Uid, s.ValueSchema}
+		}
+	}
 	return nil
 }
 

@@ -2,6 +2,7 @@ package operator
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/weirstream/weir/codec"
@@ -48,10 +49,17 @@ func (r *Text) result() *metapb.Result {
 	return &metapb.Result{Name: r.name, Value: &metapb.Result_Text{Text: r.value}}
 }
 
+// What the plan says of results, so that a name that is a sum here and a text there is
+// found before the job runs.
+var (
+	sumSchema  = codec.NewSchema("sum", 0, "uint64")
+	textSchema = codec.NewSchema("text", 0, "string")
+)
+
 // Sum declares a named result that is a sum.
 func (s *Setup) Sum(name string) *Sum {
 	r := &Sum{name: name}
-	if was, ok := s.declareResult(name, r); ok && was != nil {
+	if was, ok := s.declareResult(name, sumSchema, r); ok && was != nil {
 		v, isSum := was.Value.(*metapb.Result_Sum)
 		if !isSum {
 			s.fail(fmt.Errorf("operator %q: result %q is a sum, in the snapshot it is a text", s.o.UID, name))
@@ -65,7 +73,7 @@ func (s *Setup) Sum(name string) *Sum {
 // Text declares a named result that is a text.
 func (s *Setup) Text(name string) *Text {
 	r := &Text{name: name}
-	if was, ok := s.declareResult(name, r); ok && was != nil {
+	if was, ok := s.declareResult(name, textSchema, r); ok && was != nil {
 		v, isText := was.Value.(*metapb.Result_Text)
 		if !isText {
 			s.fail(fmt.Errorf("operator %q: result %q is a text, in the snapshot it is a sum", s.o.UID, name))
@@ -76,9 +84,16 @@ func (s *Setup) Text(name string) *Text {
 	return r
 }
 
+// takenResults stand beside the named results in the job's result or in its closing line.
+var takenResults = []string{"ms", "rate", "duration-ms", "closing-line"}
+
 // declareResult returns what the result starts from, nil if from nothing.
-func (s *Setup) declareResult(name string, r namedResult) (was *metapb.Result, ok bool) {
-	if !s.declare(&metapb.State{Name: name, Kind: metapb.StateKind_STATE_KIND_RESULT}) {
+func (s *Setup) declareResult(name string, schema codec.Schema, r namedResult) (was *metapb.Result, ok bool) {
+	if slices.Contains(takenResults, name) {
+		s.fail(fmt.Errorf("operator %q: no result can be called %q: that is a name of the job's own result", s.o.UID, name))
+		return nil, false
+	}
+	if !s.declare(&metapb.State{Name: name, Kind: metapb.StateKind_STATE_KIND_RESULT, ValueSchema: schema}) {
 		return nil, false
 	}
 	s.results = append(s.results, r)
