@@ -113,6 +113,14 @@ func (e *Env) fail(err error) {
 	}
 }
 
+// given notes the mistake of an operator whose function is nil.
+func (e *Env) given(id identity, ok bool) bool {
+	if !ok {
+		e.fail(fmt.Errorf("%v: its function is nil", id))
+	}
+	return ok
+}
+
 // finish returns what build has declared.
 func (e *Env) finish() (*task.Program, error) {
 	if err := e.checkReplaced(); err != nil {

@@ -57,7 +57,7 @@ func (r *reducer[K, T]) endOfInputStep(_ *operator.KeyCursor[K], out *Collector[
 // folder is Fold in a subtask.
 type folder[K comparable, T, A, U any] struct {
 	value  *Value[A]
-	init   A
+	init   func() A
 	f      func(A, T) A
 	result func(K, A) U
 	atEnd  bool
@@ -68,7 +68,7 @@ type folder[K comparable, T, A, U any] struct {
 func (f *folder[K, T, A, U]) Process(c *Ctx[K], v T, out *Collector[U]) error {
 	a, ok := f.value.Get()
 	if !ok {
-		a = f.init
+		a = f.init()
 	}
 	a = f.f(a, v)
 	f.value.Set(a)

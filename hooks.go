@@ -69,6 +69,9 @@ func checkWriterHooks(w any) error {
 // type in the binary.
 func checkCommonHooks(p any) error {
 	t := reflect.TypeOf(p)
+	if err := checkReach(t); err != nil {
+		return err
+	}
 	if m, has := t.MethodByName("Open"); has {
 		if _, ok := p.(operator.Opener); !ok {
 			return wrongHook(m, "func() error")
@@ -95,6 +98,15 @@ func checkCommonHooks(p any) error {
 		}
 	}
 	return nil
+}
+
+// checkReach refuses an operator that is given by value although methods belong to its
+// pointer: the optional ones would silently never be called.
+func checkReach(t reflect.Type) error {
+	if t.Kind() == reflect.Pointer || reflect.PointerTo(t).NumMethod() == t.NumMethod() {
+		return nil
+	}
+	return fmt.Errorf("%v is given by value, so its methods with a pointer receiver would never be called; return a *%v", t, t)
 }
 
 func wrongHook(m reflect.Method, want string, types ...any) error {

@@ -21,6 +21,9 @@ type Keyed[K comparable, T any] struct {
 func (k *Keyed[K, T]) Process[B any, P Processor[K, T, B]](uid string, factory func(*Setup) P, opts ...Option) *Stream[B] {
 	id := k.env.identify(uid, "process", k.from)
 	o := k.env.options(id, opts)
+	if !k.env.given(id, factory != nil) {
+		return k.env.streamOf[B](k.env.declare(declaration{identity: id, opts: o}))
+	}
 	return declareKeyed(k, id, o, func(s *Setup) Processor[K, T, B] { return factory(s) })
 }
 
@@ -30,6 +33,7 @@ func (k *Keyed[K, T]) Process[B any, P Processor[K, T, B]](uid string, factory f
 func (k *Keyed[K, T]) Reduce(uid string, f func(a, b T) T, opts ...Option) *Stream[T] {
 	id := k.env.identify(uid, "reduce", k.from)
 	o := k.env.options(id, opts, optAtEnd)
+	k.env.given(id, f != nil)
 	return declareKeyed(k, id, o, func(s *Setup) Processor[K, T, T] {
 		return &reducer[K, T]{value: s.Value[T]("value"), f: f, atEnd: o.atEnd}
 	})
@@ -37,13 +41,14 @@ func (k *Keyed[K, T]) Reduce(uid string, f func(a, b T) T, opts ...Option) *Stre
 
 // Fold keeps one A for each key, at first init, takes each record in by f, and emits
 // what result makes of it: every time it changes or, with AtEnd, once at the end.
-// init is shared by all keys: an A that f changes in place must be made by f.
+// Each key gets a copy of init of its own.
 // Options: Named, Parallelism, AtEnd.
 func (k *Keyed[K, T]) Fold[A, U any](uid string, init A, f func(A, T) A, result func(K, A) U, opts ...Option) *Stream[U] {
 	id := k.env.identify(uid, "fold", k.from)
 	o := k.env.options(id, opts, optAtEnd)
+	k.env.given(id, f != nil && result != nil)
 	return declareKeyed(k, id, o, func(s *Setup) Processor[K, T, U] {
-		return &folder[K, T, A, U]{value: s.Value[A]("value"), init: init, f: f, result: result, atEnd: o.atEnd}
+		return &folder[K, T, A, U]{value: s.Value[A]("value"), init: copier(init), f: f, result: result, atEnd: o.atEnd}
 	})
 }
 

@@ -142,6 +142,26 @@ type plainTimer struct{}
 func (plainTimer) Process(v uint64, out *Collector[uint64]) error { return nil }
 func (plainTimer) OnTimer(*Ctx[uint64], *Collector[uint64]) error { return nil }
 
+// outOfReach has its timer method on the pointer, and is given by value.
+type outOfReach struct{}
+
+func (outOfReach) Process(*Ctx[uint64], uint64, *Collector[uint64]) error { return nil }
+func (*outOfReach) OnTimer(*Ctx[uint64], *Collector[uint64]) error        { return nil }
+
+// named declares a sum or a text of a name.
+type named struct{ plainTimerless }
+
+func newNamed(name string, sum bool) func(s *Setup) named {
+	return func(s *Setup) named {
+		if sum {
+			s.Sum(name)
+		} else {
+			s.Text(name)
+		}
+		return named{}
+	}
+}
+
 type plainState struct{ plainTimerless }
 type plainTimerless struct{}
 
@@ -198,10 +218,31 @@ func TestMistakes(t *testing.T) {
 		"state used in build": {on(func(s *Stream[uint64]) {
 			s.KeyBy(Self).Process("p", func(s *Setup) *tally { s.Value[int]("n").Set(1); return nil }).Print()
 		}), "used outside a running operator"},
-		"other program": {on(func(s *Stream[uint64]) { s.Union(other).Print() }), "two different programs"},
-		"closing line":  {func(env *Env) error { env.ClosingLine("{n"); env.From("n", numbers(1)).Print(); return nil }, "invalid closing line"},
-		"own error":     {func(*Env) error { return errors.New("no input given") }, "no input given"},
-		"panic":         {func(*Env) error { m := noMap(); m["x"] = 1; return nil }, "build panicked: assignment to entry in nil map (github.com/weirstream/weir.TestMistakes"},
+		"method out of reach": {on(func(s *Stream[uint64]) {
+			s.KeyBy(Self).Process("p", func(*Setup) outOfReach { return outOfReach{} }).Print()
+		}), `process "p": weir.outOfReach is given by value`},
+		"nil map":     {on(func(s *Stream[uint64]) { s.Map[int]("m", nil).Print() }), `map "m": its function is nil`},
+		"nil filter":  {on(func(s *Stream[uint64]) { s.Filter("f", nil).Print() }), `filter "f": its function is nil`},
+		"nil flatmap": {on(func(s *Stream[uint64]) { s.FlatMapSeq[int]("f", nil).Print() }), `flatmap "f": its function is nil`},
+		"nil key":     {on(func(s *Stream[uint64]) { s.KeyBy[int](nil).Reduce("r", func(a, _ uint64) uint64 { return a }).Print() }), `KeyBy after "numbers"`},
+		"nil reduce":  {on(func(s *Stream[uint64]) { s.KeyBy(Self).Reduce("r", nil).Print() }), `reduce "r": its function is nil`},
+		"nil fold": {on(func(s *Stream[uint64]) {
+			s.KeyBy(Self).Fold[int, int]("f", 0, nil, func(_ uint64, n int) int { return n }).Print()
+		}), `fold "f": its function is nil`},
+		"nil factory":             {on(func(s *Stream[uint64]) { s.KeyBy(Self).Process[string, *tally]("p", nil).Print() }), `process "p": its function is nil`},
+		"nil factory without key": {on(func(s *Stream[uint64]) { s.Process[uint64, plainTimerless]("p", nil).Print() }), `process "p": its function is nil`},
+		"nil generator": {func(env *Env) error {
+			env.From("g", generator.Range[int](1, nil)).Print()
+			return nil
+		}, `source "g": make its enumerator: generate records: the function`},
+		"result that is a sum and a text": {on(func(s *Stream[uint64]) {
+			s.Process("a", newNamed("n", true)).Process("b", newNamed("n", false)).Print()
+		}), `result "n" is a sum in one of the operators "a" and "b" and a text in the other`},
+		"result of the job's own": {on(func(s *Stream[uint64]) { s.Process("a", newNamed("ms", true)).Print() }), `no result can be called "ms"`},
+		"other program":           {on(func(s *Stream[uint64]) { s.Union(other).Print() }), "two different programs"},
+		"closing line":            {func(env *Env) error { env.ClosingLine("{n"); env.From("n", numbers(1)).Print(); return nil }, "invalid closing line"},
+		"own error":               {func(*Env) error { return errors.New("no input given") }, "no input given"},
+		"panic":                   {func(*Env) error { m := noMap(); m["x"] = 1; return nil }, "build panicked: assignment to entry in nil map (github.com/weirstream/weir.TestMistakes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			plan, err := planOf(c.build)

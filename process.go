@@ -3,9 +3,9 @@ package weir
 import (
 	"errors"
 	"fmt"
-	"github.com/weirstream/weir/codec"
 	"reflect"
 
+	"github.com/weirstream/weir/codec"
 	"github.com/weirstream/weir/operator"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/statebackend/table"

@@ -2,6 +2,7 @@ package weir
 
 import (
 	"errors"
+	"fmt"
 	"iter"
 	"reflect"
 
@@ -23,14 +24,14 @@ type Stream[T any] struct {
 
 // Map turns each record into another by f.
 func (s *Stream[T]) Map[U any](uid string, f func(T) U, opts ...Option) *Stream[U] {
-	return transform[T, U](s, uid, "map", opts, func(l *task.Linker, out *operator.Collector[U]) operator.Receiver[T] {
+	return transform[T, U](s, uid, "map", f != nil, opts, func(l *task.Linker, out *operator.Collector[U]) operator.Receiver[T] {
 		return &mapper[T, U]{runs: runsIn(l), f: f, out: out}
 	})
 }
 
 // Filter keeps the records for which keep returns true.
 func (s *Stream[T]) Filter(uid string, keep func(T) bool, opts ...Option) *Stream[T] {
-	return transform[T, T](s, uid, "filter", opts, func(l *task.Linker, out *operator.Collector[T]) operator.Receiver[T] {
+	return transform[T, T](s, uid, "filter", keep != nil, opts, func(l *task.Linker, out *operator.Collector[T]) operator.Receiver[T] {
 		return &filter[T]{runs: runsIn(l), keep: keep, out: out}
 	})
 }
@@ -38,7 +39,7 @@ func (s *Stream[T]) Filter(uid string, keep func(T) bool, opts ...Option) *Strea
 // FlatMap turns each record into any number of others: f emits them. An error of f
 // fails the attempt.
 func (s *Stream[T]) FlatMap[U any](uid string, f func(T, *Collector[U]) error, opts ...Option) *Stream[U] {
-	return transform[T, U](s, uid, "flatmap", opts, func(l *task.Linker, out *operator.Collector[U]) operator.Receiver[T] {
+	return transform[T, U](s, uid, "flatmap", f != nil, opts, func(l *task.Linker, out *operator.Collector[U]) operator.Receiver[T] {
 		return &flatMapper[T, U]{runs: runsIn(l), f: f, out: out}
 	})
 }
@@ -46,19 +47,27 @@ func (s *Stream[T]) FlatMap[U any](uid string, f func(T, *Collector[U]) error, o
 // FlatMapSeq is FlatMap for functions that return an iterator. It costs about
 // 150 ns and a few allocations a record more.
 func (s *Stream[T]) FlatMapSeq[U any](uid string, f func(T) iter.Seq[U], opts ...Option) *Stream[U] {
-	return s.FlatMap(uid, func(v T, out *Collector[U]) error {
+	emit := func(v T, out *Collector[U]) error {
 		for u := range f(v) {
 			out.Emit(u)
 		}
 		return nil
-	}, opts...)
+	}
+	if f == nil {
+		emit = nil
+	}
+	return s.FlatMap(uid, emit, opts...)
 }
 
 // Process runs an operator of the user's own: factory makes one for each subtask.
 // It is called when the job is planned too, to learn what state it declares.
 func (s *Stream[T]) Process[B any, P StreamProcessor[T, B]](uid string, factory func(*Setup) P, opts ...Option) *Stream[B] {
 	id := s.env.identify(uid, "process", s.from)
-	return declareProcess(s, id, s.env.options(id, opts), func(s *Setup) StreamProcessor[T, B] { return factory(s) })
+	o := s.env.options(id, opts)
+	if !s.env.given(id, factory != nil) {
+		return s.env.streamOf[B](s.env.declare(declaration{identity: id, opts: o}))
+	}
+	return declareProcess(s, id, o, func(s *Setup) StreamProcessor[T, B] { return factory(s) })
 }
 
 // Union joins s and others into one stream, in no particular order.
@@ -84,6 +93,9 @@ func (s *Stream[T]) Rebalance() *Stream[T] {
 // subtask, and state is kept for each key. key must be a pure function. A key is a
 // scalar, string, time or a struct or array of them.
 func (s *Stream[T]) KeyBy[K comparable](key func(T) K) *Keyed[K, T] {
+	if key == nil {
+		s.env.fail(fmt.Errorf("KeyBy after %q: the function of the key is nil", s.env.plan.Operators[s.from[0].from].Uid))
+	}
 	return &Keyed[K, T]{
 		env: s.env, key: key,
 		from: distributed(s.from, metapb.Distribution_DISTRIBUTION_HASH),
@@ -121,10 +133,11 @@ func (s *Stream[T]) inputs() []input {
 }
 
 // transform declares an operator without state.
-func transform[T, U any](s *Stream[T], uid, verb string, opts []Option,
+func transform[T, U any](s *Stream[T], uid, verb string, given bool, opts []Option,
 	receiver func(*task.Linker, *operator.Collector[U]) operator.Receiver[T],
 ) *Stream[U] {
 	id := s.env.identify(uid, verb, s.from)
+	s.env.given(id, given)
 	index := s.env.declare(declaration{
 		identity: id, kind: metapb.OperatorKind_OPERATOR_KIND_TRANSFORM,
 		opts: s.env.options(id, opts), inputs: s.inputs(),

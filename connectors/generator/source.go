@@ -1,6 +1,7 @@
 package generator
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -60,6 +61,9 @@ func (s *Source[T]) NewReader(c *operator.SourceContext) (operator.Reader[T], er
 
 // NewEnumerator implements operator.Source: each reader finds its own split.
 func (s *Source[T]) NewEnumerator(*operator.SourceContext) (operator.Enumerator, error) {
+	if s.f == nil {
+		return nil, errors.New("generate records: the function that makes them is nil")
+	}
 	return nil, nil
 }
 
