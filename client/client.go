@@ -3,6 +3,8 @@ package client
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -143,6 +145,7 @@ func (c *Client) get(ctx context.Context, path string, into any) error {
 // body is what a request carries: opened anew for each try.
 type body struct {
 	contentType string
+	small       bool // it has the time of a small request, and is no upload
 	open        func() io.ReadCloser
 }
 
@@ -151,8 +154,13 @@ func (c *Client) do(ctx context.Context, method, path string, b *body, into any)
 	start, pause, said := time.Now(), retryFirst, ""
 	for try := 0; ; try++ {
 		answered, err := c.try(ctx, method, path, b, into, try)
-		if err == nil || !errors.Is(err, api.ErrUnavailable) || ctx.Err() != nil {
-			return cmp.Or(context.Cause(ctx), err)
+		switch {
+		case err == nil:
+			return nil // what was done is done, though ctx may have ended meanwhile
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case !errors.Is(err, api.ErrUnavailable):
+			return err
 		}
 		wait := c.opts.Wait
 		if !answered {
@@ -189,6 +197,9 @@ func (c *Client) try(ctx context.Context, method, path string, b *body, into any
 			c.mu.Unlock()
 			continue
 		}
+		if wrong := wrongDoor(base, err); wrong != nil {
+			return true, wrong
+		}
 		unreachable := errors.As(err, new(*url.Error))
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -224,7 +235,8 @@ func (c *Client) send(ctx context.Context, base, method, path string, b *body, i
 		content := b.open()
 		defer content.Close()
 		rd = content
-	} else {
+	}
+	if b == nil || b.small {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, answerTimeout)
 		defer cancel()
@@ -235,7 +247,9 @@ func (c *Client) send(ctx context.Context, base, method, path string, b *body, i
 	}
 	if b != nil {
 		r.Header.Set("Content-Type", b.contentType)
-		r.Header.Set("Expect", "100-continue") // a refusal comes before megabytes are sent
+		if !b.small {
+			r.Header.Set("Expect", "100-continue") // a refusal comes before megabytes are sent
+		}
 	}
 	if c.opts.Token != "" {
 		r.Header.Set("Authorization", "Bearer "+c.opts.Token)
@@ -270,10 +284,44 @@ func (c *Client) send(ctx context.Context, base, method, path string, b *body, i
 // answerError is the error that an answer tells of.
 func answerError(base string, status int, text []byte) error {
 	var e api.Error
+	if status == http.StatusBadRequest && strings.HasPrefix(string(text), plainToTLS) {
+		host := strings.TrimPrefix(base, "http://")
+		return api.NewError(api.ErrInvalid, "TLS_REQUIRED", "the JobManager at "+host+" speaks TLS only", "-m https://"+host)
+	}
 	if json.Unmarshal(text, &e) != nil || len(e.Errors) == 0 {
 		return notWeir(base, fmt.Sprintf("it answers HTTP %d", status))
 	}
 	return &e
+}
+
+// plainToTLS is what Go's server answers to plain HTTP where it speaks TLS.
+const plainToTLS = "Client sent an HTTP request to an HTTPS server"
+
+// wrongDoor is the error of a connection that no second try makes better: TLS on one
+// side only, or a certificate that is not trusted. Else nil.
+func wrongDoor(base string, err error) error {
+	host := strings.TrimPrefix(strings.TrimPrefix(base, "https://"), "http://")
+	var unknown x509.UnknownAuthorityError
+	var name x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	var cert *tls.CertificateVerificationError
+	what := "the certificate of the JobManager at " + host + " is not accepted: "
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return api.NewError(api.ErrInvalid, "NO_TLS", "the JobManager at "+host+" does not speak TLS", "-m "+host)
+	case errors.As(err, &unknown):
+		return api.NewError(api.ErrDenied, "BAD_CERTIFICATE", what+"this machine does not know who signed it",
+			"if it is your own, name its file:  SSL_CERT_FILE=cert.pem weir …")
+	case errors.As(err, &name):
+		return api.NewError(api.ErrDenied, "BAD_CERTIFICATE", what+strings.TrimPrefix(name.Error(), "x509: "), "-m https://NAME:PORT, with a name that it is for")
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return api.NewError(api.ErrDenied, "BAD_CERTIFICATE", what+invalid.Detail, "renew rest.tls.cert-file, and see that the clocks are right")
+	case errors.As(err, &cert):
+		return api.NewError(api.ErrDenied, "BAD_CERTIFICATE", what+strings.TrimPrefix(cert.Err.Error(), "x509: "), "SSL_CERT_FILE=cert.pem weir …")
+	}
+	return nil
 }
 
 func notWeir(base, why string) error {

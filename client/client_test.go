@@ -197,8 +197,8 @@ func TestSubmit(t *testing.T) {
 	got, err := client(t, Options{Address: ts.URL}).Submit(t.Context(), Submission{
 		ID: id, Binary: path, Plan: []byte("PLAN"), Settings: map[string]string{"a": "b"}, Progress: func(sent, _ int64) { last = sent },
 	})
-	if err != nil || got != id || last != int64(len(content)) || tries.Load() != 2 {
-		t.Errorf("%q, %v, sent %d in %d tries", got, err, last, tries.Load())
+	if err != nil || got.JobID != id || last != int64(len(content)) || tries.Load() != 2 {
+		t.Errorf("%+v, %v, sent %d in %d tries", got, err, last, tries.Load())
 	}
 	sum := sha256.Sum256(content)
 	if !strings.Contains(first, fmt.Sprintf(`"binary-size":%d,"binary-sha256":%q`, len(content), hex.EncodeToString(sum[:]))) {

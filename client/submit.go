@@ -21,30 +21,32 @@ type Submission struct {
 	Binary        string            // path
 	Plan          []byte            // as the binary wrote it
 	Settings      map[string]string // -D and -p, under their own names
-	RestoreFrom   string
+	Restore       api.Restore       // without a Path it starts empty
 	ClientVersion string
 	GOARCH        string
 	Progress      func(sent, of int64) // may be nil
 }
 
-// Submit sends a job and returns its id when the cluster has recorded it.
-func (c *Client) Submit(ctx context.Context, s Submission) (id string, err error) {
+// Submit sends a job and returns its id, and what the cluster has to say about it, when
+// the cluster has recorded it.
+func (c *Client) Submit(ctx context.Context, s Submission) (api.Submitted, error) {
+	var none api.Submitted
 	if s.ID == "" {
 		s.ID = NewID()
 	}
 	size, sum, err := digest(s.Binary)
 	if err != nil {
-		return "", err
+		return none, err
 	}
 	if err := c.atLeader(ctx); err != nil {
-		return "", err
+		return none, err
 	}
 	head, err := json.Marshal(api.SubmissionHead{
-		ID: s.ID, Settings: s.Settings, RestoreFrom: s.RestoreFrom, ClientVersion: s.ClientVersion, GOARCH: s.GOARCH,
+		ID: s.ID, Settings: s.Settings, Restore: s.Restore, ClientVersion: s.ClientVersion, GOARCH: s.GOARCH,
 		BinarySize: size, BinarySHA256: hex.EncodeToString(sum),
 	})
 	if err != nil {
-		return "", fmt.Errorf("encode submission: %w", err)
+		return none, fmt.Errorf("encode submission: %w", err)
 	}
 	boundary := multipart.NewWriter(io.Discard).Boundary()
 	b := &body{contentType: "multipart/form-data; boundary=" + boundary, open: func() io.ReadCloser {
@@ -54,9 +56,9 @@ func (c *Client) Submit(ctx context.Context, s Submission) (id string, err error
 	}}
 	var answer api.Submitted
 	if err := c.do(ctx, "POST", "/jobs", b, &answer); err != nil {
-		return "", err
+		return none, err
 	}
-	return answer.JobID, nil
+	return answer, nil
 }
 
 // atLeader finds the leader, so that a binary is not sent to a standby.

@@ -269,7 +269,7 @@ func (a API) Submit(ctx context.Context, s *api.Submission) (job.ID, error) {
 	if !a.m.Leads() {
 		return "", apiError(ErrNotLeader)
 	}
-	if s.RestoreFrom != "" {
+	if s.Restore.Path != "" {
 		return "", api.NewError(api.ErrInvalid, "NOT_AVAILABLE", "starting from a snapshot is not available in this version")
 	}
 	if s.GOARCH != "" && s.GOARCH != runtime.GOARCH {
@@ -281,6 +281,7 @@ func (a API) Submit(ctx context.Context, s *api.Submission) (job.ID, error) {
 	if err := proto.Unmarshal(s.Plan, plan); err != nil {
 		return "", api.NewError(api.ErrInvalid, "BAD_PLAN", fmt.Sprintf("decode plan of %d bytes: %v", len(s.Plan), err))
 	}
+	defer a.m.objects.hold(s.BinarySHA256[:])()
 	sum, err := a.m.PutBinary(s.Binary)
 	if err != nil {
 		return "", err

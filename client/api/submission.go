@@ -15,8 +15,8 @@ type Submission struct {
 	Plan []byte
 	// Settings from -D and -p, checked and under their own names (no aliases).
 	Settings map[string]string
-	// RestoreFrom is a snapshot to start from; "" = none.
-	RestoreFrom string
+	// Restore is the snapshot to start from; its Path is "" if there is none.
+	Restore Restore
 	// ClientVersion of the weir command that submits.
 	ClientVersion string
 	// GOARCH that the binary was built for.
@@ -106,7 +106,7 @@ func MarkOf(err error) error {
 type SubmissionHead struct {
 	ID            string            `json:"id"`
 	Settings      map[string]string `json:"settings"`
-	RestoreFrom   string            `json:"restore-from"`
+	Restore       Restore           `json:"restore"`
 	ClientVersion string            `json:"client-version"`
 	GOARCH        string            `json:"goarch"`
 	BinarySize    int64             `json:"binary-size"`
@@ -122,5 +122,32 @@ const (
 
 // Submitted is the answer to a submission, with Flink's name.
 type Submitted struct {
-	JobID string `json:"jobid"`
+	JobID    string   `json:"jobid"`
+	Warnings []string `json:"warnings,omitempty"` // for the user, a line each: who owns a restored snapshot, and the like
 }
+
+// Restore says what a new job starts from.
+type Restore struct {
+	// Path is a savepoint or a retained checkpoint: its folder or its _metadata, as a path
+	// or file:///….
+	Path string `json:"path,omitempty"`
+	Mode string `json:"mode,omitempty"` // RestoreNoClaim (default), …
+	// AllowNonRestored starts the job even if the snapshot has state that no operator of
+	// the job takes; that state is dropped.
+	AllowNonRestored bool `json:"allow-non-restored-state,omitempty"`
+	// MapUIDs gives the state of an operator of the snapshot to one of another uid: old
+	// uid to new.
+	MapUIDs map[string]string `json:"map-uids,omitempty"`
+}
+
+// Restore modes, in Flink's words.
+const (
+	// RestoreNoClaim leaves the snapshot to its owner: the first checkpoint of the job
+	// refers to nothing of it, and after that the snapshot may be deleted.
+	RestoreNoClaim = "NO_CLAIM"
+	// RestoreClaim makes the job the owner: it deletes the snapshot when it needs it no more.
+	RestoreClaim = "CLAIM"
+	// RestoreLegacy leaves the snapshot to its owner, who must keep it as long as any
+	// checkpoint of the job refers to it.
+	RestoreLegacy = "LEGACY"
+)

@@ -18,6 +18,7 @@ type Checkpoints struct {
 	Retained             int
 	DeleteOnCancellation bool   // else they are kept
 	Dir                  string // absolute path; "" = the cluster's default
+	SavepointDir         string // absolute path; "" = none
 }
 
 func (e *Effective) checkpoints() Checkpoints {
@@ -29,6 +30,7 @@ func (e *Effective) checkpoints() Checkpoints {
 		Retained:             e.Get(CheckpointRetained),
 		DeleteOnCancellation: e.Get(CheckpointRetention) == "DELETE_ON_CANCELLATION",
 		Dir:                  e.Get(CheckpointDir),
+		SavepointDir:         e.Get(SavepointDir),
 	}
 }
 

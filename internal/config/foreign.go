@@ -32,8 +32,6 @@ var foreignKeys = map[string]string{
 	"execution.checkpointing.storage":     "checkpoints go to execution.checkpointing.dir",
 	"execution.checkpointing.unaligned":   "unaligned checkpoints are not built yet; checkpoints are aligned",
 	"execution.checkpointing.aligned-":    "unaligned checkpoints are not built yet; checkpoints are aligned",
-	"execution.checkpointing.savepoint-":  "savepoints are not built yet",
-	"state.savepoints.dir":                "savepoints are not built yet",
 	"restart-strategy.failure-rate.":      "the failure-rate strategy is not built yet; use exponential-delay",
 	"restart-strategy.exponential-delay.": "of exponential-delay Weir has initial-backoff, max-backoff, backoff-multiplier and reset-backoff-threshold",
 	"yarn.":                               "Weir does not run on YARN yet",

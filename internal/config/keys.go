@@ -15,6 +15,9 @@ var (
 	CheckpointDir = folderKey("execution.checkpointing.dir", "", Job,
 		"Folder for checkpoints, a path or file:///…; by default checkpoints/ in high-availability.storageDir.",
 		"state.checkpoints.dir", "state.checkpoint-storage.dir")
+	SavepointDir = folderKey("execution.checkpointing.savepoint-dir", "", Job,
+		"Folder for savepoints, a path or file:///…, where a command names none.",
+		"state.savepoints.dir")
 	CheckpointRetained = intKey("execution.checkpointing.num-retained", "3", 1, 1000, Job,
 		"How many completed checkpoints are kept.", "state.checkpoints.num-retained")
 	CheckpointTolerable = intKey("execution.checkpointing.tolerable-failed-checkpoints", "3", 0, math.MaxInt32, Job,

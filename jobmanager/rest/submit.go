@@ -64,7 +64,7 @@ func (s *Server) readHead(parts *multipart.Reader) (*api.Submission, error) {
 		return nil, badSubmission("%v", err)
 	}
 	sub := &api.Submission{
-		ID: head.ID, Settings: head.Settings, RestoreFrom: head.RestoreFrom, ClientVersion: head.ClientVersion,
+		ID: head.ID, Settings: head.Settings, Restore: head.Restore, ClientVersion: head.ClientVersion,
 		GOARCH: head.GOARCH, BinarySize: head.BinarySize,
 	}
 	switch n, err := hex.Decode(sub.BinarySHA256[:], []byte(head.BinarySHA256[:min(len(head.BinarySHA256), 64)])); {
