@@ -13,6 +13,7 @@ const (
 	PointerRefused                  // the store refused the pointer
 	AttemptLost                     // a subtask it needed is gone
 	JobOver                         // the job ended or the coordinator was stopped
+	Superseded                      // a newer one has all acks
 )
 
 // String names the cause in the history.
@@ -30,6 +31,8 @@ func (c Cause) String() string {
 		return "attempt-lost"
 	case JobOver:
 		return "job-over"
+	case Superseded:
+		return "superseded"
 	}
 	return fmt.Sprintf("cause-%d", uint8(c))
 }

@@ -77,6 +77,11 @@ func stateTable() string {
 	return b.String()
 }
 
+// final reports whether no other checkpoint follows if this one completes.
+func (p *checkpoint) final() bool {
+	return p.kind == stream.TerminalBarrier || p.kind == stream.StopBarrier
+}
+
 // abortable: no transaction that could make it complete has been sent.
 func (s State) abortable() bool { return s == Pending || s == Storing }
 
@@ -100,6 +105,7 @@ type checkpoint struct {
 	missing     int
 	newBytes    uint64
 	worst       Timings
+	wants       []want                     // answered by it
 	metadata    *metapb.CheckpointMetadata // from storing on
 	pointer     *metapb.CheckpointPointer  // from committing on
 }

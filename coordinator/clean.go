@@ -63,7 +63,7 @@ func (c *Coordinator) pointersDeleted(e PointersDeleted, effects []Effect) []Eff
 	for _, id := range mine {
 		names = append(names, metadataObject(id))
 	}
-	return append(effects, DeleteObjects{names})
+	return c.releaseSource(append(effects, DeleteObjects{names}))
 }
 
 // collect deletes what nobody refers to any more.
@@ -145,9 +145,12 @@ func (c *Coordinator) jobEnded(now time.Time, e JobEnded, effects []Effect) []Ef
 	if c.phase == PhaseCleaning {
 		return effects
 	}
-	if p := c.current; p != nil && p.state.abortable() {
-		effects = c.abort(now, JobOver, "the job is "+e.State, effects)
+	for _, p := range slices.Clone(c.open) {
+		if p.state.abortable() {
+			effects = c.abort(now, p, JobOver, "the job is "+e.State, effects)
+		}
 	}
+	effects = c.refuse("the job is "+e.State, effects)
 	c.enter(PhaseCleaning)
 	for i := range c.members {
 		c.members[i].status = lost
@@ -155,7 +158,7 @@ func (c *Coordinator) jobEnded(now time.Time, e JobEnded, effects []Effect) []Ef
 	clear(c.attempts)
 	c.assigned = true // nobody lives
 	c.notifyAt = time.Time{}
-	if e.State == "FINISHED" || e.State == "CANCELED" && c.config.Retention == DeleteOnCancellation {
+	if (e.State == "FINISHED" || e.State == "CANCELED" && c.config.Retention == DeleteOnCancellation) && !c.keep {
 		c.cleanup = deleteAll
 	}
 	return effects
@@ -163,7 +166,7 @@ func (c *Coordinator) jobEnded(now time.Time, e JobEnded, effects []Effect) []Ef
 
 // finishCleaning goes on with the deletions of an ended job.
 func (c *Coordinator) finishCleaning(effects []Effect) []Effect {
-	if c.cleanup == cleanedUp || c.current != nil {
+	if c.cleanup == cleanedUp || len(c.open) > 0 || len(c.writing) > 0 {
 		return effects
 	}
 	if c.cleanup == deleteAll {
@@ -171,7 +174,7 @@ func (c *Coordinator) finishCleaning(effects []Effect) []Effect {
 	}
 	effects = c.collect(effects)
 	open := c.registry.outstanding()
-	if len(open) == 0 && len(c.subsumed) == 0 {
+	if len(open) == 0 && len(c.subsumed) == 0 && !c.pinned() {
 		folder := c.cleanup == deleteAll && len(c.completed) == 0
 		c.cleanup = cleanedUp
 		return append(effects, CleanedUp{Folder: folder})

@@ -35,18 +35,36 @@ func (c *Coordinator) idsReserved(e IDsReserved, effects []Effect) []Effect {
 	return c.reserve(retry, effects)
 }
 
-// trigger starts a checkpoint, if an id is at hand and none is under way.
-func (c *Coordinator) trigger(now time.Time, kind stream.BarrierKind, effects []Effect) []Effect {
-	if c.current != nil {
+// room reports whether another checkpoint may be under way.
+func (c *Coordinator) room() bool {
+	return len(c.open) < c.config.Concurrent && !slices.ContainsFunc(c.open, (*checkpoint).final)
+}
+
+// triggerDue starts what somebody wants, or else the checkpoint in turn.
+func (c *Coordinator) triggerDue(now time.Time, effects []Effect) []Effect {
+	if !c.room() {
 		return effects
 	}
+	if kind, wants := c.due(); kind != 0 {
+		return c.trigger(now, kind, wants, effects)
+	}
+	if c.config.Interval > 0 && !now.Before(c.triggerAt) {
+		return c.trigger(now, c.periodic(), nil, effects)
+	}
+	return effects
+}
+
+// trigger starts a checkpoint that answers wants, if an id is at hand.
+func (c *Coordinator) trigger(now time.Time, kind stream.BarrierKind, wants []want, effects []Effect) []Effect {
 	if c.next > c.reserved {
 		return c.reserve(0, effects)
 	}
 	p := &checkpoint{
-		id: c.next, kind: kind, state: Pending, triggeredAt: now,
+		id: c.next, kind: kind, state: Pending, triggeredAt: now, wants: slices.Clone(wants),
 		deadline: now.Add(c.config.Timeout), missing: len(c.members),
 	}
+	c.wants = slices.DeleteFunc(c.wants, func(w want) bool { return slices.Contains(p.wants, w) })
+	c.yield = c.yield && len(wants) > 0
 	c.next++
 	var roots []Execution
 	for i := range c.members {
@@ -56,7 +74,7 @@ func (c *Coordinator) trigger(now time.Time, kind stream.BarrierKind, effects []
 			roots = append(roots, m.execution)
 		}
 	}
-	c.current = p
+	c.open = append(c.open, p)
 	if kind != stream.TerminalBarrier {
 		c.triggerAt = now.Add(c.config.Interval)
 	}
@@ -65,15 +83,44 @@ func (c *Coordinator) trigger(now time.Time, kind stream.BarrierKind, effects []
 		Record{CheckpointTriggeredInfo{p.id, kind, now, len(p.parts)}},
 		Trigger{
 			Barrier: stream.Barrier{ID: p.id, Kind: kind}, Roots: roots,
-			InlineLimit: InlineLimit(len(p.parts)), AlignmentTimeout: c.config.AlignmentTimeout,
+			InlineLimit: InlineLimit(len(p.parts)), AlignmentTimeout: c.alignmentTimeout(kind),
 		})
+}
+
+// alignmentTimeout after which the barriers of such a checkpoint may overtake records;
+// 0 = never: savepoints are free of records on their way, and so is a job that has
+// several barriers on its way.
+func (c *Coordinator) alignmentTimeout(kind stream.BarrierKind) time.Duration {
+	if c.config.Concurrent > 1 || kind != stream.CheckpointBarrier && kind != stream.FullBarrier {
+		return 0
+	}
+	return c.config.AlignmentTimeout
+}
+
+// Acks is how many subtasks have acked checkpoint id, which is under way.
+func (c *Coordinator) Acks(id stream.CheckpointID) (n int, underWay bool) {
+	p := c.find(id)
+	if p == nil {
+		return 0, false
+	}
+	return len(p.parts) - p.missing, true
+}
+
+// find returns the checkpoint under way of that id, or nil.
+func (c *Coordinator) find(id stream.CheckpointID) *checkpoint {
+	for _, p := range c.open {
+		if p.id == id {
+			return p
+		}
+	}
+	return nil
 }
 
 // pendingPart returns what is missing of execution e in checkpoint id, or nil: an
 // ack or decline of anything else is late, repeated or unknown (I10).
 func (c *Coordinator) pendingPart(id stream.CheckpointID, e Execution) *part {
-	p := c.current
-	if p == nil || p.id != id || p.state != Pending {
+	p := c.find(id)
+	if p == nil || p.state != Pending {
 		return nil
 	}
 	t := p.part(e.Subtask)
@@ -95,22 +142,40 @@ func (c *Coordinator) acked(now time.Time, e Acked, effects []Effect) []Effect {
 		}
 		return effects
 	}
+	p := c.find(e.ID)
 	if problem := c.checkAck(e); problem != "" {
-		return c.abort(now, SubtaskRefused, problem, effects)
+		return c.abort(now, p, SubtaskRefused, problem, effects)
 	}
 	if gone := c.registry.list(e.ID, e.Operators, e.StillReads, attempt); gone != "" {
-		return c.abort(now, SubtaskRefused, fmt.Sprintf("subtask %v lists %s, which it had dropped", e.Execution.Subtask, gone), effects)
+		return c.abort(now, p, SubtaskRefused, fmt.Sprintf("subtask %v lists %s, which it had dropped", e.Execution.Subtask, gone), effects)
 	}
-	p := c.current
 	t.operators, t.acked, t.stillReads = e.Operators, true, e.StillReads
 	p.newBytes += e.NewBytes
 	p.worsen(e.Timings)
-	if p.missing--; p.missing > 0 {
+	if p.missing--; p.missing == 0 {
+		p.ackedAt = now
+	}
+	return effects
+}
+
+// store begins to write the oldest checkpoint that has all acks. One at a time, so
+// that pointers ascend; older ones still without all acks will not complete before it,
+// and would be of no use after it.
+func (c *Coordinator) store(now time.Time, effects []Effect) []Effect {
+	if len(c.open) > 0 && c.open[0].state != Pending {
 		return effects
 	}
-	p.ackedAt = now
+	at := slices.IndexFunc(c.open, func(p *checkpoint) bool { return p.missing == 0 })
+	if at < 0 {
+		return effects
+	}
+	p := c.open[at]
+	for _, older := range slices.Clone(c.open[:at]) {
+		effects = c.abort(now, older, Superseded, fmt.Sprintf("%v has all acks, %s of this one is missing", p.id, older.firstMissing()), effects)
+	}
 	p.enter(Storing)
 	p.metadata = c.metadataOf(p)
+	c.writing[p.id] = true
 	return append(effects, WriteMetadata{ID: p.id, Object: metadataObject(p.id), Metadata: p.metadata})
 }
 
@@ -151,8 +216,9 @@ func (c *Coordinator) metadataWritten(now time.Time, e MetadataWritten, effects 
 	if e.Outcome == Fenced {
 		return c.fenced(effects)
 	}
-	p := c.current
-	if p == nil || p.id != e.ID {
+	delete(c.writing, e.ID)
+	p := c.find(e.ID)
+	if p == nil {
 		// It was aborted meanwhile, and no transaction names it or ever will.
 		if e.Outcome != Failed && !c.isCompleted(e.ID) {
 			c.registry.extra(metadataObject(e.ID))
@@ -168,14 +234,20 @@ func (c *Coordinator) metadataWritten(now time.Time, e MetadataWritten, effects 
 			c.registry.extra(metadataObject(p.id))
 			effects = append(effects, DeleteObjects{[]string{metadataObject(p.id)}})
 		}
-		return c.abort(now, MetadataLost, e.Problem, effects)
+		return c.abort(now, p, MetadataLost, e.Problem, effects)
 	}
 	p.enter(Committing)
 	p.pointer = &metapb.CheckpointPointer{
 		CheckpointId: uint64(p.id), Size: e.Size, Digest: e.Digest,
-		Terminal: p.kind == stream.TerminalBarrier, Incarnation: uint64(c.incarnation),
-		StateBytes: stateBytes(p.metadata), CompletedAtMs: now.UnixMilli(),
-		DurationMs: now.Sub(p.triggeredAt).Milliseconds(),
+		Terminal: p.final(), Incarnation: uint64(c.incarnation), Kind: uint32(p.kind),
+		StateBytes: stateBytes(p.metadata), NewBytes: p.newBytes, Subtasks: uint32(len(p.parts)),
+		CompletedAtMs: now.UnixMilli(), DurationMs: now.Sub(p.triggeredAt).Milliseconds(),
+	}
+	for _, w := range p.wants {
+		if w.pins() {
+			p.pointer.Pins = append(p.pointer.Pins, w.trigger)
+			p.pointer.Savepoint = true
+		}
 	}
 	return append(effects, CommitPointer{p.id, p.pointer})
 }
@@ -184,17 +256,17 @@ func (c *Coordinator) pointerCommitted(now time.Time, e PointerCommitted, effect
 	if e.Outcome == Fenced {
 		return c.fenced(effects)
 	}
-	p := c.current
-	if p == nil || p.id != e.ID || p.state != Committing && p.state != Recommitting {
+	p := c.find(e.ID)
+	if p == nil || p.state != Committing && p.state != Recommitting {
 		return effects
 	}
 	switch {
 	case e.Outcome == OK:
-		return c.complete(now, effects)
+		return c.complete(now, p, effects)
 	case e.Outcome == Failed && p.state == Committing:
 		c.registry.extra(metadataObject(p.id))
 		effects = append(effects, DeleteObjects{[]string{metadataObject(p.id)}})
-		return c.abort(now, PointerRefused, e.Problem, effects)
+		return c.abort(now, p, PointerRefused, e.Problem, effects)
 	}
 	p.enter(ReadingBack)
 	return append(effects, ReadPointer{ID: p.id, After: retry})
@@ -204,25 +276,30 @@ func (c *Coordinator) pointerRead(now time.Time, e PointerRead, effects []Effect
 	if e.Outcome == Fenced {
 		return c.fenced(effects)
 	}
-	p := c.current
-	if p == nil || p.id != e.ID || p.state != ReadingBack {
+	p := c.find(e.ID)
+	if p == nil || p.state != ReadingBack {
 		return effects
 	}
 	switch {
 	case e.Outcome != OK:
 		return append(effects, ReadPointer{ID: p.id, After: retry})
 	case e.Found:
-		return c.complete(now, effects)
+		return c.complete(now, p, effects)
 	}
 	p.enter(Recommitting)
 	return append(effects, CommitPointer{p.id, p.pointer})
 }
 
-// complete: the pointer of the current checkpoint is there.
-func (c *Coordinator) complete(now time.Time, effects []Effect) []Effect {
-	p := c.current
+// close takes p out of those under way.
+func (c *Coordinator) close(p *checkpoint) {
+	c.open = slices.DeleteFunc(c.open, func(o *checkpoint) bool { return o == p })
+}
+
+// complete: the pointer of p is there.
+func (c *Coordinator) complete(now time.Time, p *checkpoint, effects []Effect) []Effect {
 	p.enter(Complete)
-	c.current, c.failures = nil, 0
+	c.close(p)
+	c.failures = 0
 	c.completed = append(c.completed, Completed{Pointer: p.pointer, Metadata: p.metadata})
 	attempts := map[string]bool{}
 	for i := range p.parts {
@@ -244,17 +321,20 @@ func (c *Coordinator) complete(now time.Time, effects []Effect) []Effect {
 		c.notifyAt = now.Add(again)
 	}
 	effects = c.notify(p.executions(), effects)
+	effects = c.taken(p, effects)
+	if p.final() {
+		effects = c.refuse("the job has taken its last checkpoint", effects)
+	}
+	effects = c.releaseSource(effects)
 	effects = c.subsume(effects)
 	return c.collect(effects)
 }
 
-// abort ends the current checkpoint, for which no transaction has been sent (or
-// has certainly failed).
-func (c *Coordinator) abort(now time.Time, cause Cause, reason string, effects []Effect) []Effect {
-	p := c.current
+// abort ends p, for which no transaction has been sent (or has certainly failed).
+func (c *Coordinator) abort(now time.Time, p *checkpoint, cause Cause, reason string, effects []Effect) []Effect {
 	p.enter(Aborted)
-	c.current = nil
-	if cause.counts() {
+	c.close(p)
+	if cause.counts() && len(p.wants) == 0 {
 		c.failures++
 	}
 	effects = append(effects, Record{CheckpointFailedInfo{
@@ -277,6 +357,7 @@ func (c *Coordinator) abort(now time.Time, cause Cause, reason string, effects [
 		pause = max(pause, time.Second) // at once would only fail again
 	}
 	c.triggerAt = later(c.triggerAt, now.Add(pause))
+	effects = c.unsatisfied(p, cause, reason, effects)
 	if c.failures > c.config.TolerableFailures {
 		c.failures = 0
 		effects = append(effects, FailJob{fmt.Sprintf("%d checkpoints failed one after the other, %d are tolerated; the last: %v: %s",

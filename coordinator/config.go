@@ -46,6 +46,9 @@ type Config struct {
 	Retained int
 	// Retention of a cancelled job's checkpoints.
 	Retention Retention
+	// Concurrent is max-concurrent-checkpoints: how many may be under way; 0 = 1. With a
+	// MinPause it is 1, as in Flink.
+	Concurrent int
 	// AlignmentTimeout after which barriers turn unaligned; 0 = never (the only value
 	// that workers support now).
 	AlignmentTimeout time.Duration
@@ -63,6 +66,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Retained <= 0 {
 		c.Retained = 1
+	}
+	if c.Concurrent <= 0 || c.MinPause > 0 {
+		c.Concurrent = 1
 	}
 	if c.IDBatch <= 0 {
 		c.IDBatch = 64

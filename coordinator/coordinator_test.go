@@ -43,11 +43,12 @@ func testGraph(t *testing.T, two bool) *job.Graph {
 
 // TestTranscripts runs testdata/transcripts: one command a step, effects below.
 //
-//	new [two] [interval=10s] [timeout=1m] [pause=0s] [tolerable=0] [retained=1] [batch=2] [delete]
-//	takeover [reserved=4] [completed=3:e1.n1:a/b,4:…] [terminal] [damaged=4]
+//	new [two] [interval=10s] [timeout=1m] [pause=0s] [tolerable=0] [retained=1] [batch=2] [concurrent=1] [delete]
+//	takeover [reserved=4] [completed=3:e1.n1:a/b,4:…] [terminal] [damaged=4] [pins=t1] [source=no-claim|shared]
 //	deploy attempt=1 [restored=3] · adopt attempt=1 · run [sub=0] · lost · restore [unusable=3]
 //	at 12s · ack ckpt=1 [sub=0] [runs=a,b] [still=c] [attempt=1] · decline ckpt=1 sub=1
-//	ended · committed ckpt=1 [sub=0] · job-ended state=FINISHED · stop · wanted
+//	ended · committed ckpt=1 [sub=0] · job-ended state=FINISHED · stop
+//	wanted [t=t1] [kind=checkpoint|full|savepoint|stop] [drain] · unpinned ckpt=1 [t=t1] [keep]
 //	(region=other or region=source limits the subtasks to those of one region)
 //	ids|metadata|pointer|pointers|objects outcome=ok|failed|unknown|fenced [ckpt=1] [names=a,b] · read ckpt=1 found|missing|unknown
 func TestTranscripts(t *testing.T) {
@@ -103,6 +104,7 @@ func (h *harness) new(d *datadriven.TestData) {
 	h.config = Config{
 		Interval: h.duration(d, "interval", "10s"), Timeout: h.duration(d, "timeout", "1m"), MinPause: h.duration(d, "pause", "0s"),
 		TolerableFailures: h.number(d, "tolerable", 0), Retained: h.number(d, "retained", 1), IDBatch: h.number(d, "batch", 2),
+		Concurrent: h.number(d, "concurrent", 0),
 	}
 	if d.HasArg("delete") {
 		h.config.Retention = DeleteOnCancellation
@@ -164,11 +166,16 @@ func (h *harness) events(d *datadriven.TestData) []Event {
 	case "restore":
 		e := RestoreWanted{}
 		if bad := h.number(d, "unusable", 0); bad > 0 {
-			e.Unusable = append(e.Unusable, stream.CheckpointID(bad))
+			e.Unusable = append(e.Unusable, Damage{stream.CheckpointID(bad), "shared/x: digest differs"})
 		}
 		return []Event{e}
 	case "wanted":
-		return []Event{CheckpointWanted{TriggerID: "t1", Kind: stream.SavepointBarrier}}
+		kinds := map[string]stream.BarrierKind{
+			"checkpoint": stream.CheckpointBarrier, "full": stream.FullBarrier, "savepoint": stream.SavepointBarrier, "stop": stream.StopBarrier,
+		}
+		return []Event{CheckpointWanted{TriggerID: text(d, "t", "t1"), Kind: kinds[text(d, "kind", "savepoint")], Drain: d.HasArg("drain")}}
+	case "unpinned":
+		return []Event{Unpinned{ID: id, TriggerID: text(d, "t", "t1"), Keep: d.HasArg("keep")}}
 	case "job-ended":
 		return []Event{JobEnded{text(d, "state", "FINISHED")}}
 	case "stop":
@@ -181,6 +188,7 @@ func (h *harness) events(d *datadriven.TestData) []Event {
 
 func (h *harness) takeOver(d *datadriven.TestData) TookOver {
 	e := TookOver{Reserved: stream.CheckpointID(h.number(d, "reserved", 0))}
+	e.Source = map[string]SourceState{"no-claim": SourceNoClaim, "shared": SourceShared}[text(d, "source", "")]
 	for c := range strings.SplitSeq(text(d, "completed", ""), ",") {
 		if c == "" {
 			continue
@@ -189,6 +197,9 @@ func (h *harness) takeOver(d *datadriven.TestData) TookOver {
 		f := strings.Split(c, ":")
 		fmt.Sscan(f[0], &id)
 		done := Completed{Pointer: &metapb.CheckpointPointer{CheckpointId: id, Terminal: d.HasArg("terminal")}}
+		if pin := text(d, "pins", ""); pin != "" {
+			done.Pointer.Pins = []string{pin}
+		}
 		if h.number(d, "damaged", 0) == int(id) {
 			done.Problem = "bit flipped"
 		} else {
@@ -276,7 +287,17 @@ func describe(effect Effect) string {
 	case WriteMetadata:
 		return fmt.Sprintf("write %s (%d operators)", e.Object, len(e.Metadata.Operators))
 	case CommitPointer:
-		return fmt.Sprintf("commit pointer %d terminal=%v state=%d", e.ID, e.Pointer.Terminal, e.Pointer.StateBytes)
+		s := fmt.Sprintf("commit pointer %d terminal=%v state=%d", e.ID, e.Pointer.Terminal, e.Pointer.StateBytes)
+		if len(e.Pointer.Pins) > 0 {
+			s += fmt.Sprintf(" pins=%v", e.Pointer.Pins)
+		}
+		return s
+	case CheckpointTaken:
+		return fmt.Sprintf("taken for %s: %d", e.TriggerID, e.Pointer.CheckpointId)
+	case Refused:
+		return fmt.Sprintf("refused %s: %s", e.TriggerID, e.Reason)
+	case DrainSources:
+		return "drain " + subtasks(e.To)
 	case ReadPointer:
 		return fmt.Sprintf("read pointer %d after %v", e.ID, e.After)
 	case NotifyCompleted:

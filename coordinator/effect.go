@@ -110,11 +110,26 @@ type Finished struct {
 	Problem string           // why Results could not be merged
 }
 
-// Refused answers CheckpointWanted.
+// CheckpointTaken answers CheckpointWanted.
+type CheckpointTaken struct {
+	TriggerID string
+	Pointer   *metapb.CheckpointPointer
+	Metadata  *metapb.CheckpointMetadata
+}
+
+// Refused answers CheckpointWanted: there will be none.
 type Refused struct {
 	TriggerID string
 	Reason    string
 }
+
+// DrainSources has source subtasks end as if their input had. Sent again after a
+// restart.
+type DrainSources struct{ To []Execution }
+
+// SourceReleased: nothing that the job may ever be restored from refers to the
+// snapshot that it was started from.
+type SourceReleased struct{}
 
 // LeadershipLost: the store says that somebody else leads. No effect follows.
 type LeadershipLost struct{}
@@ -139,7 +154,10 @@ func (RestoreFrom) coordinatorEffect()     {}
 func (SetTimer) coordinatorEffect()        {}
 func (FailJob) coordinatorEffect()         {}
 func (Finished) coordinatorEffect()        {}
+func (CheckpointTaken) coordinatorEffect() {}
 func (Refused) coordinatorEffect()         {}
+func (DrainSources) coordinatorEffect()    {}
+func (SourceReleased) coordinatorEffect()  {}
 func (LeadershipLost) coordinatorEffect()  {}
 func (CleanedUp) coordinatorEffect()       {}
 func (Record) coordinatorEffect()          {}

@@ -42,6 +42,8 @@ type TookOver struct {
 	Completed []Completed
 	// Incarnation is the highest one recorded; 0 = none.
 	Incarnation job.Incarnation
+	// Source is whether the job still needs the snapshot that it was started from.
+	Source SourceState
 }
 
 // Completed is a checkpoint that stands in the store.
@@ -93,18 +95,33 @@ type AttemptsLost struct {
 // finished.
 type RestoreWanted struct {
 	// Unusable are checkpoints found damaged since TookOver (a digest did not match).
-	Unusable []stream.CheckpointID
+	Unusable []Damage
+}
+
+// Damage is what was found wrong with a checkpoint when a subtask started from it.
+type Damage struct {
+	ID     stream.CheckpointID
+	Reason string // names the file
 }
 
 // Tick is a wake-up: SetTimer's time has come. Any event may come late or early.
 type Tick struct{}
 
-// CheckpointWanted asks for a checkpoint out of turn, or a savepoint. Not available
-// yet: answered with Refused.
+// CheckpointWanted asks for a checkpoint out of turn: CheckpointBarrier, FullBarrier,
+// or SavepointBarrier and StopBarrier, whose checkpoint is pinned by TriggerID until
+// Unpinned. Answered with CheckpointTaken or Refused, after the next restart if need
+// be. Asking again under the same id changes nothing.
 type CheckpointWanted struct {
 	TriggerID string
 	Kind      stream.BarrierKind
-	Target    string // folder of the savepoint
+	Drain     bool // of a stop: sources end, and the terminal checkpoint is the answer
+}
+
+// Unpinned: the copy of a checkpoint is made, or never will be, and that is on record.
+type Unpinned struct {
+	ID        stream.CheckpointID
+	TriggerID string
+	Keep      bool // there is no copy: the checkpoints of this job are not deleted at its end
 }
 
 // JobEnded: the job's terminal state has been persisted (I6). Checkpoints are now
@@ -206,6 +223,7 @@ func (AttemptsLost) coordinatorEvent()     {}
 func (RestoreWanted) coordinatorEvent()    {}
 func (Tick) coordinatorEvent()             {}
 func (CheckpointWanted) coordinatorEvent() {}
+func (Unpinned) coordinatorEvent()         {}
 func (JobEnded) coordinatorEvent()         {}
 func (Stop) coordinatorEvent()             {}
 func (Acked) coordinatorEvent()            {}

@@ -2,6 +2,8 @@ package coordinator
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/weirstream/weir/internal/invariants"
@@ -26,6 +28,8 @@ func (c *Coordinator) tookOver(e TookOver, effects []Effect) []Effect {
 		c.completed = append(c.completed, done)
 	}
 	c.reserved = max(c.reserved, c.next-1)
+	c.source = e.Source
+	effects = c.releaseSource(effects)
 	if n := len(c.completed); n > 0 && c.completed[n-1].Pointer.Terminal {
 		c.enter(PhaseCommitting) // no id is needed any more
 		return effects
@@ -164,10 +168,13 @@ func (c *Coordinator) loseAll(now time.Time, executions []Execution, reason stri
 	if !someLost {
 		return effects
 	}
-	if p := c.current; p != nil && p.state.abortable() {
+	for _, p := range slices.Clone(c.open) {
+		if !p.state.abortable() {
+			continue
+		}
 		for i := range p.parts {
 			if m := c.member(p.parts[i].execution); m == nil || m.status == lost {
-				effects = c.abort(now, AttemptLost, fmt.Sprintf("subtask %v: %s", p.parts[i].execution.Subtask, reason), effects)
+				effects = c.abort(now, p, AttemptLost, fmt.Sprintf("subtask %v: %s", p.parts[i].execution.Subtask, reason), effects)
 				break
 			}
 		}
@@ -179,11 +186,11 @@ func (c *Coordinator) loseAll(now time.Time, executions []Execution, reason stri
 }
 
 func (c *Coordinator) restoreWanted(e RestoreWanted, effects []Effect) []Effect {
-	for _, id := range e.Unusable {
+	for _, bad := range e.Unusable {
 		for i := range c.completed {
-			if d := &c.completed[i]; stream.CheckpointID(d.Pointer.CheckpointId) == id && d.Metadata != nil {
-				d.Metadata, d.Problem = nil, "found damaged when it was restored"
-				effects = append(effects, Record{CheckpointDamagedInfo{id, d.Problem}})
+			if d := &c.completed[i]; stream.CheckpointID(d.Pointer.CheckpointId) == bad.ID && d.Metadata != nil {
+				d.Metadata, d.Problem = nil, bad.Reason
+				effects = append(effects, Record{CheckpointDamagedInfo{bad.ID, d.Problem}})
 			}
 		}
 	}
@@ -198,7 +205,7 @@ func (c *Coordinator) answerRestore(effects []Effect) []Effect {
 	if c.phase >= PhaseFinished {
 		return effects // there is nothing left to run, and soon nothing to restore
 	}
-	if c.restore != restoreAsked || c.current != nil && !c.current.state.abortable() {
+	if c.restore != restoreAsked || slices.ContainsFunc(c.open, func(p *checkpoint) bool { return !p.state.abortable() }) {
 		return effects
 	}
 	c.restore = noRestore
@@ -216,7 +223,23 @@ func (c *Coordinator) answerRestore(effects []Effect) []Effect {
 		}
 	}
 	if answer.Pointer == nil && answer.Problem == "" && len(answer.Skipped) > 0 {
-		answer.Problem = fmt.Sprintf("none of the %d retained checkpoints can be read; the newest: %s", len(answer.Skipped), answer.Skipped[0].Problem)
+		answer.Problem = "no retained checkpoint can be read: " + problems(answer.Skipped)
 	}
 	return append(effects, answer)
+}
+
+// mostProblems bounds the text of a failure: the newest checkpoints say enough.
+const mostProblems = 3
+
+// problems says what is wrong with checkpoints, newest first.
+func problems(damaged []Completed) string {
+	var all []string
+	for i, d := range damaged {
+		if i == mostProblems {
+			all = append(all, fmt.Sprintf("and %d more", len(damaged)-i))
+			break
+		}
+		all = append(all, fmt.Sprintf("%v: %s", stream.CheckpointID(d.Pointer.CheckpointId), d.Problem))
+	}
+	return strings.Join(all, "; ")
 }

@@ -16,7 +16,8 @@ import (
 //	             │             ┌────────────────────────────────┐
 //	             │             │             ending             │ terminal checkpoint
 //	             │             └───────────────┬────────────────┘
-//	             │                             │ its pointer is committed
+//	             │                             │ its pointer is committed (or, from running,
+//	             │                             │ that of a stop)
 //	             └───────────────────▶ ┌───────▼────┐  (lost attempts are deployed anew
 //	                                   │ committing │   from it and notified again)
 //	                                   └───────┬────┘
@@ -61,7 +62,7 @@ func (p Phase) String() string {
 var phaseMoves = [phases][]Phase{
 	PhaseNew:        {PhaseStarting, PhaseCommitting, PhaseCleaning, PhaseStopped},
 	PhaseStarting:   {PhaseRunning, PhaseEnding, PhaseCommitting, PhaseCleaning, PhaseStopped},
-	PhaseRunning:    {PhaseStarting, PhaseEnding, PhaseCleaning, PhaseStopped},
+	PhaseRunning:    {PhaseStarting, PhaseEnding, PhaseCommitting, PhaseCleaning, PhaseStopped},
 	PhaseEnding:     {PhaseStarting, PhaseCommitting, PhaseCleaning, PhaseStopped},
 	PhaseCommitting: {PhaseFinished, PhaseCleaning, PhaseStopped},
 	PhaseFinished:   {PhaseCleaning, PhaseStopped},

@@ -30,11 +30,16 @@ type Coordinator struct {
 	reserved    stream.CheckpointID // ids up to it may be used
 	reservation reservation
 
-	current   *checkpoint // pending, storing or being committed; at most one
-	completed []Completed // ascending; the last is what recovery uses
+	open      []*checkpoint // pending, storing or being committed, ascending; all but the first are pending
+	completed []Completed   // ascending; the last is what recovery uses
 	subsumed  []stream.CheckpointID
 	registry  *registry
-	failures  int // consecutive ones that count
+	writing   map[stream.CheckpointID]bool // _metadata is being written
+	failures  int                          // consecutive ones that count
+	wants     []want                       // asked for and not triggered, in order
+	yield     bool                         // a want has expired: the next periodic checkpoint goes first
+	keep      bool                         // checkpoints outlive a job that is FINISHED
+	source    SourceState
 
 	triggerAt time.Time // not before it
 	notifyAt  time.Time // the terminal notification is repeated; zero = no need
@@ -109,7 +114,7 @@ func (r role) isSource() bool { return r == source || r == rootSource }
 func New(config Config, identity Identity) *Coordinator {
 	return &Coordinator{
 		config: config.withDefaults(), identity: identity,
-		registry: newRegistry(), attempts: map[string]bool{},
+		registry: newRegistry(), attempts: map[string]bool{}, writing: map[stream.CheckpointID]bool{},
 	}
 }
 
@@ -144,7 +149,9 @@ func (c *Coordinator) Step(now time.Time, event Event, effects []Effect) []Effec
 		effects = c.restoreWanted(e, effects)
 	case Tick:
 	case CheckpointWanted:
-		effects = append(effects, Refused{e.TriggerID, fmt.Sprintf("a %v on demand is not available in this version", e.Kind)})
+		effects = c.checkpointWanted(e, effects)
+	case Unpinned:
+		effects = c.unpinned(e, effects)
 	case JobEnded:
 		effects = c.jobEnded(now, e, effects)
 	case Stop:
@@ -154,7 +161,7 @@ func (c *Coordinator) Step(now time.Time, event Event, effects []Effect) []Effec
 		effects = c.acked(now, e, effects)
 	case Declined:
 		if p := c.pendingPart(e.ID, e.Execution); p != nil {
-			effects = c.abort(now, SubtaskRefused, fmt.Sprintf("subtask %v: %s", e.Execution.Subtask, e.Reason), effects)
+			effects = c.abort(now, c.find(e.ID), SubtaskRefused, fmt.Sprintf("subtask %v: %s", e.Execution.Subtask, e.Reason), effects)
 		}
 	case SourceEnded:
 		effects = c.sourceEnded(e.Execution, effects)
@@ -195,9 +202,12 @@ func (c *Coordinator) settle(now time.Time, effects []Effect) []Effect {
 	if c.phase == PhaseStopped {
 		return effects
 	}
-	if p := c.current; p != nil && p.state.abortable() && !now.Before(p.deadline) {
-		effects = c.abort(now, Expired, fmt.Sprintf("%d of %d acks within %v, %s missing", len(p.parts)-p.missing, len(p.parts), c.config.Timeout, p.firstMissing()), effects)
+	for _, p := range slices.Clone(c.open) {
+		if p.state.abortable() && !now.Before(p.deadline) {
+			effects = c.abort(now, p, Expired, fmt.Sprintf("%d of %d acks within %v, %s missing", len(p.parts)-p.missing, len(p.parts), c.config.Timeout, p.firstMissing()), effects)
+		}
 	}
+	effects = c.store(now, effects)
 	effects = c.answerRestore(effects)
 	effects = c.retryDeletions(now, effects)
 	switch c.phase {
@@ -205,7 +215,7 @@ func (c *Coordinator) settle(now time.Time, effects []Effect) []Effect {
 		if c.allRunning() {
 			c.enter(PhaseRunning)
 			c.triggerAt = now.Add(c.config.Interval)
-			return c.settle(now, effects)
+			return c.settle(now, c.drainSources(effects))
 		}
 	case PhaseRunning:
 		if c.sourcesEnded() {
@@ -213,12 +223,10 @@ func (c *Coordinator) settle(now time.Time, effects []Effect) []Effect {
 			c.triggerAt = now
 			return c.settle(now, effects)
 		}
-		if c.config.Interval > 0 && !now.Before(c.triggerAt) {
-			effects = c.trigger(now, stream.CheckpointBarrier, effects)
-		}
+		effects = c.triggerDue(now, effects)
 	case PhaseEnding:
-		if !now.Before(c.triggerAt) {
-			effects = c.trigger(now, stream.TerminalBarrier, effects)
+		if !now.Before(c.triggerAt) && len(c.open) == 0 {
+			effects = c.trigger(now, stream.TerminalBarrier, c.wants, effects)
 		}
 	case PhaseCommitting:
 		effects = c.awaitCommitted(now, effects)
@@ -238,11 +246,13 @@ func (c *Coordinator) announceTimer(effects []Effect) []Effect {
 	}
 	earlier(c.notifyAt)
 	earlier(c.deleteAt)
-	if p := c.current; p != nil && p.state.abortable() {
-		earlier(p.deadline)
+	for _, p := range c.open {
+		if p.state.abortable() {
+			earlier(p.deadline)
+		}
 	}
-	if c.current == nil && c.reservation == noReservation &&
-		(c.phase == PhaseEnding || c.phase == PhaseRunning && c.config.Interval > 0) {
+	if c.reservation == noReservation && (c.phase == PhaseEnding && len(c.open) == 0 ||
+		c.phase == PhaseRunning && c.config.Interval > 0 && c.room()) {
 		earlier(c.triggerAt)
 	}
 	if at.Equal(c.timer) {

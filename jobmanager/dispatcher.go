@@ -15,6 +15,7 @@ import (
 
 	"github.com/weirstream/weir/client/api"
 	"github.com/weirstream/weir/coordinator/ha"
+	"github.com/weirstream/weir/internal/config"
 	"github.com/weirstream/weir/internal/loop"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/jobmanager/slots"
@@ -299,6 +300,11 @@ func (m *JobManager) Submit(ctx context.Context, s Submission) (job.ID, error) {
 	if _, err := job.NewGraph(s.Plan, settings.Parallelism); err != nil {
 		return "", fmt.Errorf("%w: %w", ErrRefused, err)
 	}
+	// Before the job is on record: one whose folder is of no use would stay there, broken.
+	if err := m.tryFolder(ctx, settings.checkpointFolder(s.ID)); err != nil {
+		return "", api.NewError(api.ErrInvalid, "CHECKPOINT_DIR", fmt.Sprintf("%s %s can't be used: %v", config.CheckpointDir.Key, settings.CheckpointDir, err),
+			"-D "+config.CheckpointDir.Key+"=FOLDER, one that the JobManager and all TaskManagers can write")
+	}
 	hash := job.PlanHash(s.Plan)
 	rec := &metapb.JobRecord{
 		JobId: string(s.ID), Name: s.Plan.Name, PlanSha256: hash[:], Plan: s.Plan, BinarySha256: s.BinarySHA256,
@@ -317,6 +323,22 @@ func (m *JobManager) Submit(ctx context.Context, s Submission) (job.ID, error) {
 	case <-ctx.Done():
 		return s.ID, context.Cause(ctx)
 	}
+}
+
+// tryFolder reports why checkpoints can't be written to folder, or nil.
+func (m *JobManager) tryFolder(ctx context.Context, folder string) error {
+	store, err := m.stores(folder)
+	if err != nil {
+		return err
+	}
+	w, err := store.Create(ctx, "probe") // a name that no checkpoint has, and nothing is left of it
+	if err == nil {
+		err = w.Abort()
+	}
+	if c, ok := store.(io.Closer); ok {
+		err = errors.Join(err, c.Close())
+	}
+	return err
 }
 
 // maxInlinePlan is the size above which a plan is kept as an object: etcd refuses
@@ -470,6 +492,6 @@ func (e *masterEnded) handle(d *Dispatcher) {
 type leadershipLost struct{}
 
 func (leadershipLost) handle(d *Dispatcher) {
-	d.log.Error("another JobManager leads; stopping")
+	d.log.Error("a transaction was refused because another JobManager leads; this one stops leading")
 	d.loop.Close()
 }

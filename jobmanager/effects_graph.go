@@ -100,6 +100,10 @@ func (m *JobMaster) toSubtasks(taskManager string, c *weirpb.ToSubtasks) {
 // the subtasks.
 func (m *JobMaster) restoreFrom(f coordinator.RestoreFrom) {
 	for _, s := range f.Skipped {
+		if m.passed[s.Pointer.CheckpointId] == s.Problem {
+			continue // said before
+		}
+		m.passed[s.Pointer.CheckpointId] = s.Problem
 		m.log.Error("a damaged checkpoint is passed over; the job goes back further than it should",
 			"checkpoint", s.Pointer.CheckpointId, "problem", s.Problem)
 	}

@@ -40,6 +40,8 @@ type Config struct {
 	RPC      net.Listener // takes TaskManagers
 	Log      *slog.Logger
 
+	// HeartbeatInterval is the time between heartbeats, of both sides; default 1 s.
+	HeartbeatInterval time.Duration
 	// HeartbeatTimeout is how long a TaskManager may be silent; default 5 s.
 	HeartbeatTimeout time.Duration
 	// RetainJobs and RetainFor bound how many ended jobs are kept, and how long;
@@ -53,6 +55,7 @@ func (c *Config) ensureDefaults() error {
 		return errors.New("jobmanager: HA and RPC are required")
 	}
 	c.ClusterID = cmp.Or(c.ClusterID, "weir")
+	c.HeartbeatInterval = cmp.Or(c.HeartbeatInterval, time.Second)
 	c.HeartbeatTimeout = cmp.Or(c.HeartbeatTimeout, 5*time.Second)
 	c.RetainJobs = cmp.Or(c.RetainJobs, 100)
 	c.RetainFor = cmp.Or(c.RetainFor, 7*24*time.Hour)
@@ -130,6 +133,21 @@ func (m *JobManager) Run(ctx context.Context) error {
 	}
 }
 
+// leaderWatch is the pause between two looks at who leads.
+const leaderWatch = 500 * time.Millisecond
+
+// sayLeader tells the log who leads, once it is another process, until ctx is done.
+func (m *JobManager) sayLeader(ctx context.Context, log *slog.Logger) {
+	for ctx.Err() == nil {
+		r, epoch, err := m.cfg.HA.Leader(ctx)
+		if err == nil && r.Process != m.cfg.Self.Process {
+			log.Info("another JobManager leads; standing by", "leader", r.RestAddress, "rpc", r.RpcAddress, "leader_epoch", uint64(epoch))
+			return
+		}
+		pause(ctx, leaderWatch)
+	}
+}
+
 // serveError says that TaskManagers can't be served any more.
 type serveError struct{ error }
 
@@ -158,6 +176,11 @@ const campaignRetry = 500 * time.Millisecond
 // campaign waits until this process leads. Trouble with the store is reported once
 // and waited out: a standby has nothing better to do.
 func (m *JobManager) campaign(ctx context.Context) (ha.Leadership, error) {
+	wctx, stop := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer stop()
+	watch.Go(func() { m.sayLeader(wctx, m.log) })
 	said := ""
 	for ctx.Err() == nil {
 		lead, err := m.cfg.HA.Campaign(ctx, proto.Clone(m.cfg.Self).(*metapb.LeaderRecord))
@@ -195,6 +218,7 @@ func (m *JobManager) lead(ctx context.Context, lead ha.Leadership) error {
 	go func() {
 		select {
 		case <-lead.Lost():
+			m.log.Warn("the leadership is lost: the store has not heard of this process for too long; its jobs are the next leader's", "epoch", uint64(lead.Epoch()))
 			cancel()
 		case <-lctx.Done():
 		}

@@ -49,7 +49,8 @@ type JobMaster struct {
 	cTimer   *loop.Timer
 	stateIDs restore.StateIDs
 	snapshot *coordinator.RestoreFrom // what the next deployment starts from
-	unusable []stream.CheckpointID    // found damaged by subtasks
+	unusable []coordinator.Damage     // found by subtasks
+	passed   map[uint64]string        // damaged checkpoints passed over, and why, as last said
 	restored []restore.Subtask
 	loaded   bool                 // TookOver has been handed to the coordinator
 	ending   string               // terminal state that is being put on record; "" = none
@@ -95,7 +96,7 @@ func newJobMaster(d *Dispatcher, s *ha.JobState, seq uint64) (*JobMaster, error)
 	m := &JobMaster{
 		d: d, id: id, record: s.Record, plan: plan, settings: settings, store: store, state: s,
 		log: d.log.With("job", string(id), "name", s.Record.Name), secret: randomHex(16),
-		workers: d.epoch()<<40 | seq<<20, over: make(chan struct{}), chunks: map[chunkKey]*chunks{}, counters: map[job.SubtaskID]*weirpb.Counters{},
+		workers: d.epoch()<<40 | seq<<20, over: make(chan struct{}), chunks: map[chunkKey]*chunks{}, counters: map[job.SubtaskID]*weirpb.Counters{}, passed: map[uint64]string{},
 	}
 	m.ending = s.Result.GetState() // an earlier leader left the clean-up undone
 	g, err := job.NewGraph(plan, settings.Parallelism)
@@ -317,10 +318,7 @@ func (m *JobMaster) fromSubtasks(f *weirpb.FromSubtasks) {
 	}
 	switch e := f.Event.(type) {
 	case *weirpb.FromSubtasks_Status:
-		if id := stream.CheckpointID(e.Status.DamagedCheckpoint); id != 0 && !slices.Contains(m.unusable, id) {
-			m.unusable = append(m.unusable, id)
-			m.log.Error("a checkpoint is damaged: a subtask could not start from it", "checkpoint", uint64(id), "cause", e.Status.Failure)
-		}
+		m.damaged(e.Status)
 		if s, ok := statusOf(e.Status, inc); ok {
 			m.forGraph(s)
 		}
@@ -337,6 +335,15 @@ func (m *JobMaster) fromSubtasks(f *weirpb.FromSubtasks) {
 	case *weirpb.FromSubtasks_Counters:
 		m.counters[subtaskOf(e.Counters.Subtask)] = e.Counters
 	}
+}
+
+// damaged notes the checkpoint that an attempt could not start from.
+func (m *JobMaster) damaged(s *weirpb.SubtaskStatus) {
+	id := stream.CheckpointID(s.DamagedCheckpoint)
+	if id == 0 || slices.ContainsFunc(m.unusable, func(d coordinator.Damage) bool { return d.ID == id }) {
+		return
+	}
+	m.unusable = append(m.unusable, coordinator.Damage{ID: id, Reason: s.Failure})
 }
 
 func subtaskOf(s *weirpb.SubtaskRef) job.SubtaskID {

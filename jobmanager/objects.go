@@ -9,11 +9,18 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 )
 
 // objectStore keeps immutable objects (job binaries, large plans) by SHA-256 in
 // the high-availability store's folder, so that they outlive a leader.
-type objectStore struct{ root *os.Root }
+type objectStore struct {
+	root *os.Root
+	mu   struct {
+		sync.Mutex
+		held map[string]int // by digest: submissions that are about to name them
+	}
+}
 
 // ErrNoObject says that the store has no object of that digest.
 var ErrNoObject = errors.New("no such object in the high-availability store")
@@ -26,7 +33,25 @@ func openObjectStore(dir string) (*objectStore, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open high-availability.storageDir: %w", err)
 	}
-	return &objectStore{root}, nil
+	s := &objectStore{root: root}
+	s.mu.held = map[string]int{}
+	return s, nil
+}
+
+// hold keeps an object from being removed until release is called: a submission puts
+// it, or finds it there, before there is a record that names it.
+func (s *objectStore) hold(sum []byte) (release func()) {
+	key := string(sum)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.held[key]++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.mu.held[key]--; s.mu.held[key] == 0 {
+			delete(s.mu.held, key)
+		}
+	}
 }
 
 // put stores what r gives and returns its digest and size. More than limit bytes
@@ -86,8 +111,13 @@ func (s *objectStore) open(sum []byte) (io.ReadCloser, int64, error) {
 	return f, info.Size(), nil
 }
 
-// remove deletes an object; that it is gone already is fine.
+// remove deletes an object, unless it is held; that it is gone already is fine.
 func (s *objectStore) remove(sum []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.held[string(sum)] > 0 {
+		return nil
+	}
 	err := s.root.Remove(hex.EncodeToString(sum))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("delete object %x: %w", sum, err)

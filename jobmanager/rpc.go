@@ -99,7 +99,7 @@ func (s *rpcService) Connect(stream grpc.BidiStreamingServer[weirpb.FromTaskMana
 	defer cancel(nil)
 	tm := &taskManager{hello: hello, since: time.Now(), cancel: cancel, ready: make(chan struct{}, 1)}
 	tm.send(&weirpb.ToTaskManager{LeaderEpoch: d.epoch(), Message: &weirpb.ToTaskManager_Registered{Registered: &weirpb.Registered{
-		ClusterIncarnation: d.cluster.Incarnation, HeartbeatIntervalMs: uint32(heartbeatInterval / time.Millisecond),
+		ClusterIncarnation: d.cluster.Incarnation, HeartbeatIntervalMs: uint32(s.manager.cfg.HeartbeatInterval / time.Millisecond),
 		HeartbeatTimeoutMs: uint32(s.manager.cfg.HeartbeatTimeout / time.Millisecond),
 	}}})
 	if d.loop.Post(&registered{tm}) != nil {
@@ -138,11 +138,8 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// heartbeatInterval: one second, so that silence is noticed within five.
-const heartbeatInterval = time.Second
-
 func (s *rpcService) sendTo(ctx context.Context, d *Dispatcher, tm *taskManager, stream grpc.BidiStreamingServer[weirpb.FromTaskManager, weirpb.ToTaskManager]) {
-	beat := time.NewTicker(heartbeatInterval)
+	beat := time.NewTicker(s.manager.cfg.HeartbeatInterval)
 	defer beat.Stop()
 	for {
 		for _, m := range tm.take() {

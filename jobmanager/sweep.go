@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -37,14 +36,9 @@ func (e *sweep) clean(d *Dispatcher) {
 		}
 		delete(d.ended, job.ID(s.Record.JobId))
 		delete(d.views, job.ID(s.Record.JobId))
-		var objects [][]byte
-		if !d.objectInUse(s.Record.BinarySha256) {
-			objects = append(objects, s.Record.BinarySha256)
-		}
-		if s.Record.Plan == nil && !d.objectInUse(s.Record.PlanSha256) { // a large plan
-			objects = append(objects, s.Record.PlanSha256)
-		}
-		d.loop.Go("forget job", func(ctx context.Context) event { return d.forget(ctx, s, objects) })
+		d.loop.Go("forget job", func(ctx context.Context) event {
+			return &forgotten{s, d.jobs.Forget(ctx, job.ID(s.Record.JobId))}
+		})
 	}
 }
 
@@ -69,28 +63,30 @@ func (d *Dispatcher) objectInUse(sum []byte) bool {
 	return false
 }
 
-// forget removes the record first, then the bytes that it named.
-func (d *Dispatcher) forget(ctx context.Context, s *ha.JobState, objects [][]byte) event {
-	err := d.jobs.Forget(ctx, job.ID(s.Record.JobId))
-	for _, sum := range objects {
-		if err == nil {
-			err = d.manager.objects.remove(sum)
-		}
-	}
-	if err != nil {
-		err = fmt.Errorf("forget ended job %s: %w", s.Record.JobId, err)
-	}
-	return &forgotten{s, err}
-}
-
+// forgotten: the record is gone, or is not; the bytes that it named go now, unless
+// another job has come to name them meanwhile.
 type forgotten struct {
 	s   *ha.JobState
 	err error
 }
 
 func (e *forgotten) handle(d *Dispatcher) {
+	r := e.s.Record
 	if e.err != nil { // tried again at the next sweep
-		d.log.Warn("ended job stays on record", "job", e.s.Record.JobId, "cause", e.err)
-		d.ended[job.ID(e.s.Record.JobId)] = e.s
+		d.log.Warn("ended job stays on record", "job", r.JobId, "cause", e.err)
+		d.ended[job.ID(r.JobId)] = e.s
+		return
+	}
+	objects := [][]byte{r.BinarySha256}
+	if r.Plan == nil { // a large plan
+		objects = append(objects, r.PlanSha256)
+	}
+	for _, sum := range objects {
+		if d.objectInUse(sum) {
+			continue
+		}
+		if err := d.manager.objects.remove(sum); err != nil {
+			d.log.Warn("an object of a forgotten job stays", "job", r.JobId, "cause", err)
+		}
 	}
 }

@@ -31,6 +31,12 @@ func (m *JobMaster) view() *api.Job {
 		}
 	}
 	m.history.fill(j, m.state.Pointers)
+	for i := range j.Checkpoints.History {
+		c := &j.Checkpoints.History[i]
+		if n, underWay := m.coord.Acks(stream.CheckpointID(c.ID)); underWay && c.Status == api.CheckpointInProgress {
+			c.Acked, c.DurationMS = n, now.Sub(c.TriggeredAt).Milliseconds()
+		}
+	}
 	return j
 }
 
@@ -107,12 +113,9 @@ func resultView(r *metapb.JobResult) *api.Result {
 }
 
 func pointerView(p *metapb.CheckpointPointer) api.Checkpoint {
-	kind := stream.CheckpointBarrier
-	if p.Terminal {
-		kind = stream.TerminalBarrier
-	}
 	return api.Checkpoint{
-		ID: p.CheckpointId, Status: api.CheckpointCompleted, Kind: kind.String(), Path: p.Path, Bytes: p.StateBytes, DurationMS: p.DurationMs,
+		ID: p.CheckpointId, Status: api.CheckpointCompleted, Kind: stream.BarrierKind(p.Kind).String(), Path: p.Path,
+		Bytes: p.StateBytes, NewBytes: p.NewBytes, Subtasks: int(p.Subtasks), Acked: int(p.Subtasks), DurationMS: p.DurationMs,
 		TriggeredAt: time.UnixMilli(p.CompletedAtMs - p.DurationMs).UTC(),
 	}
 }

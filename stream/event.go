@@ -27,6 +27,9 @@ const (
 	// StopBarrier is a savepoint after which sources stay silent until they are
 	// told to finish or to resume.
 	StopBarrier BarrierKind = 4
+	// FullBarrier is a checkpoint whose run lists hold only runs that were written by
+	// the attempts that take part: it refers to nothing that was there before.
+	FullBarrier BarrierKind = 5
 )
 
 // String returns the kind's name in logs.
@@ -40,6 +43,8 @@ func (k BarrierKind) String() string {
 		return "terminal"
 	case StopBarrier:
 		return "stop"
+	case FullBarrier:
+		return "full"
 	}
 	return fmt.Sprintf("barrier-kind-%d", uint8(k))
 }

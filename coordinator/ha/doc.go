@@ -5,7 +5,9 @@
 // Every mutation is one transaction guarded by the leader's election key (I1): a
 // leader that has lost the election without knowing changes nothing and gets
 // ErrFenced. A transaction whose result is not known gives ErrUnknown; callers
-// read back before they decide, and delete nothing until then (I4).
+// read back before they decide, and delete nothing until then (I4). One that arrives
+// late, after its leader has gone on, is not applied: the transactions of a job form a
+// chain (sequence.go).
 //
 // The keys below the cluster's prefix are (architecture: etcd keys)
 //
@@ -14,6 +16,7 @@
 //	accepted/{id}              a job id is accepted once, for ever (I6)
 //	jobs/{id}/graph            metapb.JobRecord
 //	jobs/{id}/incarnation      metapb.Incarnation
+//	jobs/{id}/sequence         of the job's last transaction: "<epoch>.<n>"
 //	jobs/{id}/checkpoint-id    highest id reserved, decimal
 //	jobs/{id}/checkpoints/{n}  metapb.CheckpointPointer, n in 20 digits
 //	jobs/{id}/intent           metapb.Intent
@@ -22,5 +25,5 @@
 // The package holds no bulk data, never decides what to do with a job, and starts
 // no goroutine of its own (implementations do, and say so).
 //
-// Read store.go, then jobs.go.
+// Read store.go, then jobs.go, then sequence.go.
 package ha

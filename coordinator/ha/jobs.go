@@ -21,8 +21,9 @@ import (
 // Jobs are the records of a cluster's jobs. All methods that change something are
 // for the leader whose Leadership was given to NewJobs.
 type Jobs struct {
-	kv   KV
-	lead Leadership
+	kv     KV
+	lead   Leadership
+	chains chains
 }
 
 // NewJobs returns the records in kv, changed under lead. A nil lead gives a
@@ -95,7 +96,7 @@ func (j *Jobs) Accept(ctx context.Context, rec *metapb.JobRecord) error {
 	if err := id.Validate(); err != nil {
 		return err
 	}
-	return j.commit(ctx, "accept job "+rec.JobId, Txn{
+	return j.commit(ctx, id, "accept job "+rec.JobId, Txn{
 		Absent: []string{acceptedKey(id), jobKey(id, "graph")},
 		Puts:   []Entry{{acceptedKey(id), []byte{1}}, put(jobKey(id, "graph"), rec)},
 	})
@@ -104,14 +105,14 @@ func (j *Jobs) Accept(ctx context.Context, rec *metapb.JobRecord) error {
 // PutIncarnation records a deployment, before its first Deploy, together with the
 // intent's back-off counter if intent is not nil.
 func (j *Jobs) PutIncarnation(ctx context.Context, id job.ID, inc *metapb.Incarnation) error {
-	return j.commit(ctx, fmt.Sprintf("record incarnation %d of job %s", inc.Number, id), j.live(id, Txn{
+	return j.commit(ctx, id, fmt.Sprintf("record incarnation %d of job %s", inc.Number, id), j.live(id, Txn{
 		Puts: []Entry{put(jobKey(id, "incarnation"), inc)},
 	}))
 }
 
 // ReserveCheckpointIDs records that ids up to and including upTo may have been used.
 func (j *Jobs) ReserveCheckpointIDs(ctx context.Context, id job.ID, upTo stream.CheckpointID) error {
-	return j.commit(ctx, fmt.Sprintf("reserve checkpoint ids of job %s up to %d", id, upTo), j.live(id, Txn{
+	return j.commit(ctx, id, fmt.Sprintf("reserve checkpoint ids of job %s up to %d", id, upTo), j.live(id, Txn{
 		Puts: []Entry{{jobKey(id, "checkpoint-id"), []byte(strconv.FormatUint(uint64(upTo), 10))}},
 	}))
 }
@@ -119,7 +120,7 @@ func (j *Jobs) ReserveCheckpointIDs(ctx context.Context, id job.ID, upTo stream.
 // PutPointer makes a checkpoint complete: from here on recovery uses it.
 func (j *Jobs) PutPointer(ctx context.Context, id job.ID, p *metapb.CheckpointPointer) error {
 	key := pointerKey(id, stream.CheckpointID(p.CheckpointId))
-	return j.commit(ctx, fmt.Sprintf("complete checkpoint %d of job %s", p.CheckpointId, id), j.live(id, Txn{
+	return j.commit(ctx, id, fmt.Sprintf("complete checkpoint %d of job %s", p.CheckpointId, id), j.live(id, Txn{
 		Puts: []Entry{put(key, p)},
 	}))
 }
@@ -131,15 +132,15 @@ func (j *Jobs) DeletePointers(ctx context.Context, id job.ID, ids ...stream.Chec
 	for _, c := range ids {
 		keys = append(keys, pointerKey(id, c))
 	}
-	return j.deleteAll(ctx, fmt.Sprintf("delete %d checkpoint pointers of job %s", len(ids), id), Txn{}, keys)
+	return j.deleteAll(ctx, id, fmt.Sprintf("delete %d checkpoint pointers of job %s", len(ids), id), Txn{}, keys)
 }
 
 // deleteAll deletes keys under the conditions of t, in as many transactions as it
 // takes; after an error some are gone.
-func (j *Jobs) deleteAll(ctx context.Context, what string, t Txn, keys []string) error {
-	for part := range slices.Chunk(keys, MaxOps) {
+func (j *Jobs) deleteAll(ctx context.Context, id job.ID, what string, t Txn, keys []string) error {
+	for part := range slices.Chunk(keys, MaxOps-1) { // and the sequence
 		t.Deletes = part
-		if err := j.commit(ctx, what, t); err != nil {
+		if err := j.commit(ctx, id, what, t); err != nil {
 			return err
 		}
 	}
@@ -148,20 +149,20 @@ func (j *Jobs) deleteAll(ctx context.Context, what string, t Txn, keys []string)
 
 // PutIntent records what was promised, before the first RPC that carries it out.
 func (j *Jobs) PutIntent(ctx context.Context, id job.ID, in *metapb.Intent) error {
-	return j.commit(ctx, fmt.Sprintf("record intent %v of job %s", in.Kind, id), j.live(id, Txn{
+	return j.commit(ctx, id, fmt.Sprintf("record intent %v of job %s", in.Kind, id), j.live(id, Txn{
 		Puts: []Entry{put(jobKey(id, "intent"), in)},
 	}))
 }
 
 // ClearIntent removes the intent when it has been carried out.
 func (j *Jobs) ClearIntent(ctx context.Context, id job.ID) error {
-	return j.commit(ctx, "clear intent of job "+string(id), Txn{Deletes: []string{jobKey(id, "intent")}})
+	return j.commit(ctx, id, "clear intent of job "+string(id), Txn{Deletes: []string{jobKey(id, "intent")}})
 }
 
 // PutResult writes the terminal truth, once, before any clean-up. ErrConflict says
 // that the job has ended before (I6).
 func (j *Jobs) PutResult(ctx context.Context, id job.ID, r *metapb.JobResult) error {
-	return j.commit(ctx, fmt.Sprintf("record result %s of job %s", r.State, id), j.live(id, Txn{
+	return j.commit(ctx, id, fmt.Sprintf("record result %s of job %s", r.State, id), j.live(id, Txn{
 		Puts:    []Entry{put(jobKey(id, "result"), r)},
 		Deletes: []string{jobKey(id, "intent")},
 	}))
@@ -170,7 +171,7 @@ func (j *Jobs) PutResult(ctx context.Context, id job.ID, r *metapb.JobResult) er
 // UpdateResult notes progress of the clean-up in a result that exists.
 func (j *Jobs) UpdateResult(ctx context.Context, id job.ID, r *metapb.JobResult) error {
 	key := jobKey(id, "result")
-	return j.commit(ctx, "update result of job "+string(id), Txn{Present: []string{key}, Puts: []Entry{put(key, r)}})
+	return j.commit(ctx, id, "update result of job "+string(id), Txn{Present: []string{key}, Puts: []Entry{put(key, r)}})
 }
 
 // Forget removes everything recorded of an ended job, except that its id was
@@ -181,20 +182,22 @@ func (j *Jobs) Forget(ctx context.Context, id job.ID) error {
 		return fmt.Errorf("list records of job %s: %w", id, err)
 	}
 	// The pointers go first: what is left at any moment is the record of an ended job.
-	var pointers, rest []string
+	var lists, rest []string
 	for _, e := range entries {
-		if strings.HasPrefix(e.Key, jobKey(id, "checkpoints/")) {
-			pointers = append(pointers, e.Key)
-		} else {
+		field := strings.TrimPrefix(e.Key, jobKey(id, ""))
+		switch {
+		case strings.Contains(field, "/"):
+			lists = append(lists, e.Key)
+		case field != sequenceField: // goes with the others, in its own way
 			rest = append(rest, e.Key)
 		}
 	}
 	t := Txn{Present: []string{jobKey(id, "result")}}
-	if err := j.deleteAll(ctx, "forget checkpoints of job "+string(id), t, pointers); err != nil {
+	if err := j.deleteAll(ctx, id, "forget lists of job "+string(id), t, lists); err != nil {
 		return err
 	}
 	t.Deletes = rest
-	return j.commit(ctx, "forget job "+string(id), t)
+	return j.forget(ctx, id, "forget job "+string(id), t)
 }
 
 // live adds the conditions under which a job may change: it was accepted and has
@@ -203,16 +206,6 @@ func (j *Jobs) live(id job.ID, t Txn) Txn {
 	t.Present = append(t.Present, jobKey(id, "graph"))
 	t.Absent = append(t.Absent, jobKey(id, "result"))
 	return t
-}
-
-func (j *Jobs) commit(ctx context.Context, what string, t Txn) error {
-	if j.lead == nil {
-		panic("weir: BUG: " + what + " through a read-only view")
-	}
-	if err := j.kv.Commit(ctx, j.lead, t); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	return nil
 }
 
 // Get reads everything recorded of one job; ErrNotFound if it is not there.

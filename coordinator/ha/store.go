@@ -31,13 +31,15 @@ type Entry struct {
 }
 
 // MaxOps is the largest number of puts and deletes of a transaction: etcd takes 128
-// operations by default (--max-txn-ops), the leader's guard among them.
+// operations by default (--max-txn-ops), the leader's guard and the conditions among
+// them.
 const MaxOps = 100
 
 // Txn is a set of changes applied together or not at all, at most MaxOps.
 type Txn struct {
 	Absent  []string // keys that must not exist
 	Present []string // keys that must exist
+	Equal   []Entry  // keys that must have this value
 	Puts    []Entry
 	Deletes []string
 }

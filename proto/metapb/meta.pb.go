@@ -210,6 +210,218 @@ func (StateKind) EnumDescriptor() ([]byte, []int) {
 	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{2}
 }
 
+type SnapshotType int32
+
+const (
+	SnapshotType_SNAPSHOT_TYPE_UNSPECIFIED SnapshotType = 0
+	SnapshotType_SNAPSHOT_TYPE_CANONICAL   SnapshotType = 1 // merged, one run a subtask
+	SnapshotType_SNAPSHOT_TYPE_NATIVE      SnapshotType = 2 // runs as they are
+)
+
+// Enum value maps for SnapshotType.
+var (
+	SnapshotType_name = map[int32]string{
+		0: "SNAPSHOT_TYPE_UNSPECIFIED",
+		1: "SNAPSHOT_TYPE_CANONICAL",
+		2: "SNAPSHOT_TYPE_NATIVE",
+	}
+	SnapshotType_value = map[string]int32{
+		"SNAPSHOT_TYPE_UNSPECIFIED": 0,
+		"SNAPSHOT_TYPE_CANONICAL":   1,
+		"SNAPSHOT_TYPE_NATIVE":      2,
+	}
+)
+
+func (x SnapshotType) Enum() *SnapshotType {
+	p := new(SnapshotType)
+	*p = x
+	return p
+}
+
+func (x SnapshotType) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SnapshotType) Descriptor() protoreflect.EnumDescriptor {
+	return file_proto_metapb_meta_proto_enumTypes[3].Descriptor()
+}
+
+func (SnapshotType) Type() protoreflect.EnumType {
+	return &file_proto_metapb_meta_proto_enumTypes[3]
+}
+
+func (x SnapshotType) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SnapshotType.Descriptor instead.
+func (SnapshotType) EnumDescriptor() ([]byte, []int) {
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{3}
+}
+
+// RestoreMode says whose the files of a snapshot are that a job was started from.
+type RestoreMode int32
+
+const (
+	RestoreMode_RESTORE_MODE_UNSPECIFIED RestoreMode = 0 // no_claim
+	RestoreMode_RESTORE_MODE_NO_CLAIM    RestoreMode = 1 // the user's; the first checkpoint refers to none of them
+	RestoreMode_RESTORE_MODE_CLAIM       RestoreMode = 2 // the job's, which deletes them
+	RestoreMode_RESTORE_MODE_LEGACY      RestoreMode = 3 // the user's, who must keep them as long as the job refers to them
+)
+
+// Enum value maps for RestoreMode.
+var (
+	RestoreMode_name = map[int32]string{
+		0: "RESTORE_MODE_UNSPECIFIED",
+		1: "RESTORE_MODE_NO_CLAIM",
+		2: "RESTORE_MODE_CLAIM",
+		3: "RESTORE_MODE_LEGACY",
+	}
+	RestoreMode_value = map[string]int32{
+		"RESTORE_MODE_UNSPECIFIED": 0,
+		"RESTORE_MODE_NO_CLAIM":    1,
+		"RESTORE_MODE_CLAIM":       2,
+		"RESTORE_MODE_LEGACY":      3,
+	}
+)
+
+func (x RestoreMode) Enum() *RestoreMode {
+	p := new(RestoreMode)
+	*p = x
+	return p
+}
+
+func (x RestoreMode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RestoreMode) Descriptor() protoreflect.EnumDescriptor {
+	return file_proto_metapb_meta_proto_enumTypes[4].Descriptor()
+}
+
+func (RestoreMode) Type() protoreflect.EnumType {
+	return &file_proto_metapb_meta_proto_enumTypes[4]
+}
+
+func (x RestoreMode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RestoreMode.Descriptor instead.
+func (RestoreMode) EnumDescriptor() ([]byte, []int) {
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{4}
+}
+
+type Operation_Kind int32
+
+const (
+	Operation_KIND_UNSPECIFIED Operation_Kind = 0
+	Operation_KIND_CHECKPOINT  Operation_Kind = 1
+	Operation_KIND_SAVEPOINT   Operation_Kind = 2
+	Operation_KIND_STOP        Operation_Kind = 3
+	Operation_KIND_CANCEL      Operation_Kind = 4 // with a savepoint before
+	Operation_KIND_RESCALE     Operation_Kind = 5
+)
+
+// Enum value maps for Operation_Kind.
+var (
+	Operation_Kind_name = map[int32]string{
+		0: "KIND_UNSPECIFIED",
+		1: "KIND_CHECKPOINT",
+		2: "KIND_SAVEPOINT",
+		3: "KIND_STOP",
+		4: "KIND_CANCEL",
+		5: "KIND_RESCALE",
+	}
+	Operation_Kind_value = map[string]int32{
+		"KIND_UNSPECIFIED": 0,
+		"KIND_CHECKPOINT":  1,
+		"KIND_SAVEPOINT":   2,
+		"KIND_STOP":        3,
+		"KIND_CANCEL":      4,
+		"KIND_RESCALE":     5,
+	}
+)
+
+func (x Operation_Kind) Enum() *Operation_Kind {
+	p := new(Operation_Kind)
+	*p = x
+	return p
+}
+
+func (x Operation_Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Operation_Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_proto_metapb_meta_proto_enumTypes[5].Descriptor()
+}
+
+func (Operation_Kind) Type() protoreflect.EnumType {
+	return &file_proto_metapb_meta_proto_enumTypes[5]
+}
+
+func (x Operation_Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Operation_Kind.Descriptor instead.
+func (Operation_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{21, 0}
+}
+
+type Operation_State int32
+
+const (
+	Operation_STATE_UNSPECIFIED Operation_State = 0
+	Operation_STATE_IN_PROGRESS Operation_State = 1
+	Operation_STATE_COMPLETED   Operation_State = 2
+	Operation_STATE_FAILED      Operation_State = 3
+)
+
+// Enum value maps for Operation_State.
+var (
+	Operation_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "STATE_IN_PROGRESS",
+		2: "STATE_COMPLETED",
+		3: "STATE_FAILED",
+	}
+	Operation_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"STATE_IN_PROGRESS": 1,
+		"STATE_COMPLETED":   2,
+		"STATE_FAILED":      3,
+	}
+)
+
+func (x Operation_State) Enum() *Operation_State {
+	p := new(Operation_State)
+	*p = x
+	return p
+}
+
+func (x Operation_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Operation_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_proto_metapb_meta_proto_enumTypes[6].Descriptor()
+}
+
+func (Operation_State) Type() protoreflect.EnumType {
+	return &file_proto_metapb_meta_proto_enumTypes[6]
+}
+
+func (x Operation_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Operation_State.Descriptor instead.
+func (Operation_State) EnumDescriptor() ([]byte, []int) {
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{21, 1}
+}
+
 type Intent_Kind int32
 
 const (
@@ -249,11 +461,11 @@ func (x Intent_Kind) String() string {
 }
 
 func (Intent_Kind) Descriptor() protoreflect.EnumDescriptor {
-	return file_proto_metapb_meta_proto_enumTypes[3].Descriptor()
+	return file_proto_metapb_meta_proto_enumTypes[7].Descriptor()
 }
 
 func (Intent_Kind) Type() protoreflect.EnumType {
-	return &file_proto_metapb_meta_proto_enumTypes[3]
+	return &file_proto_metapb_meta_proto_enumTypes[7]
 }
 
 func (x Intent_Kind) Number() protoreflect.EnumNumber {
@@ -262,7 +474,7 @@ func (x Intent_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Intent_Kind.Descriptor instead.
 func (Intent_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{19, 0}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{24, 0}
 }
 
 // Plan is the program that a job binary builds: its operators in the order they
@@ -704,7 +916,11 @@ type CheckpointMetadata struct {
 	NextStateId   uint32                 `protobuf:"varint,16,opt,name=next_state_id,json=nextStateId,proto3" json:"next_state_id,omitempty"`
 	// Objects that working state read when it was acked although no run lists them:
 	// below the job's checkpoint folder, or absolute for somebody else's. Sorted.
-	StillReads    []string `protobuf:"bytes,17,rep,name=still_reads,json=stillReads,proto3" json:"still_reads,omitempty"`
+	StillReads []string `protobuf:"bytes,17,rep,name=still_reads,json=stillReads,proto3" json:"still_reads,omitempty"`
+	// The names of run files are relative to the folder of this _metadata, and nothing
+	// outside of it is referred to: a savepoint. Else to the folder above: a checkpoint.
+	SelfContained bool         `protobuf:"varint,18,opt,name=self_contained,json=selfContained,proto3" json:"self_contained,omitempty"`
+	Type          SnapshotType `protobuf:"varint,19,opt,name=type,proto3,enum=weir.meta.v1.SnapshotType" json:"type,omitempty"` // of what is self-contained
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -858,6 +1074,20 @@ func (x *CheckpointMetadata) GetStillReads() []string {
 	return nil
 }
 
+func (x *CheckpointMetadata) GetSelfContained() bool {
+	if x != nil {
+		return x.SelfContained
+	}
+	return false
+}
+
+func (x *CheckpointMetadata) GetType() SnapshotType {
+	if x != nil {
+		return x.Type
+	}
+	return SnapshotType_SNAPSHOT_TYPE_UNSPECIFIED
+}
+
 // StateID: an id is allocated once for (uid, name) and never computed from the plan.
 type StateID struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -923,7 +1153,8 @@ type OperatorSnapshot struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Uid           string                 `protobuf:"bytes,1,opt,name=uid,proto3" json:"uid,omitempty"`
 	Parallelism   uint32                 `protobuf:"varint,2,opt,name=parallelism,proto3" json:"parallelism,omitempty"`
-	Subtasks      []*SubtaskSnapshot     `protobuf:"bytes,3,rep,name=subtasks,proto3" json:"subtasks,omitempty"` // sorted by index; in an ack exactly one
+	Subtasks      []*SubtaskSnapshot     `protobuf:"bytes,3,rep,name=subtasks,proto3" json:"subtasks,omitempty"`                    // sorted by index; in an ack exactly one
+	KeySchema     []byte                 `protobuf:"bytes,4,opt,name=key_schema,json=keySchema,proto3" json:"key_schema,omitempty"` // of a keyed operator
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -975,6 +1206,13 @@ func (x *OperatorSnapshot) GetParallelism() uint32 {
 func (x *OperatorSnapshot) GetSubtasks() []*SubtaskSnapshot {
 	if x != nil {
 		return x.Subtasks
+	}
+	return nil
+}
+
+func (x *OperatorSnapshot) GetKeySchema() []byte {
+	if x != nil {
+		return x.KeySchema
 	}
 	return nil
 }
@@ -1101,8 +1339,11 @@ type Schema struct {
 	Schema          []byte                 `protobuf:"bytes,2,opt,name=schema,proto3" json:"schema,omitempty"`                                          // of the value, or of a list's element
 	NamespaceSchema []byte                 `protobuf:"bytes,3,opt,name=namespace_schema,json=namespaceSchema,proto3" json:"namespace_schema,omitempty"` // of a map's keys
 	Kind            StateKind              `protobuf:"varint,4,opt,name=kind,proto3,enum=weir.meta.v1.StateKind" json:"kind,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Values name the version they were written with. A state's newest version is the
+	// highest; older ones are listed as long as a run may hold them.
+	Version       uint32 `protobuf:"varint,5,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Schema) Reset() {
@@ -1161,6 +1402,13 @@ func (x *Schema) GetKind() StateKind {
 		return x.Kind
 	}
 	return StateKind_STATE_KIND_UNSPECIFIED
+}
+
+func (x *Schema) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
 }
 
 // Run is one sorted run: a sequence of disjoint SSTables in key order.
@@ -1631,18 +1879,24 @@ func (*Result_Text) isResult_Value() {}
 // JobRecord is jobs/{id}/graph: what was accepted. Over 1 MiB the plan lies in
 // the high-availability store and plan_sha256 points to it.
 type JobRecord struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	JobId         string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	PlanSha256    []byte                 `protobuf:"bytes,3,opt,name=plan_sha256,json=planSha256,proto3" json:"plan_sha256,omitempty"`       // also the object's name in the store: plans/{sha256}
-	Plan          *Plan                  `protobuf:"bytes,4,opt,name=plan,proto3" json:"plan,omitempty"`                                     // absent when over 1 MiB
-	BinarySha256  []byte                 `protobuf:"bytes,5,opt,name=binary_sha256,json=binarySha256,proto3" json:"binary_sha256,omitempty"` // binaries/{sha256} in the high-availability store
-	Config        []*Setting             `protobuf:"bytes,6,rep,name=config,proto3" json:"config,omitempty"`                                 // effective settings of the job, sorted by key
-	SubmittedAtMs int64                  `protobuf:"varint,7,opt,name=submitted_at_ms,json=submittedAtMs,proto3" json:"submitted_at_ms,omitempty"`
-	SubmissionId  string                 `protobuf:"bytes,8,opt,name=submission_id,json=submissionId,proto3" json:"submission_id,omitempty"` // the client's, makes submitting idempotent
-	RestoreFrom   string                 `protobuf:"bytes,9,opt,name=restore_from,json=restoreFrom,proto3" json:"restore_from,omitempty"`    // snapshot given at submission
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	JobId            string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	Name             string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	PlanSha256       []byte                 `protobuf:"bytes,3,opt,name=plan_sha256,json=planSha256,proto3" json:"plan_sha256,omitempty"`       // also the object's name in the store: plans/{sha256}
+	Plan             *Plan                  `protobuf:"bytes,4,opt,name=plan,proto3" json:"plan,omitempty"`                                     // absent when over 1 MiB
+	BinarySha256     []byte                 `protobuf:"bytes,5,opt,name=binary_sha256,json=binarySha256,proto3" json:"binary_sha256,omitempty"` // binaries/{sha256} in the high-availability store
+	Config           []*Setting             `protobuf:"bytes,6,rep,name=config,proto3" json:"config,omitempty"`                                 // effective settings of the job, sorted by key
+	SubmittedAtMs    int64                  `protobuf:"varint,7,opt,name=submitted_at_ms,json=submittedAtMs,proto3" json:"submitted_at_ms,omitempty"`
+	SubmissionId     string                 `protobuf:"bytes,8,opt,name=submission_id,json=submissionId,proto3" json:"submission_id,omitempty"` // the client's, makes submitting idempotent
+	RestoreFrom      string                 `protobuf:"bytes,9,opt,name=restore_from,json=restoreFrom,proto3" json:"restore_from,omitempty"`    // snapshot given at submission
+	RestoreMode      RestoreMode            `protobuf:"varint,10,opt,name=restore_mode,json=restoreMode,proto3,enum=weir.meta.v1.RestoreMode" json:"restore_mode,omitempty"`
+	AllowNonRestored bool                   `protobuf:"varint,11,opt,name=allow_non_restored,json=allowNonRestored,proto3" json:"allow_non_restored,omitempty"`
+	UidMap           []*UIDMapping          `protobuf:"bytes,12,rep,name=uid_map,json=uidMap,proto3" json:"uid_map,omitempty"`                          // sorted by from
+	SourceReleased   bool                   `protobuf:"varint,13,opt,name=source_released,json=sourceReleased,proto3" json:"source_released,omitempty"` // nothing refers to restore_from any more
+	Parallelism      []*OperatorParallelism `protobuf:"bytes,14,rep,name=parallelism,proto3" json:"parallelism,omitempty"`                              // set by rescales, sorted by uid
+	JobParallelism   uint32                 `protobuf:"varint,15,opt,name=job_parallelism,json=jobParallelism,proto3" json:"job_parallelism,omitempty"` // set by a rescale; 0 = that of config
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *JobRecord) Reset() {
@@ -1736,6 +1990,48 @@ func (x *JobRecord) GetRestoreFrom() string {
 		return x.RestoreFrom
 	}
 	return ""
+}
+
+func (x *JobRecord) GetRestoreMode() RestoreMode {
+	if x != nil {
+		return x.RestoreMode
+	}
+	return RestoreMode_RESTORE_MODE_UNSPECIFIED
+}
+
+func (x *JobRecord) GetAllowNonRestored() bool {
+	if x != nil {
+		return x.AllowNonRestored
+	}
+	return false
+}
+
+func (x *JobRecord) GetUidMap() []*UIDMapping {
+	if x != nil {
+		return x.UidMap
+	}
+	return nil
+}
+
+func (x *JobRecord) GetSourceReleased() bool {
+	if x != nil {
+		return x.SourceReleased
+	}
+	return false
+}
+
+func (x *JobRecord) GetParallelism() []*OperatorParallelism {
+	if x != nil {
+		return x.Parallelism
+	}
+	return nil
+}
+
+func (x *JobRecord) GetJobParallelism() uint32 {
+	if x != nil {
+		return x.JobParallelism
+	}
+	return 0
 }
 
 // Incarnation is jobs/{id}/incarnation: one deployment of a whole job, written in
@@ -1929,7 +2225,10 @@ type CheckpointPointer struct {
 	StateBytes    uint64                 `protobuf:"varint,8,opt,name=state_bytes,json=stateBytes,proto3" json:"state_bytes,omitempty"` // all runs listed
 	CompletedAtMs int64                  `protobuf:"varint,9,opt,name=completed_at_ms,json=completedAtMs,proto3" json:"completed_at_ms,omitempty"`
 	DurationMs    int64                  `protobuf:"varint,10,opt,name=duration_ms,json=durationMs,proto3" json:"duration_ms,omitempty"`
-	Savepoint     bool                   `protobuf:"varint,11,opt,name=savepoint,proto3" json:"savepoint,omitempty"`
+	Savepoint     bool                   `protobuf:"varint,11,opt,name=savepoint,proto3" json:"savepoint,omitempty"`               // taken for an operation: savepoint or stop
+	Kind          uint32                 `protobuf:"varint,12,opt,name=kind,proto3" json:"kind,omitempty"`                         // stream.BarrierKind
+	NewBytes      uint64                 `protobuf:"varint,13,opt,name=new_bytes,json=newBytes,proto3" json:"new_bytes,omitempty"` // written for it
+	Subtasks      uint32                 `protobuf:"varint,14,opt,name=subtasks,proto3" json:"subtasks,omitempty"`                 // that took part
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2041,6 +2340,492 @@ func (x *CheckpointPointer) GetSavepoint() bool {
 	return false
 }
 
+func (x *CheckpointPointer) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
+func (x *CheckpointPointer) GetNewBytes() uint64 {
+	if x != nil {
+		return x.NewBytes
+	}
+	return 0
+}
+
+func (x *CheckpointPointer) GetSubtasks() uint32 {
+	if x != nil {
+		return x.Subtasks
+	}
+	return 0
+}
+
+// CheckpointStatistics is jobs/{id}/statistics: what people are told of checkpoints,
+// written with each pointer so that a new leader knows it too.
+type CheckpointStatistics struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Completed     uint64                 `protobuf:"varint,1,opt,name=completed,proto3" json:"completed,omitempty"`
+	Failed        uint64                 `protobuf:"varint,2,opt,name=failed,proto3" json:"failed,omitempty"`
+	Restored      uint64                 `protobuf:"varint,3,opt,name=restored,proto3" json:"restored,omitempty"`
+	History       []*CheckpointRecord    `protobuf:"bytes,4,rep,name=history,proto3" json:"history,omitempty"` // oldest first
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckpointStatistics) Reset() {
+	*x = CheckpointStatistics{}
+	mi := &file_proto_metapb_meta_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckpointStatistics) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckpointStatistics) ProtoMessage() {}
+
+func (x *CheckpointStatistics) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_metapb_meta_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckpointStatistics.ProtoReflect.Descriptor instead.
+func (*CheckpointStatistics) Descriptor() ([]byte, []int) {
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *CheckpointStatistics) GetCompleted() uint64 {
+	if x != nil {
+		return x.Completed
+	}
+	return 0
+}
+
+func (x *CheckpointStatistics) GetFailed() uint64 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+func (x *CheckpointStatistics) GetRestored() uint64 {
+	if x != nil {
+		return x.Restored
+	}
+	return 0
+}
+
+func (x *CheckpointStatistics) GetHistory() []*CheckpointRecord {
+	if x != nil {
+		return x.History
+	}
+	return nil
+}
+
+type CheckpointRecord struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	CheckpointId  uint64                 `protobuf:"varint,1,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
+	Kind          uint32                 `protobuf:"varint,2,opt,name=kind,proto3" json:"kind,omitempty"`      // stream.BarrierKind
+	Failure       string                 `protobuf:"bytes,3,opt,name=failure,proto3" json:"failure,omitempty"` // "" = completed
+	TriggeredAtMs int64                  `protobuf:"varint,4,opt,name=triggered_at_ms,json=triggeredAtMs,proto3" json:"triggered_at_ms,omitempty"`
+	DurationMs    int64                  `protobuf:"varint,5,opt,name=duration_ms,json=durationMs,proto3" json:"duration_ms,omitempty"`
+	StateBytes    uint64                 `protobuf:"varint,6,opt,name=state_bytes,json=stateBytes,proto3" json:"state_bytes,omitempty"`
+	NewBytes      uint64                 `protobuf:"varint,7,opt,name=new_bytes,json=newBytes,proto3" json:"new_bytes,omitempty"`
+	Subtasks      uint32                 `protobuf:"varint,8,opt,name=subtasks,proto3" json:"subtasks,omitempty"`
+	Acked         uint32                 `protobuf:"varint,9,opt,name=acked,proto3" json:"acked,omitempty"`
+	Discarded     bool                   `protobuf:"varint,10,opt,name=discarded,proto3" json:"discarded,omitempty"`
+	Path          string                 `protobuf:"bytes,11,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckpointRecord) Reset() {
+	*x = CheckpointRecord{}
+	mi := &file_proto_metapb_meta_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckpointRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckpointRecord) ProtoMessage() {}
+
+func (x *CheckpointRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_metapb_meta_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckpointRecord.ProtoReflect.Descriptor instead.
+func (*CheckpointRecord) Descriptor() ([]byte, []int) {
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *CheckpointRecord) GetCheckpointId() uint64 {
+	if x != nil {
+		return x.CheckpointId
+	}
+	return 0
+}
+
+func (x *CheckpointRecord) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
+func (x *CheckpointRecord) GetFailure() string {
+	if x != nil {
+		return x.Failure
+	}
+	return ""
+}
+
+func (x *CheckpointRecord) GetTriggeredAtMs() int64 {
+	if x != nil {
+		return x.TriggeredAtMs
+	}
+	return 0
+}
+
+func (x *CheckpointRecord) GetDurationMs() int64 {
+	if x != nil {
+		return x.DurationMs
+	}
+	return 0
+}
+
+func (x *CheckpointRecord) GetStateBytes() uint64 {
+	if x != nil {
+		return x.StateBytes
+	}
+	return 0
+}
+
+func (x *CheckpointRecord) GetNewBytes() uint64 {
+	if x != nil {
+		return x.NewBytes
+	}
+	return 0
+}
+
+func (x *CheckpointRecord) GetSubtasks() uint32 {
+	if x != nil {
+		return x.Subtasks
+	}
+	return 0
+}
+
+func (x *CheckpointRecord) GetAcked() uint32 {
+	if x != nil {
+		return x.Acked
+	}
+	return 0
+}
+
+func (x *CheckpointRecord) GetDiscarded() bool {
+	if x != nil {
+		return x.Discarded
+	}
+	return false
+}
+
+func (x *CheckpointRecord) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+// Operation is jobs/{id}/operations/{trigger_id}: what a client was promised, on
+// record before the first RPC that carries it out, resumed by the next leader,
+// answered under the client's trigger id.
+type Operation struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	TriggerId      string                 `protobuf:"bytes,1,opt,name=trigger_id,json=triggerId,proto3" json:"trigger_id,omitempty"`
+	Kind           Operation_Kind         `protobuf:"varint,2,opt,name=kind,proto3,enum=weir.meta.v1.Operation_Kind" json:"kind,omitempty"`
+	State          Operation_State        `protobuf:"varint,3,opt,name=state,proto3,enum=weir.meta.v1.Operation_State" json:"state,omitempty"`
+	Target         string                 `protobuf:"bytes,4,opt,name=target,proto3" json:"target,omitempty"` // folder of the savepoint, absolute, with its own name: chosen once
+	Type           SnapshotType           `protobuf:"varint,5,opt,name=type,proto3,enum=weir.meta.v1.SnapshotType" json:"type,omitempty"`
+	Drain          bool                   `protobuf:"varint,6,opt,name=drain,proto3" json:"drain,omitempty"`                                         // of a stop
+	Full           bool                   `protobuf:"varint,7,opt,name=full,proto3" json:"full,omitempty"`                                           // of a checkpoint
+	Parallelism    []*OperatorParallelism `protobuf:"bytes,8,rep,name=parallelism,proto3" json:"parallelism,omitempty"`                              // of a rescale, sorted by uid
+	JobParallelism uint32                 `protobuf:"varint,9,opt,name=job_parallelism,json=jobParallelism,proto3" json:"job_parallelism,omitempty"` // of a rescale; 0 = unchanged
+	RequestedAtMs  int64                  `protobuf:"varint,10,opt,name=requested_at_ms,json=requestedAtMs,proto3" json:"requested_at_ms,omitempty"`
+	EndedAtMs      int64                  `protobuf:"varint,11,opt,name=ended_at_ms,json=endedAtMs,proto3" json:"ended_at_ms,omitempty"`
+	CheckpointId   uint64                 `protobuf:"varint,12,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"` // that was taken for it
+	Location       string                 `protobuf:"bytes,13,opt,name=location,proto3" json:"location,omitempty"`                              // of what it made
+	Failure        string                 `protobuf:"bytes,14,opt,name=failure,proto3" json:"failure,omitempty"`
+	Code           string                 `protobuf:"bytes,15,opt,name=code,proto3" json:"code,omitempty"`    // stable, of the failure
+	Bytes          uint64                 `protobuf:"varint,16,opt,name=bytes,proto3" json:"bytes,omitempty"` // of what it made
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Operation) Reset() {
+	*x = Operation{}
+	mi := &file_proto_metapb_meta_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Operation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Operation) ProtoMessage() {}
+
+func (x *Operation) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_metapb_meta_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Operation.ProtoReflect.Descriptor instead.
+func (*Operation) Descriptor() ([]byte, []int) {
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Operation) GetTriggerId() string {
+	if x != nil {
+		return x.TriggerId
+	}
+	return ""
+}
+
+func (x *Operation) GetKind() Operation_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Operation_KIND_UNSPECIFIED
+}
+
+func (x *Operation) GetState() Operation_State {
+	if x != nil {
+		return x.State
+	}
+	return Operation_STATE_UNSPECIFIED
+}
+
+func (x *Operation) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *Operation) GetType() SnapshotType {
+	if x != nil {
+		return x.Type
+	}
+	return SnapshotType_SNAPSHOT_TYPE_UNSPECIFIED
+}
+
+func (x *Operation) GetDrain() bool {
+	if x != nil {
+		return x.Drain
+	}
+	return false
+}
+
+func (x *Operation) GetFull() bool {
+	if x != nil {
+		return x.Full
+	}
+	return false
+}
+
+func (x *Operation) GetParallelism() []*OperatorParallelism {
+	if x != nil {
+		return x.Parallelism
+	}
+	return nil
+}
+
+func (x *Operation) GetJobParallelism() uint32 {
+	if x != nil {
+		return x.JobParallelism
+	}
+	return 0
+}
+
+func (x *Operation) GetRequestedAtMs() int64 {
+	if x != nil {
+		return x.RequestedAtMs
+	}
+	return 0
+}
+
+func (x *Operation) GetEndedAtMs() int64 {
+	if x != nil {
+		return x.EndedAtMs
+	}
+	return 0
+}
+
+func (x *Operation) GetCheckpointId() uint64 {
+	if x != nil {
+		return x.CheckpointId
+	}
+	return 0
+}
+
+func (x *Operation) GetLocation() string {
+	if x != nil {
+		return x.Location
+	}
+	return ""
+}
+
+func (x *Operation) GetFailure() string {
+	if x != nil {
+		return x.Failure
+	}
+	return ""
+}
+
+func (x *Operation) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *Operation) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+type OperatorParallelism struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Uid           string                 `protobuf:"bytes,1,opt,name=uid,proto3" json:"uid,omitempty"`
+	Parallelism   uint32                 `protobuf:"varint,2,opt,name=parallelism,proto3" json:"parallelism,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OperatorParallelism) Reset() {
+	*x = OperatorParallelism{}
+	mi := &file_proto_metapb_meta_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OperatorParallelism) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OperatorParallelism) ProtoMessage() {}
+
+func (x *OperatorParallelism) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_metapb_meta_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OperatorParallelism.ProtoReflect.Descriptor instead.
+func (*OperatorParallelism) Descriptor() ([]byte, []int) {
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *OperatorParallelism) GetUid() string {
+	if x != nil {
+		return x.Uid
+	}
+	return ""
+}
+
+func (x *OperatorParallelism) GetParallelism() uint32 {
+	if x != nil {
+		return x.Parallelism
+	}
+	return 0
+}
+
+type UIDMapping struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	From          string                 `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	To            string                 `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UIDMapping) Reset() {
+	*x = UIDMapping{}
+	mi := &file_proto_metapb_meta_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UIDMapping) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UIDMapping) ProtoMessage() {}
+
+func (x *UIDMapping) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_metapb_meta_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UIDMapping.ProtoReflect.Descriptor instead.
+func (*UIDMapping) Descriptor() ([]byte, []int) {
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *UIDMapping) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *UIDMapping) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
 // Intent is jobs/{id}/intent: what somebody was promised, written before the
 // first RPC and resumed by the next leader.
 type Intent struct {
@@ -2056,7 +2841,7 @@ type Intent struct {
 
 func (x *Intent) Reset() {
 	*x = Intent{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[19]
+	mi := &file_proto_metapb_meta_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2068,7 +2853,7 @@ func (x *Intent) String() string {
 func (*Intent) ProtoMessage() {}
 
 func (x *Intent) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[19]
+	mi := &file_proto_metapb_meta_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2081,7 +2866,7 @@ func (x *Intent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Intent.ProtoReflect.Descriptor instead.
 func (*Intent) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{19}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Intent) GetKind() Intent_Kind {
@@ -2137,7 +2922,7 @@ type JobResult struct {
 
 func (x *JobResult) Reset() {
 	*x = JobResult{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[20]
+	mi := &file_proto_metapb_meta_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2149,7 +2934,7 @@ func (x *JobResult) String() string {
 func (*JobResult) ProtoMessage() {}
 
 func (x *JobResult) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[20]
+	mi := &file_proto_metapb_meta_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2162,7 +2947,7 @@ func (x *JobResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobResult.ProtoReflect.Descriptor instead.
 func (*JobResult) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{20}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *JobResult) GetState() string {
@@ -2232,7 +3017,7 @@ type ClusterRecord struct {
 
 func (x *ClusterRecord) Reset() {
 	*x = ClusterRecord{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[21]
+	mi := &file_proto_metapb_meta_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2244,7 +3029,7 @@ func (x *ClusterRecord) String() string {
 func (*ClusterRecord) ProtoMessage() {}
 
 func (x *ClusterRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[21]
+	mi := &file_proto_metapb_meta_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2257,7 +3042,7 @@ func (x *ClusterRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterRecord.ProtoReflect.Descriptor instead.
 func (*ClusterRecord) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{21}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ClusterRecord) GetIncarnation() string {
@@ -2287,7 +3072,7 @@ type LeaderRecord struct {
 
 func (x *LeaderRecord) Reset() {
 	*x = LeaderRecord{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[22]
+	mi := &file_proto_metapb_meta_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2299,7 +3084,7 @@ func (x *LeaderRecord) String() string {
 func (*LeaderRecord) ProtoMessage() {}
 
 func (x *LeaderRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[22]
+	mi := &file_proto_metapb_meta_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2312,7 +3097,7 @@ func (x *LeaderRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaderRecord.ProtoReflect.Descriptor instead.
 func (*LeaderRecord) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{22}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *LeaderRecord) GetRestAddress() string {
@@ -2383,7 +3168,7 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12+\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x17.weir.meta.v1.StateKindR\x04kind\x12!\n" +
 	"\fvalue_schema\x18\x03 \x01(\fR\vvalueSchema\x12)\n" +
-	"\x10namespace_schema\x18\x04 \x01(\fR\x0fnamespaceSchema\"\xe7\x04\n" +
+	"\x10namespace_schema\x18\x04 \x01(\fR\x0fnamespaceSchema\"\xbe\x05\n" +
 	"\x12CheckpointMetadata\x12%\n" +
 	"\x0eformat_version\x18\x01 \x01(\rR\rformatVersion\x12\x1d\n" +
 	"\n" +
@@ -2407,15 +3192,19 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\toperators\x18\x0f \x03(\v2\x1e.weir.meta.v1.OperatorSnapshotR\toperators\x12\"\n" +
 	"\rnext_state_id\x18\x10 \x01(\rR\vnextStateId\x12\x1f\n" +
 	"\vstill_reads\x18\x11 \x03(\tR\n" +
-	"stillReads\"?\n" +
+	"stillReads\x12%\n" +
+	"\x0eself_contained\x18\x12 \x01(\bR\rselfContained\x12.\n" +
+	"\x04type\x18\x13 \x01(\x0e2\x1a.weir.meta.v1.SnapshotTypeR\x04type\"?\n" +
 	"\aStateID\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x0e\n" +
-	"\x02id\x18\x03 \x01(\rR\x02id\"\x81\x01\n" +
+	"\x02id\x18\x03 \x01(\rR\x02id\"\xa0\x01\n" +
 	"\x10OperatorSnapshot\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12 \n" +
 	"\vparallelism\x18\x02 \x01(\rR\vparallelism\x129\n" +
-	"\bsubtasks\x18\x03 \x03(\v2\x1d.weir.meta.v1.SubtaskSnapshotR\bsubtasks\"\xab\x03\n" +
+	"\bsubtasks\x18\x03 \x03(\v2\x1d.weir.meta.v1.SubtaskSnapshotR\bsubtasks\x12\x1d\n" +
+	"\n" +
+	"key_schema\x18\x04 \x01(\fR\tkeySchema\"\xab\x03\n" +
 	"\x0fSubtaskSnapshot\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x1f\n" +
 	"\vfirst_group\x18\x02 \x01(\rR\n" +
@@ -2429,12 +3218,13 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\twatermark\x18\b \x01(\x03R\twatermark\x12.\n" +
 	"\aresults\x18\t \x03(\v2\x14.weir.meta.v1.ResultR\aresults\x12.\n" +
 	"\aschemas\x18\n" +
-	" \x03(\v2\x14.weir.meta.v1.SchemaR\aschemas\"\x93\x01\n" +
+	" \x03(\v2\x14.weir.meta.v1.SchemaR\aschemas\"\xad\x01\n" +
 	"\x06Schema\x12\x19\n" +
 	"\bstate_id\x18\x01 \x01(\rR\astateId\x12\x16\n" +
 	"\x06schema\x18\x02 \x01(\fR\x06schema\x12)\n" +
 	"\x10namespace_schema\x18\x03 \x01(\fR\x0fnamespaceSchema\x12+\n" +
-	"\x04kind\x18\x04 \x01(\x0e2\x17.weir.meta.v1.StateKindR\x04kind\"\xce\x02\n" +
+	"\x04kind\x18\x04 \x01(\x0e2\x17.weir.meta.v1.StateKindR\x04kind\x12\x18\n" +
+	"\aversion\x18\x05 \x01(\rR\aversion\"\xce\x02\n" +
 	"\x03Run\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12+\n" +
 	"\x05files\x18\x02 \x03(\v2\x15.weir.meta.v1.RunFileR\x05files\x12!\n" +
@@ -2475,7 +3265,7 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x03sum\x18\x02 \x01(\x04H\x00R\x03sum\x12\x14\n" +
 	"\x04text\x18\x03 \x01(\tH\x00R\x04textB\a\n" +
-	"\x05value\"\xc3\x02\n" +
+	"\x05value\"\xf9\x04\n" +
 	"\tJobRecord\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1f\n" +
@@ -2486,7 +3276,14 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\x06config\x18\x06 \x03(\v2\x15.weir.meta.v1.SettingR\x06config\x12&\n" +
 	"\x0fsubmitted_at_ms\x18\a \x01(\x03R\rsubmittedAtMs\x12#\n" +
 	"\rsubmission_id\x18\b \x01(\tR\fsubmissionId\x12!\n" +
-	"\frestore_from\x18\t \x01(\tR\vrestoreFrom\"\xa5\x03\n" +
+	"\frestore_from\x18\t \x01(\tR\vrestoreFrom\x12<\n" +
+	"\frestore_mode\x18\n" +
+	" \x01(\x0e2\x19.weir.meta.v1.RestoreModeR\vrestoreMode\x12,\n" +
+	"\x12allow_non_restored\x18\v \x01(\bR\x10allowNonRestored\x121\n" +
+	"\auid_map\x18\f \x03(\v2\x18.weir.meta.v1.UIDMappingR\x06uidMap\x12'\n" +
+	"\x0fsource_released\x18\r \x01(\bR\x0esourceReleased\x12C\n" +
+	"\vparallelism\x18\x0e \x03(\v2!.weir.meta.v1.OperatorParallelismR\vparallelism\x12'\n" +
+	"\x0fjob_parallelism\x18\x0f \x01(\rR\x0ejobParallelism\"\xa5\x03\n" +
 	"\vIncarnation\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12!\n" +
 	"\fleader_epoch\x18\x02 \x01(\x04R\vleaderEpoch\x12;\n" +
@@ -2502,7 +3299,7 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\rstarted_at_ms\x18\v \x01(\x03R\vstartedAtMs\"M\n" +
 	"\x11VertexParallelism\x12\x16\n" +
 	"\x06vertex\x18\x01 \x01(\rR\x06vertex\x12 \n" +
-	"\vparallelism\x18\x02 \x01(\rR\vparallelism\"\xd2\x02\n" +
+	"\vparallelism\x18\x02 \x01(\rR\vparallelism\"\x9f\x03\n" +
 	"\x11CheckpointPointer\x12#\n" +
 	"\rcheckpoint_id\x18\x01 \x01(\x04R\fcheckpointId\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x12\n" +
@@ -2517,7 +3314,68 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\vduration_ms\x18\n" +
 	" \x01(\x03R\n" +
 	"durationMs\x12\x1c\n" +
-	"\tsavepoint\x18\v \x01(\bR\tsavepoint\"\xb0\x02\n" +
+	"\tsavepoint\x18\v \x01(\bR\tsavepoint\x12\x12\n" +
+	"\x04kind\x18\f \x01(\rR\x04kind\x12\x1b\n" +
+	"\tnew_bytes\x18\r \x01(\x04R\bnewBytes\x12\x1a\n" +
+	"\bsubtasks\x18\x0e \x01(\rR\bsubtasks\"\xa2\x01\n" +
+	"\x14CheckpointStatistics\x12\x1c\n" +
+	"\tcompleted\x18\x01 \x01(\x04R\tcompleted\x12\x16\n" +
+	"\x06failed\x18\x02 \x01(\x04R\x06failed\x12\x1a\n" +
+	"\brestored\x18\x03 \x01(\x04R\brestored\x128\n" +
+	"\ahistory\x18\x04 \x03(\v2\x1e.weir.meta.v1.CheckpointRecordR\ahistory\"\xd0\x02\n" +
+	"\x10CheckpointRecord\x12#\n" +
+	"\rcheckpoint_id\x18\x01 \x01(\x04R\fcheckpointId\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\rR\x04kind\x12\x18\n" +
+	"\afailure\x18\x03 \x01(\tR\afailure\x12&\n" +
+	"\x0ftriggered_at_ms\x18\x04 \x01(\x03R\rtriggeredAtMs\x12\x1f\n" +
+	"\vduration_ms\x18\x05 \x01(\x03R\n" +
+	"durationMs\x12\x1f\n" +
+	"\vstate_bytes\x18\x06 \x01(\x04R\n" +
+	"stateBytes\x12\x1b\n" +
+	"\tnew_bytes\x18\a \x01(\x04R\bnewBytes\x12\x1a\n" +
+	"\bsubtasks\x18\b \x01(\rR\bsubtasks\x12\x14\n" +
+	"\x05acked\x18\t \x01(\rR\x05acked\x12\x1c\n" +
+	"\tdiscarded\x18\n" +
+	" \x01(\bR\tdiscarded\x12\x12\n" +
+	"\x04path\x18\v \x01(\tR\x04path\"\x95\x06\n" +
+	"\tOperation\x12\x1d\n" +
+	"\n" +
+	"trigger_id\x18\x01 \x01(\tR\ttriggerId\x120\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x1c.weir.meta.v1.Operation.KindR\x04kind\x123\n" +
+	"\x05state\x18\x03 \x01(\x0e2\x1d.weir.meta.v1.Operation.StateR\x05state\x12\x16\n" +
+	"\x06target\x18\x04 \x01(\tR\x06target\x12.\n" +
+	"\x04type\x18\x05 \x01(\x0e2\x1a.weir.meta.v1.SnapshotTypeR\x04type\x12\x14\n" +
+	"\x05drain\x18\x06 \x01(\bR\x05drain\x12\x12\n" +
+	"\x04full\x18\a \x01(\bR\x04full\x12C\n" +
+	"\vparallelism\x18\b \x03(\v2!.weir.meta.v1.OperatorParallelismR\vparallelism\x12'\n" +
+	"\x0fjob_parallelism\x18\t \x01(\rR\x0ejobParallelism\x12&\n" +
+	"\x0frequested_at_ms\x18\n" +
+	" \x01(\x03R\rrequestedAtMs\x12\x1e\n" +
+	"\vended_at_ms\x18\v \x01(\x03R\tendedAtMs\x12#\n" +
+	"\rcheckpoint_id\x18\f \x01(\x04R\fcheckpointId\x12\x1a\n" +
+	"\blocation\x18\r \x01(\tR\blocation\x12\x18\n" +
+	"\afailure\x18\x0e \x01(\tR\afailure\x12\x12\n" +
+	"\x04code\x18\x0f \x01(\tR\x04code\x12\x14\n" +
+	"\x05bytes\x18\x10 \x01(\x04R\x05bytes\"w\n" +
+	"\x04Kind\x12\x14\n" +
+	"\x10KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fKIND_CHECKPOINT\x10\x01\x12\x12\n" +
+	"\x0eKIND_SAVEPOINT\x10\x02\x12\r\n" +
+	"\tKIND_STOP\x10\x03\x12\x0f\n" +
+	"\vKIND_CANCEL\x10\x04\x12\x10\n" +
+	"\fKIND_RESCALE\x10\x05\"\\\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11STATE_IN_PROGRESS\x10\x01\x12\x13\n" +
+	"\x0fSTATE_COMPLETED\x10\x02\x12\x10\n" +
+	"\fSTATE_FAILED\x10\x03\"I\n" +
+	"\x13OperatorParallelism\x12\x10\n" +
+	"\x03uid\x18\x01 \x01(\tR\x03uid\x12 \n" +
+	"\vparallelism\x18\x02 \x01(\rR\vparallelism\"0\n" +
+	"\n" +
+	"UIDMapping\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\"\xb0\x02\n" +
 	"\x06Intent\x12-\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x19.weir.meta.v1.Intent.KindR\x04kind\x12\x1d\n" +
 	"\n" +
@@ -2575,7 +3433,16 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\x15STATE_KIND_UNION_LIST\x10\b\x12\x18\n" +
 	"\x14STATE_KIND_BROADCAST\x10\t\x12\x15\n" +
 	"\x11STATE_KIND_RESULT\x10\n" +
-	"B)Z'github.com/weirstream/weir/proto/metapbb\x06proto3"
+	"*d\n" +
+	"\fSnapshotType\x12\x1d\n" +
+	"\x19SNAPSHOT_TYPE_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17SNAPSHOT_TYPE_CANONICAL\x10\x01\x12\x18\n" +
+	"\x14SNAPSHOT_TYPE_NATIVE\x10\x02*w\n" +
+	"\vRestoreMode\x12\x1c\n" +
+	"\x18RESTORE_MODE_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15RESTORE_MODE_NO_CLAIM\x10\x01\x12\x16\n" +
+	"\x12RESTORE_MODE_CLAIM\x10\x02\x12\x17\n" +
+	"\x13RESTORE_MODE_LEGACY\x10\x03B)Z'github.com/weirstream/weir/proto/metapbb\x06proto3"
 
 var (
 	file_proto_metapb_meta_proto_rawDescOnce sync.Once
@@ -2589,69 +3456,87 @@ func file_proto_metapb_meta_proto_rawDescGZIP() []byte {
 	return file_proto_metapb_meta_proto_rawDescData
 }
 
-var file_proto_metapb_meta_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_proto_metapb_meta_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_proto_metapb_meta_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
+var file_proto_metapb_meta_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_proto_metapb_meta_proto_goTypes = []any{
-	(OperatorKind)(0),          // 0: weir.meta.v1.OperatorKind
-	(Distribution)(0),          // 1: weir.meta.v1.Distribution
-	(StateKind)(0),             // 2: weir.meta.v1.StateKind
-	(Intent_Kind)(0),           // 3: weir.meta.v1.Intent.Kind
-	(*Plan)(nil),               // 4: weir.meta.v1.Plan
-	(*Setting)(nil),            // 5: weir.meta.v1.Setting
-	(*Operator)(nil),           // 6: weir.meta.v1.Operator
-	(*Input)(nil),              // 7: weir.meta.v1.Input
-	(*State)(nil),              // 8: weir.meta.v1.State
-	(*CheckpointMetadata)(nil), // 9: weir.meta.v1.CheckpointMetadata
-	(*StateID)(nil),            // 10: weir.meta.v1.StateID
-	(*OperatorSnapshot)(nil),   // 11: weir.meta.v1.OperatorSnapshot
-	(*SubtaskSnapshot)(nil),    // 12: weir.meta.v1.SubtaskSnapshot
-	(*Schema)(nil),             // 13: weir.meta.v1.Schema
-	(*Run)(nil),                // 14: weir.meta.v1.Run
-	(*RunFile)(nil),            // 15: weir.meta.v1.RunFile
-	(*OperatorState)(nil),      // 16: weir.meta.v1.OperatorState
-	(*ChannelState)(nil),       // 17: weir.meta.v1.ChannelState
-	(*Result)(nil),             // 18: weir.meta.v1.Result
-	(*JobRecord)(nil),          // 19: weir.meta.v1.JobRecord
-	(*Incarnation)(nil),        // 20: weir.meta.v1.Incarnation
-	(*VertexParallelism)(nil),  // 21: weir.meta.v1.VertexParallelism
-	(*CheckpointPointer)(nil),  // 22: weir.meta.v1.CheckpointPointer
-	(*Intent)(nil),             // 23: weir.meta.v1.Intent
-	(*JobResult)(nil),          // 24: weir.meta.v1.JobResult
-	(*ClusterRecord)(nil),      // 25: weir.meta.v1.ClusterRecord
-	(*LeaderRecord)(nil),       // 26: weir.meta.v1.LeaderRecord
+	(OperatorKind)(0),            // 0: weir.meta.v1.OperatorKind
+	(Distribution)(0),            // 1: weir.meta.v1.Distribution
+	(StateKind)(0),               // 2: weir.meta.v1.StateKind
+	(SnapshotType)(0),            // 3: weir.meta.v1.SnapshotType
+	(RestoreMode)(0),             // 4: weir.meta.v1.RestoreMode
+	(Operation_Kind)(0),          // 5: weir.meta.v1.Operation.Kind
+	(Operation_State)(0),         // 6: weir.meta.v1.Operation.State
+	(Intent_Kind)(0),             // 7: weir.meta.v1.Intent.Kind
+	(*Plan)(nil),                 // 8: weir.meta.v1.Plan
+	(*Setting)(nil),              // 9: weir.meta.v1.Setting
+	(*Operator)(nil),             // 10: weir.meta.v1.Operator
+	(*Input)(nil),                // 11: weir.meta.v1.Input
+	(*State)(nil),                // 12: weir.meta.v1.State
+	(*CheckpointMetadata)(nil),   // 13: weir.meta.v1.CheckpointMetadata
+	(*StateID)(nil),              // 14: weir.meta.v1.StateID
+	(*OperatorSnapshot)(nil),     // 15: weir.meta.v1.OperatorSnapshot
+	(*SubtaskSnapshot)(nil),      // 16: weir.meta.v1.SubtaskSnapshot
+	(*Schema)(nil),               // 17: weir.meta.v1.Schema
+	(*Run)(nil),                  // 18: weir.meta.v1.Run
+	(*RunFile)(nil),              // 19: weir.meta.v1.RunFile
+	(*OperatorState)(nil),        // 20: weir.meta.v1.OperatorState
+	(*ChannelState)(nil),         // 21: weir.meta.v1.ChannelState
+	(*Result)(nil),               // 22: weir.meta.v1.Result
+	(*JobRecord)(nil),            // 23: weir.meta.v1.JobRecord
+	(*Incarnation)(nil),          // 24: weir.meta.v1.Incarnation
+	(*VertexParallelism)(nil),    // 25: weir.meta.v1.VertexParallelism
+	(*CheckpointPointer)(nil),    // 26: weir.meta.v1.CheckpointPointer
+	(*CheckpointStatistics)(nil), // 27: weir.meta.v1.CheckpointStatistics
+	(*CheckpointRecord)(nil),     // 28: weir.meta.v1.CheckpointRecord
+	(*Operation)(nil),            // 29: weir.meta.v1.Operation
+	(*OperatorParallelism)(nil),  // 30: weir.meta.v1.OperatorParallelism
+	(*UIDMapping)(nil),           // 31: weir.meta.v1.UIDMapping
+	(*Intent)(nil),               // 32: weir.meta.v1.Intent
+	(*JobResult)(nil),            // 33: weir.meta.v1.JobResult
+	(*ClusterRecord)(nil),        // 34: weir.meta.v1.ClusterRecord
+	(*LeaderRecord)(nil),         // 35: weir.meta.v1.LeaderRecord
 }
 var file_proto_metapb_meta_proto_depIdxs = []int32{
-	6,  // 0: weir.meta.v1.Plan.operators:type_name -> weir.meta.v1.Operator
-	5,  // 1: weir.meta.v1.Plan.config:type_name -> weir.meta.v1.Setting
-	5,  // 2: weir.meta.v1.Plan.params:type_name -> weir.meta.v1.Setting
-	5,  // 3: weir.meta.v1.Plan.defaults:type_name -> weir.meta.v1.Setting
+	10, // 0: weir.meta.v1.Plan.operators:type_name -> weir.meta.v1.Operator
+	9,  // 1: weir.meta.v1.Plan.config:type_name -> weir.meta.v1.Setting
+	9,  // 2: weir.meta.v1.Plan.params:type_name -> weir.meta.v1.Setting
+	9,  // 3: weir.meta.v1.Plan.defaults:type_name -> weir.meta.v1.Setting
 	0,  // 4: weir.meta.v1.Operator.kind:type_name -> weir.meta.v1.OperatorKind
-	7,  // 5: weir.meta.v1.Operator.inputs:type_name -> weir.meta.v1.Input
-	8,  // 6: weir.meta.v1.Operator.states:type_name -> weir.meta.v1.State
+	11, // 5: weir.meta.v1.Operator.inputs:type_name -> weir.meta.v1.Input
+	12, // 6: weir.meta.v1.Operator.states:type_name -> weir.meta.v1.State
 	1,  // 7: weir.meta.v1.Input.distribution:type_name -> weir.meta.v1.Distribution
 	2,  // 8: weir.meta.v1.State.kind:type_name -> weir.meta.v1.StateKind
-	10, // 9: weir.meta.v1.CheckpointMetadata.state_ids:type_name -> weir.meta.v1.StateID
-	11, // 10: weir.meta.v1.CheckpointMetadata.operators:type_name -> weir.meta.v1.OperatorSnapshot
-	12, // 11: weir.meta.v1.OperatorSnapshot.subtasks:type_name -> weir.meta.v1.SubtaskSnapshot
-	14, // 12: weir.meta.v1.SubtaskSnapshot.runs:type_name -> weir.meta.v1.Run
-	16, // 13: weir.meta.v1.SubtaskSnapshot.operator_states:type_name -> weir.meta.v1.OperatorState
-	17, // 14: weir.meta.v1.SubtaskSnapshot.channel_states:type_name -> weir.meta.v1.ChannelState
-	18, // 15: weir.meta.v1.SubtaskSnapshot.results:type_name -> weir.meta.v1.Result
-	13, // 16: weir.meta.v1.SubtaskSnapshot.schemas:type_name -> weir.meta.v1.Schema
-	2,  // 17: weir.meta.v1.Schema.kind:type_name -> weir.meta.v1.StateKind
-	15, // 18: weir.meta.v1.Run.files:type_name -> weir.meta.v1.RunFile
-	2,  // 19: weir.meta.v1.OperatorState.kind:type_name -> weir.meta.v1.StateKind
-	4,  // 20: weir.meta.v1.JobRecord.plan:type_name -> weir.meta.v1.Plan
-	5,  // 21: weir.meta.v1.JobRecord.config:type_name -> weir.meta.v1.Setting
-	21, // 22: weir.meta.v1.Incarnation.vertices:type_name -> weir.meta.v1.VertexParallelism
-	10, // 23: weir.meta.v1.Incarnation.state_ids:type_name -> weir.meta.v1.StateID
-	3,  // 24: weir.meta.v1.Intent.kind:type_name -> weir.meta.v1.Intent.Kind
-	18, // 25: weir.meta.v1.JobResult.results:type_name -> weir.meta.v1.Result
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	14, // 9: weir.meta.v1.CheckpointMetadata.state_ids:type_name -> weir.meta.v1.StateID
+	15, // 10: weir.meta.v1.CheckpointMetadata.operators:type_name -> weir.meta.v1.OperatorSnapshot
+	3,  // 11: weir.meta.v1.CheckpointMetadata.type:type_name -> weir.meta.v1.SnapshotType
+	16, // 12: weir.meta.v1.OperatorSnapshot.subtasks:type_name -> weir.meta.v1.SubtaskSnapshot
+	18, // 13: weir.meta.v1.SubtaskSnapshot.runs:type_name -> weir.meta.v1.Run
+	20, // 14: weir.meta.v1.SubtaskSnapshot.operator_states:type_name -> weir.meta.v1.OperatorState
+	21, // 15: weir.meta.v1.SubtaskSnapshot.channel_states:type_name -> weir.meta.v1.ChannelState
+	22, // 16: weir.meta.v1.SubtaskSnapshot.results:type_name -> weir.meta.v1.Result
+	17, // 17: weir.meta.v1.SubtaskSnapshot.schemas:type_name -> weir.meta.v1.Schema
+	2,  // 18: weir.meta.v1.Schema.kind:type_name -> weir.meta.v1.StateKind
+	19, // 19: weir.meta.v1.Run.files:type_name -> weir.meta.v1.RunFile
+	2,  // 20: weir.meta.v1.OperatorState.kind:type_name -> weir.meta.v1.StateKind
+	8,  // 21: weir.meta.v1.JobRecord.plan:type_name -> weir.meta.v1.Plan
+	9,  // 22: weir.meta.v1.JobRecord.config:type_name -> weir.meta.v1.Setting
+	4,  // 23: weir.meta.v1.JobRecord.restore_mode:type_name -> weir.meta.v1.RestoreMode
+	31, // 24: weir.meta.v1.JobRecord.uid_map:type_name -> weir.meta.v1.UIDMapping
+	30, // 25: weir.meta.v1.JobRecord.parallelism:type_name -> weir.meta.v1.OperatorParallelism
+	25, // 26: weir.meta.v1.Incarnation.vertices:type_name -> weir.meta.v1.VertexParallelism
+	14, // 27: weir.meta.v1.Incarnation.state_ids:type_name -> weir.meta.v1.StateID
+	28, // 28: weir.meta.v1.CheckpointStatistics.history:type_name -> weir.meta.v1.CheckpointRecord
+	5,  // 29: weir.meta.v1.Operation.kind:type_name -> weir.meta.v1.Operation.Kind
+	6,  // 30: weir.meta.v1.Operation.state:type_name -> weir.meta.v1.Operation.State
+	3,  // 31: weir.meta.v1.Operation.type:type_name -> weir.meta.v1.SnapshotType
+	30, // 32: weir.meta.v1.Operation.parallelism:type_name -> weir.meta.v1.OperatorParallelism
+	7,  // 33: weir.meta.v1.Intent.kind:type_name -> weir.meta.v1.Intent.Kind
+	22, // 34: weir.meta.v1.JobResult.results:type_name -> weir.meta.v1.Result
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_proto_metapb_meta_proto_init() }
@@ -2668,8 +3553,8 @@ func file_proto_metapb_meta_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_metapb_meta_proto_rawDesc), len(file_proto_metapb_meta_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   23,
+			NumEnums:      8,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1586,6 +1586,7 @@ type ToSubtasks struct {
 	//	*ToSubtasks_Aborted
 	//	*ToSubtasks_Cancel
 	//	*ToSubtasks_Adopt
+	//	*ToSubtasks_Drain
 	Command       isToSubtasks_Command `protobuf_oneof:"command"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1689,6 +1690,15 @@ func (x *ToSubtasks) GetAdopt() *Adopt {
 	return nil
 }
 
+func (x *ToSubtasks) GetDrain() *DrainSources {
+	if x != nil {
+		if x, ok := x.Command.(*ToSubtasks_Drain); ok {
+			return x.Drain
+		}
+	}
+	return nil
+}
+
 type isToSubtasks_Command interface {
 	isToSubtasks_Command()
 }
@@ -1717,6 +1727,10 @@ type ToSubtasks_Adopt struct {
 	Adopt *Adopt `protobuf:"bytes,7,opt,name=adopt,proto3,oneof"`
 }
 
+type ToSubtasks_Drain struct {
+	Drain *DrainSources `protobuf:"bytes,8,opt,name=drain,proto3,oneof"`
+}
+
 func (*ToSubtasks_Deploy) isToSubtasks_Command() {}
 
 func (*ToSubtasks_Trigger) isToSubtasks_Command() {}
@@ -1728,6 +1742,8 @@ func (*ToSubtasks_Aborted) isToSubtasks_Command() {}
 func (*ToSubtasks_Cancel) isToSubtasks_Command() {}
 
 func (*ToSubtasks_Adopt) isToSubtasks_Command() {}
+
+func (*ToSubtasks_Drain) isToSubtasks_Command() {}
 
 type FromSubtasks struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -2026,8 +2042,11 @@ type Deploy struct {
 	CheckpointDir      string                      `protobuf:"bytes,9,opt,name=checkpoint_dir,json=checkpointDir,proto3" json:"checkpoint_dir,omitempty"`                  // file:///… or path: {dir}/{job-id}
 	RestoredCheckpoint uint64                      `protobuf:"varint,10,opt,name=restored_checkpoint,json=restoredCheckpoint,proto3" json:"restored_checkpoint,omitempty"` // 0 = fresh start
 	Config             []*metapb.Setting           `protobuf:"bytes,11,rep,name=config,proto3" json:"config,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// The checkpoint restored is that of a stop whose commits are to be finished:
+	// sources stay silent.
+	Stopped       bool `protobuf:"varint,12,opt,name=stopped,proto3" json:"stopped,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Deploy) Reset() {
@@ -2135,6 +2154,13 @@ func (x *Deploy) GetConfig() []*metapb.Setting {
 		return x.Config
 	}
 	return nil
+}
+
+func (x *Deploy) GetStopped() bool {
+	if x != nil {
+		return x.Stopped
+	}
+	return false
 }
 
 type SubtaskDeployment struct {
@@ -2832,6 +2858,60 @@ func (x *CancelAttempts) GetGraceMs() uint32 {
 	return 0
 }
 
+// DrainSources has source subtasks end as if their input had: they read no further
+// record and send EndOfInput. Repeated after a restart.
+type DrainSources struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Incarnation   uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Subtasks      []*SubtaskRef          `protobuf:"bytes,2,rep,name=subtasks,proto3" json:"subtasks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainSources) Reset() {
+	*x = DrainSources{}
+	mi := &file_proto_weirpb_control_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainSources) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainSources) ProtoMessage() {}
+
+func (x *DrainSources) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_weirpb_control_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainSources.ProtoReflect.Descriptor instead.
+func (*DrainSources) Descriptor() ([]byte, []int) {
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *DrainSources) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *DrainSources) GetSubtasks() []*SubtaskRef {
+	if x != nil {
+		return x.Subtasks
+	}
+	return nil
+}
+
 // Adopt rebinds running attempts to a new leader.
 type Adopt struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2844,7 +2924,7 @@ type Adopt struct {
 
 func (x *Adopt) Reset() {
 	*x = Adopt{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[32]
+	mi := &file_proto_weirpb_control_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2856,7 +2936,7 @@ func (x *Adopt) String() string {
 func (*Adopt) ProtoMessage() {}
 
 func (x *Adopt) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[32]
+	mi := &file_proto_weirpb_control_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2869,7 +2949,7 @@ func (x *Adopt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Adopt.ProtoReflect.Descriptor instead.
 func (*Adopt) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{32}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Adopt) GetIncarnation() uint64 {
@@ -2908,7 +2988,7 @@ type CheckpointAck struct {
 
 func (x *CheckpointAck) Reset() {
 	*x = CheckpointAck{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[33]
+	mi := &file_proto_weirpb_control_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2920,7 +3000,7 @@ func (x *CheckpointAck) String() string {
 func (*CheckpointAck) ProtoMessage() {}
 
 func (x *CheckpointAck) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[33]
+	mi := &file_proto_weirpb_control_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2933,7 +3013,7 @@ func (x *CheckpointAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointAck.ProtoReflect.Descriptor instead.
 func (*CheckpointAck) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{33}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *CheckpointAck) GetCheckpointId() uint64 {
@@ -2998,7 +3078,7 @@ type CheckpointAckChunk struct {
 
 func (x *CheckpointAckChunk) Reset() {
 	*x = CheckpointAckChunk{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[34]
+	mi := &file_proto_weirpb_control_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3010,7 +3090,7 @@ func (x *CheckpointAckChunk) String() string {
 func (*CheckpointAckChunk) ProtoMessage() {}
 
 func (x *CheckpointAckChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[34]
+	mi := &file_proto_weirpb_control_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3023,7 +3103,7 @@ func (x *CheckpointAckChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointAckChunk.ProtoReflect.Descriptor instead.
 func (*CheckpointAckChunk) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{34}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *CheckpointAckChunk) GetCheckpointId() uint64 {
@@ -3074,7 +3154,7 @@ type CheckpointTimings struct {
 
 func (x *CheckpointTimings) Reset() {
 	*x = CheckpointTimings{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[35]
+	mi := &file_proto_weirpb_control_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3086,7 +3166,7 @@ func (x *CheckpointTimings) String() string {
 func (*CheckpointTimings) ProtoMessage() {}
 
 func (x *CheckpointTimings) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[35]
+	mi := &file_proto_weirpb_control_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3099,7 +3179,7 @@ func (x *CheckpointTimings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointTimings.ProtoReflect.Descriptor instead.
 func (*CheckpointTimings) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{35}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CheckpointTimings) GetStartDelayNs() int64 {
@@ -3149,7 +3229,7 @@ type CheckpointDecline struct {
 
 func (x *CheckpointDecline) Reset() {
 	*x = CheckpointDecline{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[36]
+	mi := &file_proto_weirpb_control_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3161,7 +3241,7 @@ func (x *CheckpointDecline) String() string {
 func (*CheckpointDecline) ProtoMessage() {}
 
 func (x *CheckpointDecline) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[36]
+	mi := &file_proto_weirpb_control_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3174,7 +3254,7 @@ func (x *CheckpointDecline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointDecline.ProtoReflect.Descriptor instead.
 func (*CheckpointDecline) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{36}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CheckpointDecline) GetCheckpointId() uint64 {
@@ -3216,7 +3296,7 @@ type Committed struct {
 
 func (x *Committed) Reset() {
 	*x = Committed{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[37]
+	mi := &file_proto_weirpb_control_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3228,7 +3308,7 @@ func (x *Committed) String() string {
 func (*Committed) ProtoMessage() {}
 
 func (x *Committed) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[37]
+	mi := &file_proto_weirpb_control_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3241,7 +3321,7 @@ func (x *Committed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Committed.ProtoReflect.Descriptor instead.
 func (*Committed) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{37}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Committed) GetCheckpointId() uint64 {
@@ -3275,7 +3355,7 @@ type SourceEnded struct {
 
 func (x *SourceEnded) Reset() {
 	*x = SourceEnded{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[38]
+	mi := &file_proto_weirpb_control_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3287,7 +3367,7 @@ func (x *SourceEnded) String() string {
 func (*SourceEnded) ProtoMessage() {}
 
 func (x *SourceEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[38]
+	mi := &file_proto_weirpb_control_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3300,7 +3380,7 @@ func (x *SourceEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SourceEnded.ProtoReflect.Descriptor instead.
 func (*SourceEnded) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{38}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *SourceEnded) GetSubtask() *SubtaskRef {
@@ -3334,7 +3414,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[39]
+	mi := &file_proto_weirpb_control_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3346,7 +3426,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[39]
+	mi := &file_proto_weirpb_control_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3359,7 +3439,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{39}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Counters) GetSubtask() *SubtaskRef {
@@ -3435,7 +3515,7 @@ type Counter struct {
 
 func (x *Counter) Reset() {
 	*x = Counter{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[40]
+	mi := &file_proto_weirpb_control_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3447,7 +3527,7 @@ func (x *Counter) String() string {
 func (*Counter) ProtoMessage() {}
 
 func (x *Counter) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[40]
+	mi := &file_proto_weirpb_control_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3460,7 +3540,7 @@ func (x *Counter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counter.ProtoReflect.Descriptor instead.
 func (*Counter) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{40}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Counter) GetName() string {
@@ -3600,7 +3680,7 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\bdata_dir\x18\x02 \x01(\tR\adataDir\x12!\n" +
 	"\fmemory_bytes\x18\x03 \x01(\x04R\vmemoryBytes\"\f\n" +
 	"\n" +
-	"LeaderLost\"\x92\x03\n" +
+	"LeaderLost\"\xc9\x03\n" +
 	"\n" +
 	"ToSubtasks\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x121\n" +
@@ -3609,7 +3689,8 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\tcompleted\x18\x04 \x01(\v2$.weir.control.v1.CheckpointCompletedH\x00R\tcompleted\x12>\n" +
 	"\aaborted\x18\x05 \x01(\v2\".weir.control.v1.CheckpointAbortedH\x00R\aaborted\x129\n" +
 	"\x06cancel\x18\x06 \x01(\v2\x1f.weir.control.v1.CancelAttemptsH\x00R\x06cancel\x12.\n" +
-	"\x05adopt\x18\a \x01(\v2\x16.weir.control.v1.AdoptH\x00R\x05adoptB\t\n" +
+	"\x05adopt\x18\a \x01(\v2\x16.weir.control.v1.AdoptH\x00R\x05adopt\x125\n" +
+	"\x05drain\x18\b \x01(\v2\x1d.weir.control.v1.DrainSourcesH\x00R\x05drainB\t\n" +
 	"\acommand\"\xfa\x03\n" +
 	"\fFromSubtasks\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12 \n" +
@@ -3628,7 +3709,7 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\asubtask\x18\x02 \x01(\rR\asubtask\"-\n" +
 	"\aAttempt\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\f\n" +
-	"\x01n\x18\x02 \x01(\rR\x01n\"\x93\x04\n" +
+	"\x01n\x18\x02 \x01(\rR\x01n\"\xad\x04\n" +
 	"\x06Deploy\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x122\n" +
 	"\aattempt\x18\x02 \x01(\v2\x18.weir.control.v1.AttemptR\aattempt\x12A\n" +
@@ -3642,7 +3723,8 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\x0echeckpoint_dir\x18\t \x01(\tR\rcheckpointDir\x12/\n" +
 	"\x13restored_checkpoint\x18\n" +
 	" \x01(\x04R\x12restoredCheckpoint\x12-\n" +
-	"\x06config\x18\v \x03(\v2\x15.weir.meta.v1.SettingR\x06config\"\x8b\x01\n" +
+	"\x06config\x18\v \x03(\v2\x15.weir.meta.v1.SettingR\x06config\x12\x18\n" +
+	"\astopped\x18\f \x01(\bR\astopped\"\x8b\x01\n" +
 	"\x11SubtaskDeployment\x125\n" +
 	"\asubtask\x18\x01 \x01(\v2\x1b.weir.control.v1.SubtaskRefR\asubtask\x12?\n" +
 	"\toperators\x18\x02 \x03(\v2!.weir.control.v1.RestoredOperatorR\toperators\"\x84\x02\n" +
@@ -3708,7 +3790,10 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x122\n" +
 	"\aattempt\x18\x02 \x01(\v2\x18.weir.control.v1.AttemptR\aattempt\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x19\n" +
-	"\bgrace_ms\x18\x04 \x01(\rR\agraceMs\"\x85\x01\n" +
+	"\bgrace_ms\x18\x04 \x01(\rR\agraceMs\"i\n" +
+	"\fDrainSources\x12 \n" +
+	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x127\n" +
+	"\bsubtasks\x18\x02 \x03(\v2\x1b.weir.control.v1.SubtaskRefR\bsubtasks\"\x85\x01\n" +
 	"\x05Adopt\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12!\n" +
 	"\fleader_epoch\x18\x02 \x01(\x04R\vleaderEpoch\x127\n" +
@@ -3781,7 +3866,7 @@ func file_proto_weirpb_control_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_weirpb_control_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_proto_weirpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_proto_weirpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_proto_weirpb_control_proto_goTypes = []any{
 	(SubtaskStatus_State)(0),         // 0: weir.control.v1.SubtaskStatus.State
 	(*FetchObjectRequest)(nil),       // 1: weir.control.v1.FetchObjectRequest
@@ -3816,24 +3901,25 @@ var file_proto_weirpb_control_proto_goTypes = []any{
 	(*CheckpointCompleted)(nil),      // 30: weir.control.v1.CheckpointCompleted
 	(*CheckpointAborted)(nil),        // 31: weir.control.v1.CheckpointAborted
 	(*CancelAttempts)(nil),           // 32: weir.control.v1.CancelAttempts
-	(*Adopt)(nil),                    // 33: weir.control.v1.Adopt
-	(*CheckpointAck)(nil),            // 34: weir.control.v1.CheckpointAck
-	(*CheckpointAckChunk)(nil),       // 35: weir.control.v1.CheckpointAckChunk
-	(*CheckpointTimings)(nil),        // 36: weir.control.v1.CheckpointTimings
-	(*CheckpointDecline)(nil),        // 37: weir.control.v1.CheckpointDecline
-	(*Committed)(nil),                // 38: weir.control.v1.Committed
-	(*SourceEnded)(nil),              // 39: weir.control.v1.SourceEnded
-	(*Counters)(nil),                 // 40: weir.control.v1.Counters
-	(*Counter)(nil),                  // 41: weir.control.v1.Counter
-	(*metapb.Setting)(nil),           // 42: weir.meta.v1.Setting
-	(*metapb.Plan)(nil),              // 43: weir.meta.v1.Plan
-	(*metapb.VertexParallelism)(nil), // 44: weir.meta.v1.VertexParallelism
-	(*metapb.StateID)(nil),           // 45: weir.meta.v1.StateID
-	(*metapb.OperatorState)(nil),     // 46: weir.meta.v1.OperatorState
-	(*metapb.Result)(nil),            // 47: weir.meta.v1.Result
-	(*metapb.Run)(nil),               // 48: weir.meta.v1.Run
-	(*metapb.Schema)(nil),            // 49: weir.meta.v1.Schema
-	(*metapb.OperatorSnapshot)(nil),  // 50: weir.meta.v1.OperatorSnapshot
+	(*DrainSources)(nil),             // 33: weir.control.v1.DrainSources
+	(*Adopt)(nil),                    // 34: weir.control.v1.Adopt
+	(*CheckpointAck)(nil),            // 35: weir.control.v1.CheckpointAck
+	(*CheckpointAckChunk)(nil),       // 36: weir.control.v1.CheckpointAckChunk
+	(*CheckpointTimings)(nil),        // 37: weir.control.v1.CheckpointTimings
+	(*CheckpointDecline)(nil),        // 38: weir.control.v1.CheckpointDecline
+	(*Committed)(nil),                // 39: weir.control.v1.Committed
+	(*SourceEnded)(nil),              // 40: weir.control.v1.SourceEnded
+	(*Counters)(nil),                 // 41: weir.control.v1.Counters
+	(*Counter)(nil),                  // 42: weir.control.v1.Counter
+	(*metapb.Setting)(nil),           // 43: weir.meta.v1.Setting
+	(*metapb.Plan)(nil),              // 44: weir.meta.v1.Plan
+	(*metapb.VertexParallelism)(nil), // 45: weir.meta.v1.VertexParallelism
+	(*metapb.StateID)(nil),           // 46: weir.meta.v1.StateID
+	(*metapb.OperatorState)(nil),     // 47: weir.meta.v1.OperatorState
+	(*metapb.Result)(nil),            // 48: weir.meta.v1.Result
+	(*metapb.Run)(nil),               // 49: weir.meta.v1.Run
+	(*metapb.Schema)(nil),            // 50: weir.meta.v1.Schema
+	(*metapb.OperatorSnapshot)(nil),  // 51: weir.meta.v1.OperatorSnapshot
 }
 var file_proto_weirpb_control_proto_depIdxs = []int32{
 	4,  // 0: weir.control.v1.FromTaskManager.register:type_name -> weir.control.v1.RegisterTaskManager
@@ -3849,9 +3935,9 @@ var file_proto_weirpb_control_proto_depIdxs = []int32{
 	12, // 10: weir.control.v1.ToTaskManager.start_worker:type_name -> weir.control.v1.StartWorker
 	13, // 11: weir.control.v1.ToTaskManager.stop_worker:type_name -> weir.control.v1.StopWorker
 	19, // 12: weir.control.v1.ToTaskManager.to_subtasks:type_name -> weir.control.v1.ToSubtasks
-	42, // 13: weir.control.v1.StartWorker.params:type_name -> weir.meta.v1.Setting
-	42, // 14: weir.control.v1.StartWorker.config:type_name -> weir.meta.v1.Setting
-	43, // 15: weir.control.v1.StartWorker.plan:type_name -> weir.meta.v1.Plan
+	43, // 13: weir.control.v1.StartWorker.params:type_name -> weir.meta.v1.Setting
+	43, // 14: weir.control.v1.StartWorker.config:type_name -> weir.meta.v1.Setting
+	44, // 15: weir.control.v1.StartWorker.plan:type_name -> weir.meta.v1.Plan
 	15, // 16: weir.control.v1.FromWorker.attach:type_name -> weir.control.v1.AttachWorker
 	20, // 17: weir.control.v1.FromWorker.from_subtasks:type_name -> weir.control.v1.FromSubtasks
 	6,  // 18: weir.control.v1.FromWorker.heartbeat:type_name -> weir.control.v1.Heartbeat
@@ -3865,59 +3951,61 @@ var file_proto_weirpb_control_proto_depIdxs = []int32{
 	30, // 26: weir.control.v1.ToSubtasks.completed:type_name -> weir.control.v1.CheckpointCompleted
 	31, // 27: weir.control.v1.ToSubtasks.aborted:type_name -> weir.control.v1.CheckpointAborted
 	32, // 28: weir.control.v1.ToSubtasks.cancel:type_name -> weir.control.v1.CancelAttempts
-	33, // 29: weir.control.v1.ToSubtasks.adopt:type_name -> weir.control.v1.Adopt
-	28, // 30: weir.control.v1.FromSubtasks.status:type_name -> weir.control.v1.SubtaskStatus
-	34, // 31: weir.control.v1.FromSubtasks.ack:type_name -> weir.control.v1.CheckpointAck
-	37, // 32: weir.control.v1.FromSubtasks.decline:type_name -> weir.control.v1.CheckpointDecline
-	38, // 33: weir.control.v1.FromSubtasks.committed:type_name -> weir.control.v1.Committed
-	39, // 34: weir.control.v1.FromSubtasks.source_ended:type_name -> weir.control.v1.SourceEnded
-	40, // 35: weir.control.v1.FromSubtasks.counters:type_name -> weir.control.v1.Counters
-	35, // 36: weir.control.v1.FromSubtasks.ack_chunk:type_name -> weir.control.v1.CheckpointAckChunk
-	22, // 37: weir.control.v1.Deploy.attempt:type_name -> weir.control.v1.Attempt
-	44, // 38: weir.control.v1.Deploy.parallelism:type_name -> weir.meta.v1.VertexParallelism
-	24, // 39: weir.control.v1.Deploy.subtasks:type_name -> weir.control.v1.SubtaskDeployment
-	27, // 40: weir.control.v1.Deploy.locations:type_name -> weir.control.v1.SubtaskLocation
-	45, // 41: weir.control.v1.Deploy.state_ids:type_name -> weir.meta.v1.StateID
-	42, // 42: weir.control.v1.Deploy.config:type_name -> weir.meta.v1.Setting
-	21, // 43: weir.control.v1.SubtaskDeployment.subtask:type_name -> weir.control.v1.SubtaskRef
-	25, // 44: weir.control.v1.SubtaskDeployment.operators:type_name -> weir.control.v1.RestoredOperator
-	26, // 45: weir.control.v1.RestoredOperator.keyed:type_name -> weir.control.v1.RestoredKeyed
-	46, // 46: weir.control.v1.RestoredOperator.operator_states:type_name -> weir.meta.v1.OperatorState
-	47, // 47: weir.control.v1.RestoredOperator.results:type_name -> weir.meta.v1.Result
-	48, // 48: weir.control.v1.RestoredKeyed.runs:type_name -> weir.meta.v1.Run
-	49, // 49: weir.control.v1.RestoredKeyed.schemas:type_name -> weir.meta.v1.Schema
-	21, // 50: weir.control.v1.SubtaskLocation.subtask:type_name -> weir.control.v1.SubtaskRef
-	21, // 51: weir.control.v1.SubtaskStatus.subtask:type_name -> weir.control.v1.SubtaskRef
-	22, // 52: weir.control.v1.SubtaskStatus.attempt:type_name -> weir.control.v1.Attempt
-	0,  // 53: weir.control.v1.SubtaskStatus.state:type_name -> weir.control.v1.SubtaskStatus.State
-	21, // 54: weir.control.v1.TriggerCheckpoint.subtasks:type_name -> weir.control.v1.SubtaskRef
-	22, // 55: weir.control.v1.CancelAttempts.attempt:type_name -> weir.control.v1.Attempt
-	21, // 56: weir.control.v1.Adopt.subtasks:type_name -> weir.control.v1.SubtaskRef
-	21, // 57: weir.control.v1.CheckpointAck.subtask:type_name -> weir.control.v1.SubtaskRef
-	22, // 58: weir.control.v1.CheckpointAck.attempt:type_name -> weir.control.v1.Attempt
-	50, // 59: weir.control.v1.CheckpointAck.operators:type_name -> weir.meta.v1.OperatorSnapshot
-	36, // 60: weir.control.v1.CheckpointAck.timings:type_name -> weir.control.v1.CheckpointTimings
-	21, // 61: weir.control.v1.CheckpointAckChunk.subtask:type_name -> weir.control.v1.SubtaskRef
-	21, // 62: weir.control.v1.CheckpointDecline.subtask:type_name -> weir.control.v1.SubtaskRef
-	22, // 63: weir.control.v1.CheckpointDecline.attempt:type_name -> weir.control.v1.Attempt
-	21, // 64: weir.control.v1.Committed.subtask:type_name -> weir.control.v1.SubtaskRef
-	22, // 65: weir.control.v1.Committed.attempt:type_name -> weir.control.v1.Attempt
-	21, // 66: weir.control.v1.SourceEnded.subtask:type_name -> weir.control.v1.SubtaskRef
-	22, // 67: weir.control.v1.SourceEnded.attempt:type_name -> weir.control.v1.Attempt
-	21, // 68: weir.control.v1.Counters.subtask:type_name -> weir.control.v1.SubtaskRef
-	22, // 69: weir.control.v1.Counters.attempt:type_name -> weir.control.v1.Attempt
-	41, // 70: weir.control.v1.Counters.user:type_name -> weir.control.v1.Counter
-	3,  // 71: weir.control.v1.JobManagerService.Connect:input_type -> weir.control.v1.FromTaskManager
-	1,  // 72: weir.control.v1.JobManagerService.FetchObject:input_type -> weir.control.v1.FetchObjectRequest
-	14, // 73: weir.control.v1.AgentService.Attach:input_type -> weir.control.v1.FromWorker
-	9,  // 74: weir.control.v1.JobManagerService.Connect:output_type -> weir.control.v1.ToTaskManager
-	2,  // 75: weir.control.v1.JobManagerService.FetchObject:output_type -> weir.control.v1.ObjectChunk
-	16, // 76: weir.control.v1.AgentService.Attach:output_type -> weir.control.v1.ToWorker
-	74, // [74:77] is the sub-list for method output_type
-	71, // [71:74] is the sub-list for method input_type
-	71, // [71:71] is the sub-list for extension type_name
-	71, // [71:71] is the sub-list for extension extendee
-	0,  // [0:71] is the sub-list for field type_name
+	34, // 29: weir.control.v1.ToSubtasks.adopt:type_name -> weir.control.v1.Adopt
+	33, // 30: weir.control.v1.ToSubtasks.drain:type_name -> weir.control.v1.DrainSources
+	28, // 31: weir.control.v1.FromSubtasks.status:type_name -> weir.control.v1.SubtaskStatus
+	35, // 32: weir.control.v1.FromSubtasks.ack:type_name -> weir.control.v1.CheckpointAck
+	38, // 33: weir.control.v1.FromSubtasks.decline:type_name -> weir.control.v1.CheckpointDecline
+	39, // 34: weir.control.v1.FromSubtasks.committed:type_name -> weir.control.v1.Committed
+	40, // 35: weir.control.v1.FromSubtasks.source_ended:type_name -> weir.control.v1.SourceEnded
+	41, // 36: weir.control.v1.FromSubtasks.counters:type_name -> weir.control.v1.Counters
+	36, // 37: weir.control.v1.FromSubtasks.ack_chunk:type_name -> weir.control.v1.CheckpointAckChunk
+	22, // 38: weir.control.v1.Deploy.attempt:type_name -> weir.control.v1.Attempt
+	45, // 39: weir.control.v1.Deploy.parallelism:type_name -> weir.meta.v1.VertexParallelism
+	24, // 40: weir.control.v1.Deploy.subtasks:type_name -> weir.control.v1.SubtaskDeployment
+	27, // 41: weir.control.v1.Deploy.locations:type_name -> weir.control.v1.SubtaskLocation
+	46, // 42: weir.control.v1.Deploy.state_ids:type_name -> weir.meta.v1.StateID
+	43, // 43: weir.control.v1.Deploy.config:type_name -> weir.meta.v1.Setting
+	21, // 44: weir.control.v1.SubtaskDeployment.subtask:type_name -> weir.control.v1.SubtaskRef
+	25, // 45: weir.control.v1.SubtaskDeployment.operators:type_name -> weir.control.v1.RestoredOperator
+	26, // 46: weir.control.v1.RestoredOperator.keyed:type_name -> weir.control.v1.RestoredKeyed
+	47, // 47: weir.control.v1.RestoredOperator.operator_states:type_name -> weir.meta.v1.OperatorState
+	48, // 48: weir.control.v1.RestoredOperator.results:type_name -> weir.meta.v1.Result
+	49, // 49: weir.control.v1.RestoredKeyed.runs:type_name -> weir.meta.v1.Run
+	50, // 50: weir.control.v1.RestoredKeyed.schemas:type_name -> weir.meta.v1.Schema
+	21, // 51: weir.control.v1.SubtaskLocation.subtask:type_name -> weir.control.v1.SubtaskRef
+	21, // 52: weir.control.v1.SubtaskStatus.subtask:type_name -> weir.control.v1.SubtaskRef
+	22, // 53: weir.control.v1.SubtaskStatus.attempt:type_name -> weir.control.v1.Attempt
+	0,  // 54: weir.control.v1.SubtaskStatus.state:type_name -> weir.control.v1.SubtaskStatus.State
+	21, // 55: weir.control.v1.TriggerCheckpoint.subtasks:type_name -> weir.control.v1.SubtaskRef
+	22, // 56: weir.control.v1.CancelAttempts.attempt:type_name -> weir.control.v1.Attempt
+	21, // 57: weir.control.v1.DrainSources.subtasks:type_name -> weir.control.v1.SubtaskRef
+	21, // 58: weir.control.v1.Adopt.subtasks:type_name -> weir.control.v1.SubtaskRef
+	21, // 59: weir.control.v1.CheckpointAck.subtask:type_name -> weir.control.v1.SubtaskRef
+	22, // 60: weir.control.v1.CheckpointAck.attempt:type_name -> weir.control.v1.Attempt
+	51, // 61: weir.control.v1.CheckpointAck.operators:type_name -> weir.meta.v1.OperatorSnapshot
+	37, // 62: weir.control.v1.CheckpointAck.timings:type_name -> weir.control.v1.CheckpointTimings
+	21, // 63: weir.control.v1.CheckpointAckChunk.subtask:type_name -> weir.control.v1.SubtaskRef
+	21, // 64: weir.control.v1.CheckpointDecline.subtask:type_name -> weir.control.v1.SubtaskRef
+	22, // 65: weir.control.v1.CheckpointDecline.attempt:type_name -> weir.control.v1.Attempt
+	21, // 66: weir.control.v1.Committed.subtask:type_name -> weir.control.v1.SubtaskRef
+	22, // 67: weir.control.v1.Committed.attempt:type_name -> weir.control.v1.Attempt
+	21, // 68: weir.control.v1.SourceEnded.subtask:type_name -> weir.control.v1.SubtaskRef
+	22, // 69: weir.control.v1.SourceEnded.attempt:type_name -> weir.control.v1.Attempt
+	21, // 70: weir.control.v1.Counters.subtask:type_name -> weir.control.v1.SubtaskRef
+	22, // 71: weir.control.v1.Counters.attempt:type_name -> weir.control.v1.Attempt
+	42, // 72: weir.control.v1.Counters.user:type_name -> weir.control.v1.Counter
+	3,  // 73: weir.control.v1.JobManagerService.Connect:input_type -> weir.control.v1.FromTaskManager
+	1,  // 74: weir.control.v1.JobManagerService.FetchObject:input_type -> weir.control.v1.FetchObjectRequest
+	14, // 75: weir.control.v1.AgentService.Attach:input_type -> weir.control.v1.FromWorker
+	9,  // 76: weir.control.v1.JobManagerService.Connect:output_type -> weir.control.v1.ToTaskManager
+	2,  // 77: weir.control.v1.JobManagerService.FetchObject:output_type -> weir.control.v1.ObjectChunk
+	16, // 78: weir.control.v1.AgentService.Attach:output_type -> weir.control.v1.ToWorker
+	76, // [76:79] is the sub-list for method output_type
+	73, // [73:76] is the sub-list for method input_type
+	73, // [73:73] is the sub-list for extension type_name
+	73, // [73:73] is the sub-list for extension extendee
+	0,  // [0:73] is the sub-list for field type_name
 }
 
 func init() { file_proto_weirpb_control_proto_init() }
@@ -3958,6 +4046,7 @@ func file_proto_weirpb_control_proto_init() {
 		(*ToSubtasks_Aborted)(nil),
 		(*ToSubtasks_Cancel)(nil),
 		(*ToSubtasks_Adopt)(nil),
+		(*ToSubtasks_Drain)(nil),
 	}
 	file_proto_weirpb_control_proto_msgTypes[19].OneofWrappers = []any{
 		(*FromSubtasks_Status)(nil),
@@ -3974,7 +4063,7 @@ func file_proto_weirpb_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_weirpb_control_proto_rawDesc), len(file_proto_weirpb_control_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   41,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -118,6 +118,9 @@ func (s *Store) Commit(ctx context.Context, lead ha.Leadership, t ha.Txn) error 
 	for _, k := range t.Present {
 		conds = append(conds, clientv3.Compare(clientv3.CreateRevision(s.prefix+k), ">", 0))
 	}
+	for _, e := range t.Equal {
+		conds = append(conds, clientv3.Compare(clientv3.Value(s.prefix+e.Key), "=", string(e.Value)))
+	}
 	var ops []clientv3.Op
 	for _, e := range t.Puts {
 		ops = append(ops, clientv3.OpPut(s.prefix+e.Key, string(e.Value)))

@@ -37,6 +37,7 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		"ClusterRecordIsCreatedOnce": clusterOnce,
 		"ManyPointers":               manyPointers,
 		"OneUnreadableRecord":        unreadable,
+		"LateTransaction":            lateTransaction,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
@@ -296,5 +297,70 @@ func unreadable(t *testing.T, b Backend) {
 	}
 	if s, err := j.Get(ctx, testJob); err != nil || s.Record.Name != "orders" {
 		t.Errorf("get of another: %v, %v", s, err)
+	}
+}
+
+// lateKV holds transactions back: their results are unknown, and they arrive later.
+type lateKV struct {
+	ha.KV
+	hold  bool
+	onGet func() // before the next Get
+	held  []func() error
+}
+
+func (k *lateKV) Get(ctx context.Context, key string) ([]byte, error) {
+	v, err := k.KV.Get(ctx, key)
+	if f := k.onGet; f != nil {
+		k.onGet = nil
+		f()
+	}
+	return v, err
+}
+
+func (k *lateKV) Commit(ctx context.Context, l ha.Leadership, t ha.Txn) error {
+	if !k.hold {
+		return k.KV.Commit(ctx, l, t)
+	}
+	k.hold = false
+	k.held = append(k.held, func() error { return k.KV.Commit(context.WithoutCancel(ctx), l, t) })
+	return ha.ErrUnknown
+}
+
+// lateTransaction: one whose client has given up arrives after a later one of the same
+// leader. It must not be applied: a counter would go back.
+func lateTransaction(t *testing.T, b Backend) {
+	l := lead(t, b, "a")
+	defer resign(t, l)
+	kv := &lateKV{KV: b}
+	j, ctx := ha.NewJobs(kv, l), t.Context()
+	accept(t, j)
+	kv.hold = true
+	if err := j.ReserveCheckpointIDs(ctx, testJob, 64); !errors.Is(err, ha.ErrUnknown) {
+		t.Fatalf("held transaction: %v", err)
+	}
+	if err := j.ReserveCheckpointIDs(ctx, testJob, 128); err != nil {
+		t.Fatal(err)
+	}
+	if err := kv.held[0](); !errors.Is(err, ha.ErrConflict) {
+		t.Fatalf("late transaction: %v, want %v", err, ha.ErrConflict)
+	}
+	if s, err := j.Get(ctx, testJob); err != nil || s.CheckpointID != 128 {
+		t.Fatalf("reserved %+v, %v, want 128", s, err)
+	}
+	// It arrives just before the next one, which has looked already.
+	kv.hold = true
+	if err := j.PutPointer(ctx, testJob, &metapb.CheckpointPointer{CheckpointId: 1}); !errors.Is(err, ha.ErrUnknown) {
+		t.Fatalf("held transaction: %v", err)
+	}
+	kv.onGet = func() {
+		if err := kv.held[1](); err != nil {
+			t.Errorf("transaction in its place: %v", err)
+		}
+	}
+	if err := j.PutPointer(ctx, testJob, &metapb.CheckpointPointer{CheckpointId: 2}); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := j.Get(ctx, testJob); err != nil || len(s.Pointers) != 2 {
+		t.Fatalf("%+v, %v, want two pointers", s, err)
 	}
 }

@@ -7,6 +7,7 @@
 package memha
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -121,6 +122,11 @@ func (s *Store) apply(t ha.Txn) error {
 	for _, k := range t.Present {
 		if _, ok := s.values[k]; !ok {
 			return fmt.Errorf("%s does not exist: %w", k, ha.ErrConflict)
+		}
+	}
+	for _, e := range t.Equal {
+		if v, ok := s.values[e.Key]; !ok || !bytes.Equal(v, e.Value) {
+			return fmt.Errorf("%s is %q, not %q: %w", e.Key, v, e.Value, ha.ErrConflict)
 		}
 	}
 	s.revision++
