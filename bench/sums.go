@@ -11,16 +11,23 @@ type sums[T any] struct{ word func(T) uint64 }
 
 // NewWriter implements weir.Sink.
 func (s sums[T]) NewWriter(setup *weir.Setup) (weir.Writer[T], error) {
-	return &sumWriter[T]{word: s.word, results: setup.Sum("results"), checksum: setup.Sum("checksum")}, nil
+	return &sumWriter[T]{word: s.word, results: setup.Sum("results"), checksum: setup.Sum("checksum"), setup: setup}, nil
 }
 
 type sumWriter[T any] struct {
 	word              func(T) uint64
 	results, checksum *weir.Sum
+	setup             *weir.Setup
+	begun             bool // a result has been written by this attempt
 }
 
-// Write implements weir.Writer.
+// Write implements weir.Writer. The first result of an attempt is logged: by that
+// line recovery.py knows when a job works again.
 func (w *sumWriter[T]) Write(v T) error {
+	if !w.begun {
+		w.begun = true
+		w.setup.Log().Info("first result")
+	}
 	w.results.Add(1)
 	w.checksum.Add(w.word(v))
 	return nil

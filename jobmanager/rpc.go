@@ -115,7 +115,7 @@ func (s *rpcService) refusal(d *Dispatcher, hello *weirpb.RegisterTaskManager) (
 	switch {
 	case d == nil:
 		return "it does not lead", false
-	case hello.ClusterId != s.manager.cfg.ClusterID:
+	case hello.ClusterId != "" && hello.ClusterId != s.manager.cfg.ClusterID:
 		return fmt.Sprintf("the TaskManager is of cluster %q, this is cluster %q; start it with --cluster-id %s",
 			hello.ClusterId, s.manager.cfg.ClusterID, s.manager.cfg.ClusterID), true
 	case hello.ProtocolVersion > ProtocolVersion || hello.ProtocolVersion+2 < ProtocolVersion:

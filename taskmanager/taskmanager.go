@@ -26,7 +26,7 @@ const ProtocolVersion = 1
 // value of each optional field is its default.
 type Config struct {
 	ID          string   // random if empty
-	ClusterID   string   // default "weir"
+	ClusterID   string   // "": whichever the JobManagers have
 	Host        string   // address that workers listen on for records and others reach them at; default 127.0.0.1
 	Slots       int      // default 1
 	JobManagers []string // RPC addresses, tried in turn
@@ -53,7 +53,6 @@ func (c *Config) ensureDefaults() error {
 		rand.Read(b[:])
 		c.ID = "tm-" + hex.EncodeToString(b[:])
 	}
-	c.ClusterID = cmp.Or(c.ClusterID, "weir")
 	c.Host = cmp.Or(c.Host, "127.0.0.1")
 	c.Slots = cmp.Or(c.Slots, 1)
 	if c.Log == nil {
