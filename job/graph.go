@@ -49,6 +49,26 @@ func (g *Graph) Head(v VertexID) *metapb.Operator {
 // VertexUID is the uid by which users name a vertex: that of its head.
 func (g *Graph) VertexUID(v VertexID) string { return g.Head(v).Uid }
 
+// SubtaskName is what users call a subtask: "count[1]", or "enumerator of lines" for
+// the one of a hidden vertex.
+func (g *Graph) SubtaskName(s SubtaskID) string {
+	uid := g.VertexUID(s.Vertex)
+	if source := EnumeratorOf(uid); source != "" {
+		return "enumerator of " + source
+	}
+	return fmt.Sprintf("%s[%d]", uid, s.Index)
+}
+
+// EnumeratorOf is the uid of the source whose hidden enumerator has the given one; ""
+// for the uid of an operator that a user has declared: '#' is not allowed there.
+func EnumeratorOf(uid string) string {
+	source, _, hidden := strings.Cut(uid, "#")
+	if !hidden {
+		return ""
+	}
+	return source
+}
+
 // VertexName joins the names of the chained operators with " -> ".
 func (g *Graph) VertexName(v VertexID) string {
 	names := make([]string, 0, len(g.Vertices[v].Operators))

@@ -1,7 +1,6 @@
 package jobmanager
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -212,7 +211,7 @@ func (m *JobMaster) taskName(s *job.SubtaskID) string {
 	if s == nil {
 		return ""
 	}
-	return fmt.Sprintf("%s[%d]", m.graph.Job().VertexUID(s.Vertex), s.Index)
+	return m.graph.Job().SubtaskName(*s)
 }
 
 // viewWanted asks a JobMaster for its job's view.

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/operator"
 	"github.com/weirstream/weir/statebackend"
 	"github.com/weirstream/weir/statebackend/objstore"
@@ -27,7 +28,11 @@ type Failure struct {
 // Error is one line: who, where, what.
 func (f *Failure) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "operator %q, subtask %d of %d", f.UID, f.Subtask, f.Parallelism)
+	if source := job.EnumeratorOf(f.UID); source != "" {
+		fmt.Fprintf(&b, "enumerator of %q", source)
+	} else {
+		fmt.Fprintf(&b, "operator %q, subtask %d of %d", f.UID, f.Subtask, f.Parallelism)
+	}
 	if f.Key != "" {
 		b.WriteString(", at " + f.Key)
 	}
