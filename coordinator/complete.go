@@ -82,19 +82,19 @@ func (c *Coordinator) trigger(now time.Time, kind stream.BarrierKind, wants []wa
 	return append(effects,
 		Record{CheckpointTriggeredInfo{p.id, kind, now, len(p.parts)}},
 		Trigger{
-			Barrier: stream.Barrier{ID: p.id, Kind: kind}, Roots: roots,
-			InlineLimit: InlineLimit(len(p.parts)), AlignmentTimeout: c.alignmentTimeout(kind),
+			Barrier: c.barrier(p.id, kind), Roots: roots,
 		})
 }
 
-// alignmentTimeout after which the barriers of such a checkpoint may overtake records;
-// 0 = never: savepoints are free of records on their way, and so is a job that has
-// several barriers on its way.
-func (c *Coordinator) alignmentTimeout(kind stream.BarrierKind) time.Duration {
-	if c.config.Concurrent > 1 || kind != stream.CheckpointBarrier && kind != stream.FullBarrier {
-		return 0
+// barrier makes the barrier of a checkpoint, which may overtake records or not:
+// savepoints are free of records on their way, and so is a job that has several
+// barriers on its way.
+func (c *Coordinator) barrier(id stream.CheckpointID, kind stream.BarrierKind) stream.Barrier {
+	b := stream.Barrier{ID: id, Kind: kind}
+	if c.config.Concurrent == 1 && c.config.Alignment == UnalignedAfterTimeout && (kind == stream.CheckpointBarrier || kind == stream.FullBarrier) {
+		b.Unaligned, b.AlignmentTimeout = c.config.AlignmentTimeout == 0, c.config.AlignmentTimeout
 	}
-	return c.config.AlignmentTimeout
+	return b
 }
 
 // Acks is how many subtasks have acked checkpoint id, which is under way.

@@ -49,13 +49,25 @@ type Config struct {
 	// Concurrent is max-concurrent-checkpoints: how many may be under way; 0 = 1. With a
 	// MinPause it is 1, as in Flink.
 	Concurrent int
-	// AlignmentTimeout after which barriers turn unaligned; 0 = never (the only value
-	// that workers support now).
+	// Alignment says whether barriers may overtake records, and AlignmentTimeout at which
+	// age they begin to; 0 = at once.
+	Alignment        Alignment
 	AlignmentTimeout time.Duration
 	// IDBatch is how many checkpoint ids are reserved with one transaction; 0 = 64:
 	// at the default interval one transaction in ten minutes.
 	IDBatch int
 }
+
+// Alignment of barriers.
+type Alignment uint8
+
+const (
+	// Aligned barriers overtake nothing.
+	Aligned Alignment = iota
+	// UnalignedAfterTimeout: barriers of periodic checkpoints overtake records once they
+	// are older than Config.AlignmentTimeout.
+	UnalignedAfterTimeout
+)
 
 // DefaultTolerableFailures is execution.checkpointing.tolerable-failed-checkpoints.
 const DefaultTolerableFailures = 3

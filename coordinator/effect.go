@@ -22,10 +22,8 @@ type ReserveIDs struct {
 // Trigger injects the barrier into the root subtasks. Sending it is enough; a
 // worker that does not get it lets the checkpoint expire.
 type Trigger struct {
-	Barrier          stream.Barrier
-	Roots            []Execution
-	InlineLimit      uint32 // bytes
-	AlignmentTimeout time.Duration
+	Barrier stream.Barrier
+	Roots   []Execution
 }
 
 // Abort tells the subtasks that checkpoints First to Last (both included) will not

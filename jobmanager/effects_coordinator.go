@@ -120,7 +120,7 @@ func (m *JobMaster) trigger(f coordinator.Trigger) {
 	for _, k := range order {
 		m.toSubtasks(k.taskManager, &weirpb.ToSubtasks{Command: &weirpb.ToSubtasks_Trigger{Trigger: &weirpb.TriggerCheckpoint{
 			CheckpointId: uint64(f.Barrier.ID), Kind: uint32(f.Barrier.Kind), Incarnation: uint64(k.incarnation), Subtasks: subtasks[k],
-			InlineLimit: f.InlineLimit, AlignmentTimeoutMs: uint32(f.AlignmentTimeout / time.Millisecond),
+			Unaligned: f.Barrier.Unaligned, AlignmentTimeoutMs: uint32(f.Barrier.AlignmentTimeout / time.Millisecond),
 		}}})
 	}
 }

@@ -194,7 +194,7 @@ func (m *JobMaster) deploy(f execgraph.Deploy) {
 	for _, s := range m.restored {
 		restored[s.ID] = s
 	}
-	base.Locations = m.locations()
+	base.Locations, base.InlineLimit = m.locations(), coordinator.InlineLimit(len(g.Subtasks()))
 	for _, x := range f.Executions {
 		ref := &weirpb.SubtaskRef{Vertex: uint32(x.Subtask.Vertex), Subtask: uint32(x.Subtask.Index)}
 		byTM[x.TaskManager] = append(byTM[x.TaskManager], &weirpb.SubtaskDeployment{Subtask: ref, Operators: restoredPB(restored[x.Subtask])})
@@ -218,7 +218,7 @@ func (m *JobMaster) locations() []*weirpb.SubtaskLocation {
 		}
 		all = append(all, &weirpb.SubtaskLocation{
 			Subtask:       &weirpb.SubtaskRef{Vertex: uint32(s.Vertex), Subtask: uint32(s.Index)},
-			TaskmanagerId: x.TaskManager, WorkerId: w.ID, DataAddress: w.Data, UnixAddress: w.Unix, Host: w.Host,
+			TaskmanagerId: x.TaskManager, WorkerId: w.ID, DataAddress: w.Data, UnixAddress: w.Unix, Machine: w.Machine,
 		})
 	}
 	return all

@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"github.com/weirstream/weir/coordinator/ha"
+	"github.com/weirstream/weir/internal/sendqueue"
 	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/proto/weirpb"
 )
 
 func (w *world) finished() {
@@ -391,15 +393,15 @@ func TestCleanUpGoesOn(t *testing.T) {
 // TestQueueIsBounded: a TaskManager that does not read is given up.
 func TestQueueIsBounded(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
-	tm := &taskManager{cancel: cancel, ready: make(chan struct{}, 1)}
-	for range maxQueue {
+	tm := &taskManager{cancel: cancel, out: sendqueue.New[*weirpb.ToTaskManager]()}
+	for range sendqueue.Capacity {
 		tm.send(nil)
 	}
 	if ctx.Err() != nil {
 		t.Fatal("given up too early")
 	}
 	tm.send(nil)
-	if ctx.Err() == nil || len(tm.take()) != maxQueue {
+	if left, _ := tm.out.Take(); ctx.Err() == nil || len(left) != sendqueue.Capacity {
 		t.Error("the queue grows beyond its bound")
 	}
 }

@@ -300,7 +300,7 @@ func (e *fromTaskManager) apply(m *JobMaster) {
 	case *weirpb.FromTaskManager_WorkerStarted:
 		w := msg.WorkerStarted
 		m.forGraph(execgraph.WorkerStarted{
-			TaskManager: id, ID: w.WorkerId, Data: w.DataAddress, Unix: w.UnixAddress, Host: e.tm.hello.Host,
+			TaskManager: id, ID: w.WorkerId, Data: w.DataAddress, Unix: w.UnixAddress, Host: e.tm.hello.Host, Machine: e.tm.hello.Machine,
 			PID: w.Pid, HostPID: e.tm.hello.Pid,
 		})
 	case *weirpb.FromTaskManager_WorkerExited:

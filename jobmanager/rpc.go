@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,12 +16,9 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/weirstream/weir/internal/machine"
+	"github.com/weirstream/weir/internal/sendqueue"
 	"github.com/weirstream/weir/proto/weirpb"
 )
-
-// ProtocolVersion is the minor version of the control protocol of this program;
-// the two before it are served.
-const ProtocolVersion = 1
 
 func randomHex(n int) string {
 	b := make([]byte, n)
@@ -44,40 +40,18 @@ type taskManager struct {
 	cancel context.CancelCauseFunc // ends the stream
 	heard  atomic.Int64            // when it last said something, ns since 1970
 
-	mu    sync.Mutex
-	queue []*weirpb.ToTaskManager
-	ready chan struct{} // cap 1
+	out *sendqueue.Queue[*weirpb.ToTaskManager]
 }
 
 // lastHeard is when it last said something.
 func (t *taskManager) lastHeard() time.Time { return time.Unix(0, t.heard.Load()) }
 
-// maxQueue bounds what waits for a TaskManager that does not read: far more than any
-// burst. Beyond it the stream ends, as after silence.
-const maxQueue = 16 << 10
-
-// send queues m; the stream's sender carries it.
+// send queues m; the stream's sender carries it. A TaskManager that does not read is
+// lost, as one that is silent.
 func (t *taskManager) send(m *weirpb.ToTaskManager) {
-	t.mu.Lock()
-	if len(t.queue) >= maxQueue {
-		t.mu.Unlock()
-		t.cancel(fmt.Errorf("%d messages wait for it to read", maxQueue))
-		return
+	if !t.out.Put(m) {
+		t.cancel(sendqueue.ErrBehind)
 	}
-	t.queue = append(t.queue, m)
-	t.mu.Unlock()
-	select {
-	case t.ready <- struct{}{}:
-	default:
-	}
-}
-
-func (t *taskManager) take() []*weirpb.ToTaskManager {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	q := t.queue
-	t.queue = nil
-	return q
 }
 
 // Connect is the life of a TaskManager's stream.
@@ -97,7 +71,7 @@ func (s *rpcService) Connect(stream grpc.BidiStreamingServer[weirpb.FromTaskMana
 	}
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
-	tm := &taskManager{hello: hello, since: time.Now(), cancel: cancel, ready: make(chan struct{}, 1)}
+	tm := &taskManager{hello: hello, since: time.Now(), cancel: cancel, out: sendqueue.New[*weirpb.ToTaskManager]()}
 	tm.send(&weirpb.ToTaskManager{LeaderEpoch: d.epoch(), Message: &weirpb.ToTaskManager_Registered{Registered: &weirpb.Registered{
 		ClusterIncarnation: d.cluster.Incarnation, HeartbeatIntervalMs: uint32(s.manager.cfg.HeartbeatInterval / time.Millisecond),
 		HeartbeatTimeoutMs: uint32(s.manager.cfg.HeartbeatTimeout / time.Millisecond),
@@ -118,9 +92,9 @@ func (s *rpcService) refusal(d *Dispatcher, hello *weirpb.RegisterTaskManager) (
 	case hello.ClusterId != "" && hello.ClusterId != s.manager.cfg.ClusterID:
 		return fmt.Sprintf("the TaskManager is of cluster %q, this is cluster %q; start it with --cluster-id %s",
 			hello.ClusterId, s.manager.cfg.ClusterID, s.manager.cfg.ClusterID), true
-	case hello.ProtocolVersion > ProtocolVersion || hello.ProtocolVersion+2 < ProtocolVersion:
+	case !weirpb.Speaks(hello.ProtocolVersion):
 		return fmt.Sprintf("the TaskManager (%s) speaks control protocol %d, this JobManager (%s) speaks %d; run matching versions of weir",
-			hello.Version, hello.ProtocolVersion, s.manager.cfg.Version, ProtocolVersion), true
+			hello.Version, hello.ProtocolVersion, s.manager.cfg.Version, weirpb.ProtocolVersion), true
 	case hello.Slots == 0 || hello.TaskmanagerId == "":
 		return "the registration names no slots or no id", true
 	case !hello.Local && hello.Machine != machine.ID() && isLoopback(hello.Host):
@@ -142,14 +116,15 @@ func (s *rpcService) sendTo(ctx context.Context, d *Dispatcher, tm *taskManager,
 	beat := time.NewTicker(s.manager.cfg.HeartbeatInterval)
 	defer beat.Stop()
 	for {
-		for _, m := range tm.take() {
+		messages, _ := tm.out.Take()
+		for _, m := range messages {
 			if err := stream.Send(m); err != nil {
 				tm.cancel(fmt.Errorf("send to TaskManager: %w", err))
 				return
 			}
 		}
 		select {
-		case <-tm.ready:
+		case <-tm.out.Ready():
 		case <-beat.C:
 			tm.send(&weirpb.ToTaskManager{LeaderEpoch: d.epoch(), Message: &weirpb.ToTaskManager_Heartbeat{Heartbeat: &weirpb.Heartbeat{}}})
 		case <-d.loop.Done():

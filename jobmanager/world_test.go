@@ -286,7 +286,7 @@ func (tm *scriptedTM) session(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	hello := &weirpb.RegisterTaskManager{ProtocolVersion: ProtocolVersion, TaskmanagerId: tm.id, Host: "h", Slots: 1, ClusterId: "weir"}
+	hello := &weirpb.RegisterTaskManager{ProtocolVersion: weirpb.ProtocolVersion, TaskmanagerId: tm.id, Host: "h", Slots: 1, ClusterId: "weir"}
 	var sending sync.Mutex
 	say := func(m *weirpb.FromTaskManager) {
 		sending.Lock()

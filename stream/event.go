@@ -59,6 +59,8 @@ type Barrier struct {
 	Age time.Duration
 	// Unaligned is set once the barrier overtakes records; it stays set downstream.
 	Unaligned bool
+	// AlignmentTimeout is the age at which the barrier begins to overtake; 0: never.
+	AlignmentTimeout time.Duration
 }
 
 // EventKind is the kind of an Event.

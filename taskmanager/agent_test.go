@@ -27,7 +27,7 @@ const jobA = "0123456789abcdef0123456789abcdef"
 type jobManager struct {
 	weirpb.UnimplementedJobManagerServiceServer
 	lead    atomic.Pointer[leader]
-	refusal string
+	refusal *weirpb.RegistrationRefused
 	streams chan *jobManagerStream
 	objects chan struct{} // FetchObject waits for it
 }
@@ -49,8 +49,8 @@ func (j *jobManager) Connect(s grpc.BidiStreamingServer[weirpb.FromTaskManager, 
 	if err != nil {
 		return err
 	}
-	if j.refusal != "" {
-		return s.Send(&weirpb.ToTaskManager{Message: &weirpb.ToTaskManager_Refused{Refused: &weirpb.RegistrationRefused{Reason: j.refusal}}})
+	if j.refusal != nil {
+		return s.Send(&weirpb.ToTaskManager{Message: &weirpb.ToTaskManager_Refused{Refused: j.refusal}})
 	}
 	lead := *j.lead.Load()
 	if err := s.Send(&weirpb.ToTaskManager{LeaderEpoch: lead.epoch, Message: &weirpb.ToTaskManager_Registered{
@@ -151,6 +151,8 @@ type world struct {
 	agent  *bufconn.Listener
 	stream *jobManagerStream
 	conns  []*grpc.ClientConn
+	over   chan error // of Run
+	fails  error      // what Run is to end with
 }
 
 func inWorld(t *testing.T, setup func(*world), test func(*world)) {
@@ -159,7 +161,7 @@ func inWorld(t *testing.T, setup func(*world), test func(*world)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{
 			t: t, agent: bufconn.Listen(1 << 16), launch: &scripted{procs: make(chan *proc, 9)},
-			jm: &jobManager{streams: make(chan *jobManagerStream), objects: make(chan struct{})},
+			jm: &jobManager{streams: make(chan *jobManagerStream), objects: make(chan struct{})}, over: make(chan error, 1),
 		}
 		w.jm.lead.Store(&leader{5, "c1"})
 		if setup != nil {
@@ -177,9 +179,8 @@ func inWorld(t *testing.T, setup func(*world), test func(*world)) {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- tm.Run(ctx) }()
-		if w.jm.refusal == "" {
+		go func() { w.over <- tm.Run(ctx) }()
+		if w.jm.refusal == nil {
 			w.stream = <-w.jm.streams
 		}
 		test(w)
@@ -192,8 +193,8 @@ func inWorld(t *testing.T, setup func(*world), test func(*world)) {
 			default:
 			}
 		}
-		if err := <-ended; err != nil {
-			t.Errorf("run: %v", err)
+		if err := <-w.over; !errors.Is(err, w.fails) {
+			t.Errorf("run: %v, want %v", err, w.fails)
 		}
 		for _, c := range w.conns {
 			_ = c.Close()
@@ -274,7 +275,7 @@ func (w *world) ready(id uint64) (*proc, attachment) {
 	w.t.Helper()
 	w.start(id)
 	p := <-w.launch.procs
-	a := w.attach(&weirpb.AttachWorker{ProtocolVersion: ProtocolVersion, JobId: jobA, WorkerId: id})
+	a := w.attach(&weirpb.AttachWorker{ProtocolVersion: weirpb.ProtocolVersion, JobId: jobA, WorkerId: id})
 	m, err := a.Recv()
 	if err != nil || m.GetAccepted().GetMemoryBytes() != 500 {
 		w.t.Fatalf("attach: %v, %v; want half of the memory", m, err)
@@ -364,10 +365,10 @@ func TestAttachRefused(t *testing.T) {
 				t.Errorf("attach: %v, %v; want %q", m, err, want)
 			}
 		}
-		refused("is not expected here", &weirpb.AttachWorker{ProtocolVersion: ProtocolVersion, JobId: jobA, WorkerId: 1})
+		refused("is not expected here", &weirpb.AttachWorker{ProtocolVersion: weirpb.ProtocolVersion, JobId: jobA, WorkerId: 1})
 		p, _ := w.ready(1)
-		refused("is ready and cannot attach", &weirpb.AttachWorker{ProtocolVersion: ProtocolVersion, JobId: jobA, WorkerId: 1})
-		refused("is not expected here", &weirpb.AttachWorker{ProtocolVersion: ProtocolVersion, JobId: "another", WorkerId: 1})
+		refused("is ready and cannot attach", &weirpb.AttachWorker{ProtocolVersion: weirpb.ProtocolVersion, JobId: jobA, WorkerId: 1})
+		refused("is not expected here", &weirpb.AttachWorker{ProtocolVersion: weirpb.ProtocolVersion, JobId: "another", WorkerId: 1})
 		w.idle(p)
 		w.start(2)
 		<-p.killed
@@ -379,11 +380,62 @@ func TestAttachRefused(t *testing.T) {
 	})
 }
 
+// TestRefused: who is refused for good ends and says why; who is refused for now tries
+// on.
+func TestRefused(t *testing.T) {
+	for _, final := range []bool{false, true} {
+		inWorld(t, func(w *world) {
+			w.jm.refusal = &weirpb.RegistrationRefused{Reason: "it is of another cluster", Final: final}
+			if final {
+				w.fails = ErrRefused
+			}
+		}, func(w *world) {
+			<-time.After(time.Minute) // of the bubble
+			if over := len(w.over) == 1; over != final {
+				t.Errorf("final %v: ended is %v", final, over)
+			}
+		})
+	}
+}
+
+// TestRefusedLater: workers of an agent that a new leader refuses for good end with it.
+func TestRefusedLater(t *testing.T) {
+	inWorld(t, func(w *world) { w.fails = ErrRefused }, func(w *world) {
+		p, _ := w.ready(1)
+		w.jm.refusal = &weirpb.RegistrationRefused{Reason: "run matching versions", Final: true}
+		close(w.stream.to)
+		<-p.terminated
+		<-p.killed
+		p.ended <- Exit{}
+		synctest.Wait()
+		if len(w.over) != 1 {
+			t.Error("the agent runs on")
+		}
+	})
+}
+
+// TestFormerLeader: it is not asked again and again without a pause.
+func TestFormerLeader(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.jm.lead.Store(&leader{4, "c1"})
+		close(w.stream.to)
+		began := time.Now()
+		for range 20 {
+			<-w.jm.streams
+		}
+		if d := time.Since(began); d < 10*time.Second {
+			t.Errorf("20 tries at a former leader within %v", d)
+		}
+		w.jm.lead.Store(&leader{6, "c1"})
+		w.stream = <-w.jm.streams
+	})
+}
+
 func TestPlanMismatch(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		w.start(1)
 		p := <-w.launch.procs
-		a := w.attach(&weirpb.AttachWorker{ProtocolVersion: ProtocolVersion, JobId: jobA, WorkerId: 1})
+		a := w.attach(&weirpb.AttachWorker{ProtocolVersion: weirpb.ProtocolVersion, JobId: jobA, WorkerId: 1})
 		if _, err := a.Recv(); err != nil {
 			t.Fatal(err)
 		}
@@ -485,22 +537,4 @@ func TestReconnect(t *testing.T) {
 		<-p.killed
 		w.ended(p, 1, "its cluster was set up anew", false)
 	})
-}
-
-// TestQueueIsBounded: a peer that does not read is given up, not remembered for ever.
-func TestQueueIsBounded(t *testing.T) {
-	q := newQueue[int]()
-	for i := range maxQueue {
-		if !q.put(i) {
-			t.Fatalf("refused after %d", i)
-		}
-	}
-	if q.put(0) {
-		t.Error("the queue grows beyond its bound")
-	}
-	q.close()
-	n := 0
-	if err := q.drain(nil, func(int) error { n++; return nil }); err != nil || n != maxQueue || !q.put(1) {
-		t.Errorf("handed out %d of %d (%v)", n, maxQueue, err)
-	}
 }

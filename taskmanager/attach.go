@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -14,6 +13,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/weirstream/weir/internal/sendqueue"
+	"github.com/weirstream/weir/internal/sockets"
 	"github.com/weirstream/weir/proto/weirpb"
 )
 
@@ -21,13 +22,12 @@ import (
 func (t *TaskManager) serveAgent() error {
 	l := t.cfg.AgentListener
 	if l == nil {
-		// A unix path holds 107 bytes, so the socket has a short folder of its own.
 		var err error
-		if t.tmp, err = os.MkdirTemp("", "weir"); err != nil {
-			return fmt.Errorf("make folder for the agent's socket: %w", err)
+		if t.sockets, err = sockets.Open(t.cfg.Data); err != nil {
+			return err
 		}
-		if l, err = net.Listen("unix", filepath.Join(t.tmp, "agent")); err != nil {
-			return errors.Join(fmt.Errorf("listen for workers: %w", err), os.RemoveAll(t.tmp))
+		if l, err = net.Listen("unix", t.agentAddress()); err != nil {
+			return errors.Join(fmt.Errorf("listen for workers: %w", err), t.sockets.Close())
 		}
 	}
 	t.agent = grpc.NewServer(grpc.WaitForHandlers(true), grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage))
@@ -41,16 +41,16 @@ func (t *TaskManager) serveAgent() error {
 }
 
 func (t *TaskManager) agentAddress() string {
-	if t.tmp == "" {
+	if t.sockets == nil {
 		return ""
 	}
-	return filepath.Join(t.tmp, "agent")
+	return filepath.Join(t.sockets.Path, "agent")
 }
 
 func (t *TaskManager) closeAgent() {
 	t.agent.Stop()
-	if t.tmp != "" {
-		if err := os.RemoveAll(t.tmp); err != nil {
+	if t.sockets != nil {
+		if err := t.sockets.Close(); err != nil {
 			t.log.Warn("folder of the agent's socket stays behind", "cause", err)
 		}
 	}
@@ -71,7 +71,7 @@ func (a *agentService) Attach(stream grpc.BidiStreamingServer[weirpb.FromWorker,
 	if hello == nil {
 		return status.Error(codes.InvalidArgument, "the first message of a worker must be its attach")
 	}
-	to := newQueue[*weirpb.ToWorker]()
+	to := sendqueue.New[*weirpb.ToWorker]()
 	answer := make(chan error, 1)
 	a.tm.post(&attaching{hello, to, answer})
 	select {
@@ -83,7 +83,7 @@ func (a *agentService) Attach(stream grpc.BidiStreamingServer[weirpb.FromWorker,
 		return status.Error(codes.Unavailable, "the TaskManager is stopping")
 	}
 	go func() { // ends with the stream: a worker that can't be reached is a worker whose stream has broken
-		if err := to.drain(stream.Context().Done(), stream.Send); err != nil {
+		if err := to.Drain(stream.Context().Done(), stream.Send); err != nil {
 			a.tm.log.Debug("send to worker", "worker", hello.WorkerId, "cause", err)
 		}
 	}()
@@ -91,7 +91,7 @@ func (a *agentService) Attach(stream grpc.BidiStreamingServer[weirpb.FromWorker,
 	for {
 		m, err := stream.Recv()
 		if err != nil {
-			to.close()
+			to.Close()
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
@@ -103,7 +103,7 @@ func (a *agentService) Attach(stream grpc.BidiStreamingServer[weirpb.FromWorker,
 
 type attaching struct {
 	hello  *weirpb.AttachWorker
-	to     *queue[*weirpb.ToWorker]
+	to     *sendqueue.Queue[*weirpb.ToWorker]
 	answer chan<- error
 }
 
@@ -116,10 +116,10 @@ func (e *attaching) handle(t *TaskManager) {
 	case w.phase != workerStarting:
 		e.answer <- fmt.Errorf("worker %d is %v and cannot attach", e.hello.WorkerId, w.phase)
 		return
-	case e.hello.ProtocolVersion > ProtocolVersion || e.hello.ProtocolVersion+2 < ProtocolVersion:
+	case !weirpb.Speaks(e.hello.ProtocolVersion):
 		w.userError = true
 		w.kill(fmt.Sprintf("job binary %s speaks control protocol %d, this TaskManager (%s) speaks %d to %d; build the job with a matching weir",
-			e.hello.Version, e.hello.ProtocolVersion, t.cfg.Version, max(0, ProtocolVersion-2), ProtocolVersion))
+			e.hello.Version, e.hello.ProtocolVersion, t.cfg.Version, weirpb.OldestProtocol, weirpb.ProtocolVersion))
 		e.answer <- errors.New(w.reason)
 		return
 	}
@@ -134,7 +134,7 @@ func (e *attaching) handle(t *TaskManager) {
 // made to.
 type detached struct {
 	id uint64
-	to *queue[*weirpb.ToWorker]
+	to *sendqueue.Queue[*weirpb.ToWorker]
 }
 
 func (e *detached) handle(t *TaskManager) {
@@ -145,7 +145,7 @@ func (e *detached) handle(t *TaskManager) {
 
 type fromWorker struct {
 	id uint64
-	to *queue[*weirpb.ToWorker]
+	to *sendqueue.Queue[*weirpb.ToWorker]
 	m  *weirpb.FromWorker
 }
 

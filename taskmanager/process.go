@@ -52,8 +52,23 @@ func (l *ProcessLauncher) onForkThread(f func() error) error {
 	return <-done
 }
 
+// forkThread runs what comes on one thread that ends with it. The main thread never
+// ends before the process does: held here until another goroutine has its own, it can't
+// be that one's.
 func forkThread(work <-chan func()) {
-	runtime.LockOSThread() // and never unlocked: the thread ends with this goroutine
+	runtime.LockOSThread()
+	if unix.Gettid() == unix.Getpid() {
+		begun := make(chan struct{})
+		go func() {
+			runtime.LockOSThread()
+			close(begun)
+			forkThread(work)
+		}()
+		<-begun
+		runtime.UnlockOSThread()
+		return
+	}
+	// Never unlocked: the thread ends with this goroutine.
 	for f := range work {
 		f()
 	}

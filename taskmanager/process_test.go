@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,6 +22,14 @@ import (
 
 // testMode makes this test binary play a worker, or an agent.
 const testMode = "TASKMANAGER_TEST_MODE"
+
+// init: only while packages are initialised is this goroutine on the main thread for
+// sure.
+func init() {
+	if os.Getenv(testMode) == "main-thread" {
+		runtime.LockOSThread()
+	}
+}
 
 func TestMain(m *testing.M) {
 	switch mode, arg, _ := strings.Cut(os.Getenv(testMode), " "); mode {
@@ -55,6 +64,12 @@ func TestMain(m *testing.M) {
 		for _, kv := range os.Environ() {
 			fmt.Println(kv)
 		}
+	case "main-thread":
+		work := make(chan func())
+		forkThread(work) // returns: it goes on elsewhere
+		on := make(chan int)
+		work <- func() { on <- unix.Gettid() }
+		fmt.Println(<-on == os.Getpid())
 	case "agent":
 		p, err := new(ProcessLauncher).Launch(WorkerSpec{Binary: os.Args[0], Logs: arg, Dir: arg, WorkerID: 1, Params: modeParam("block")})
 		if err != nil {
@@ -209,6 +224,16 @@ func TestCloseEndsWorkers(t *testing.T) {
 	}
 	if _, err := l.Launch(WorkerSpec{Binary: os.Args[0], Logs: t.TempDir()}); err == nil {
 		t.Error("a closed launcher launched a worker")
+	}
+}
+
+// TestNotOnMainThread: the main thread outlives every goroutine, and with it the workers
+// that were forked from it.
+func TestNotOnMainThread(t *testing.T) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), testMode+"=main-thread")
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "false\n" {
+		t.Errorf("forks on the main thread: %s (%v), want false", out, err)
 	}
 }
 

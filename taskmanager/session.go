@@ -11,13 +11,14 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 
+	"github.com/weirstream/weir/internal/sendqueue"
 	"github.com/weirstream/weir/proto/weirpb"
 )
 
 // session is one stream to a JobManager, from Connect to its end.
 type session struct {
 	client weirpb.JobManagerServiceClient
-	out    *queue[*weirpb.FromTaskManager]
+	out    *sendqueue.Queue[*weirpb.FromTaskManager]
 	epoch  uint64
 	// cluster is the incarnation of the JobManager's cluster: epochs compare only inside
 	// one.
@@ -41,6 +42,10 @@ func (t *TaskManager) connectForEver(ctx context.Context) {
 		address := t.cfg.JobManagers[i%len(t.cfg.JobManagers)]
 		registered, err := t.runSession(ctx, address)
 		if ctx.Err() != nil {
+			return
+		}
+		if errors.Is(err, ErrRefused) {
+			t.post(&refused{err})
 			return
 		}
 		if registered {
@@ -78,7 +83,7 @@ func (t *TaskManager) runSession(ctx context.Context, address string) (registere
 	defer conn.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	s := &session{client: weirpb.NewJobManagerServiceClient(conn), out: newQueue[*weirpb.FromTaskManager](), cancel: cancel}
+	s := &session{client: weirpb.NewJobManagerServiceClient(conn), out: sendqueue.New[*weirpb.FromTaskManager](), cancel: cancel}
 	stream, err := s.client.Connect(ctx)
 	if err != nil {
 		return false, fmt.Errorf("connect to JobManager %s: %w", address, err)
@@ -98,21 +103,42 @@ func (t *TaskManager) runSession(ctx context.Context, address string) (registere
 	if err != nil {
 		return false, fmt.Errorf("register with JobManager %s: %w", address, err)
 	}
-	if refused := first.GetRefused(); refused != nil {
-		return false, fmt.Errorf("JobManager %s refuses this TaskManager: %s", address, refused.Reason)
+	if r := first.GetRefused(); r != nil {
+		if r.Final {
+			return false, fmt.Errorf("%w %s: %s", ErrRefused, address, r.Reason)
+		}
+		return false, fmt.Errorf("JobManager %s refuses this TaskManager: %s", address, r.Reason)
 	}
 	if first.GetRegistered() == nil {
 		return false, fmt.Errorf("JobManager %s answers registration with %T", address, first.Message)
 	}
 	s.epoch, s.cluster = first.LeaderEpoch, first.GetRegistered().ClusterIncarnation
 	go func() {
-		if err := s.out.drain(ctx.Done(), stream.Send); err != nil {
+		if err := s.out.Drain(ctx.Done(), stream.Send); err != nil {
 			cancel(fmt.Errorf("send to JobManager: %w", err))
 		}
 	}()
-	t.post(&sessionOpened{s, address})
+	taken := make(chan bool, 1)
+	t.post(&sessionOpened{s, address, taken})
 	defer t.post(&sessionClosed{s})
-	return true, t.readSession(stream, s)
+	err = t.readSession(stream, s)
+	select {
+	case registered = <-taken:
+	default: // the agent is stopping
+	}
+	return registered, err
+}
+
+// ErrRefused: the leading JobManager will not have this TaskManager, as it is, now or
+// later.
+var ErrRefused = errors.New("this TaskManager is refused by JobManager")
+
+// refused ends the TaskManager: it can be of no use as it is.
+type refused struct{ err error }
+
+func (e *refused) handle(t *TaskManager) {
+	t.refusal = e.err
+	t.stop("the JobManager refuses the TaskManager")
 }
 
 // maxMessage bounds a control message; larger acks travel in chunks.
@@ -152,6 +178,7 @@ func (e *registering) handle(t *TaskManager) { e.reply <- t.inventory() }
 type sessionOpened struct {
 	s       *session
 	address string
+	taken   chan<- bool // whether it is the session from now on
 }
 
 func (e *sessionOpened) handle(t *TaskManager) {
@@ -165,8 +192,10 @@ func (e *sessionOpened) handle(t *TaskManager) {
 		}
 	case e.s.epoch < t.epoch:
 		e.s.cancel(fmt.Errorf("JobManager %s has epoch %d, a newer one has %d", e.address, e.s.epoch, t.epoch))
+		e.taken <- false
 		return
 	}
+	e.taken <- true
 	t.cluster, t.epoch, t.session = e.s.cluster, e.s.epoch, e.s
 	t.log.Info("registered with JobManager", "address", e.address, "epoch", e.s.epoch, "slots", t.cfg.Slots)
 }
@@ -174,7 +203,7 @@ func (e *sessionOpened) handle(t *TaskManager) {
 type sessionClosed struct{ s *session }
 
 func (e *sessionClosed) handle(t *TaskManager) {
-	e.s.out.close()
+	e.s.out.Close()
 	if t.session != e.s {
 		return
 	}

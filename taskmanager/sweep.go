@@ -16,23 +16,46 @@ const (
 	keepFor = 7 * 24 * time.Hour
 )
 
-// sweep removes logs of jobs that have no worker here, binaries that none of the
-// workers runs, and folders of workers that a killed agent left, once they are old.
-// What can't be removed is tried again at the next sweep.
-func (t *TaskManager) sweep(now time.Time) error {
+// remove deletes the folder of an ended worker, which may hold gigabytes of state, in a
+// goroutine of its own: the loop has heartbeats to send.
+func (t *TaskManager) remove(dir string) {
+	t.cleaning.Go(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.log.Warn("folder of an ended worker stays behind until the next sweep", "cause", err)
+		}
+	})
+}
+
+// sweepNow removes logs of jobs that have no worker here, binaries that none of the
+// workers runs, and folders of workers that a killed agent left, once they are old. It
+// runs beside the loop; what can't be removed is tried again at the next sweep.
+func (t *TaskManager) sweepNow() {
 	jobs, binaries, folders := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for _, w := range t.workers {
 		jobs[w.start.JobId] = true
 		binaries[binaryName(w.start.BinarySha256)] = true
 		folders[filepath.Base(w.data)] = true
 	}
-	oldest := now.Add(-keepFor)
-	return errors.Join(
-		removeOld(filepath.Join(t.cfg.Data, "logs"), oldest, jobs),
-		removeOld(filepath.Join(t.cfg.Data, "binaries"), oldest, binaries),
-		// A folder of a worker is of use to nobody but that worker.
-		removeOld(filepath.Join(t.cfg.Data, "workers"), now, folders),
-	)
+	// A folder of a worker is of use to nobody but that worker. Those of workers that
+	// start from here on are not in the list.
+	workers := filepath.Join(t.cfg.Data, "workers")
+	left, err := os.ReadDir(workers)
+	oldest := time.Now().Add(-keepFor)
+	t.cleaning.Go(func() {
+		errs := []error{
+			err,
+			removeOld(filepath.Join(t.cfg.Data, "logs"), oldest, jobs),
+			removeOld(filepath.Join(t.cfg.Data, "binaries"), oldest, binaries),
+		}
+		for _, e := range left {
+			if !folders[e.Name()] {
+				errs = append(errs, os.RemoveAll(filepath.Join(workers, e.Name())))
+			}
+		}
+		if err := errors.Join(errs...); err != nil {
+			t.log.Warn("some of what ended jobs left stays behind", "cause", err)
+		}
+	})
 }
 
 // removeOld removes the entries of dir that nothing in them changed since oldest,

@@ -11,16 +11,15 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
 
+	"github.com/weirstream/weir/internal/sendqueue"
+	"github.com/weirstream/weir/internal/sockets"
 	"github.com/weirstream/weir/proto/weirpb"
 )
-
-// ProtocolVersion is the minor version of the control protocol that this program
-// speaks; the two before it are served.
-const ProtocolVersion = 1
 
 // Config says what a TaskManager offers and where its JobManagers are. The zero
 // value of each optional field is its default.
@@ -30,7 +29,7 @@ type Config struct {
 	Host        string   // address that workers listen on for records and others reach them at; default 127.0.0.1
 	Slots       int      // default 1
 	JobManagers []string // RPC addresses, tried in turn
-	Data        string   // folder for binaries, workers and logs
+	Data        string   // folder for binaries, workers, logs and sockets; the caller holds a lock of it
 	Memory      int64    // bytes for all workers together (taskmanager.memory.process.size)
 	Version     string   // of this program
 
@@ -77,9 +76,12 @@ type TaskManager struct {
 	epoch    uint64   // highest leader epoch seen (I2)
 	workers  map[uint64]*worker
 	stopping bool
+	killAt   <-chan time.Time // when what is stopping is killed
+	refusal  error            // why a JobManager will not have this TaskManager
 	agent    *grpc.Server
-	tmp      string // folder of the agent's socket
+	sockets  *sockets.Folder // of the agent and the workers; nil in local mode
 	binaries *binaryCache
+	cleaning sync.WaitGroup // folders being removed
 }
 
 // event is what the loop takes in.
@@ -118,7 +120,8 @@ func (t *TaskManager) ID() string { return t.cfg.ID }
 // stopGrace is how long workers have to end when the agent is asked to stop.
 const stopGrace = 2 * time.Second
 
-// Run serves until ctx is done, then stops the workers and returns nil.
+// Run serves until ctx is done, then stops the workers and returns nil. If the leading
+// JobManager refuses the TaskManager for good it returns ErrRefused.
 func (t *TaskManager) Run(ctx context.Context) error {
 	if err := t.serveAgent(); err != nil {
 		close(t.done)
@@ -135,6 +138,7 @@ func (t *TaskManager) Run(ctx context.Context) error {
 		close(t.done) // from here on posts are dropped, so nobody waits for the loop
 		<-sessions
 		t.closeAgent()
+		t.cleaning.Wait()
 	}()
 	heartbeat := time.NewTicker(heartbeatInterval)
 	defer heartbeat.Stop()
@@ -142,7 +146,6 @@ func (t *TaskManager) Run(ctx context.Context) error {
 	defer sweep.Stop()
 	t.sweepNow()
 	stop := ctx.Done()
-	var kill <-chan time.Time
 	for {
 		select {
 		case e := <-t.events:
@@ -152,25 +155,27 @@ func (t *TaskManager) Run(ctx context.Context) error {
 		case <-sweep.C:
 			t.sweepNow()
 		case <-stop:
-			stop, t.stopping = nil, true
-			kill = time.After(stopGrace)
-			for _, w := range t.workers {
-				w.stop("the TaskManager is stopping", stopGrace)
-			}
-		case <-kill:
+			stop = nil
+			t.stop("the TaskManager is stopping")
+		case <-t.killAt:
 			for _, w := range t.workers {
 				w.kill("did not end in time while the TaskManager was stopping")
 			}
 		}
 		if t.stopping && len(t.workers) == 0 {
-			return nil
+			return t.refusal
 		}
 	}
 }
 
-func (t *TaskManager) sweepNow() {
-	if err := t.sweep(time.Now()); err != nil {
-		t.log.Warn("some of what ended jobs left stays behind", "cause", err)
+// stop has all workers end; Run returns when they have.
+func (t *TaskManager) stop(reason string) {
+	if t.stopping {
+		return
+	}
+	t.stopping, t.killAt = true, time.After(stopGrace)
+	for _, w := range t.workers {
+		w.stop(reason, stopGrace)
 	}
 }
 
@@ -180,7 +185,7 @@ const heartbeatInterval = time.Second
 // send hands m to the JobManager, if there is one; else it is dropped: a new
 // leader asks for what it needs.
 func (t *TaskManager) send(m *weirpb.FromTaskManager) {
-	if t.session != nil && !t.session.out.put(m) {
-		t.session.cancel(fmt.Errorf("%d messages wait for the JobManager to read", maxQueue))
+	if t.session != nil && !t.session.out.Put(m) {
+		t.session.cancel(sendqueue.ErrBehind)
 	}
 }

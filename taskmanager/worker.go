@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/weirstream/weir/internal/machine"
+	"github.com/weirstream/weir/internal/sendqueue"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/proto/weirpb"
 )
@@ -44,9 +45,9 @@ type worker struct {
 	tm        *TaskManager
 	start     *weirpb.StartWorker
 	phase     workerPhase
-	process   Process                  // nil while fetching
-	to        *queue[*weirpb.ToWorker] // nil until attached
-	fetched   bool                     // the binary is here, or the fetch has failed; or none is needed
+	process   Process                            // nil while fetching
+	to        *sendqueue.Queue[*weirpb.ToWorker] // nil until attached
+	fetched   bool                               // the binary is here, or the fetch has failed; or none is needed
 	binary    string
 	data      string // its folder
 	attached  *weirpb.AttachWorker
@@ -201,11 +202,9 @@ func (w *worker) ended(exit Exit) {
 	t := w.tm
 	delete(t.workers, w.start.WorkerId)
 	if w.to != nil {
-		w.to.close()
+		w.to.Close()
 	}
-	if err := os.RemoveAll(w.data); err != nil {
-		t.log.Warn("folder of an ended worker stays behind", "cause", err)
-	}
+	t.remove(w.data)
 	t.log.Info("worker ended", "job", w.start.JobId, "worker", w.start.WorkerId, "reason", exit.Reason)
 	t.send(exited(w.start, exit))
 	for _, next := range t.workers {
@@ -223,8 +222,8 @@ func exited(s *weirpb.StartWorker, exit Exit) *weirpb.FromTaskManager {
 
 // send hands m to the worker's process. One that does not read is killed.
 func (w *worker) send(m *weirpb.ToWorker) {
-	if w.to != nil && !w.to.put(m) {
-		w.kill(fmt.Sprintf("%d commands wait for it to read", maxQueue))
+	if w.to != nil && !w.to.Put(m) {
+		w.kill(sendqueue.ErrBehind.Error())
 	}
 }
 
@@ -338,7 +337,7 @@ func ended(s weirpb.SubtaskStatus_State) bool {
 // inventory tells a JobManager what this process is and what runs in it.
 func (t *TaskManager) inventory() *weirpb.RegisterTaskManager {
 	r := &weirpb.RegisterTaskManager{
-		ProtocolVersion: ProtocolVersion, Version: t.cfg.Version, TaskmanagerId: t.cfg.ID, Host: t.cfg.Host,
+		ProtocolVersion: weirpb.ProtocolVersion, Version: t.cfg.Version, TaskmanagerId: t.cfg.ID, Host: t.cfg.Host,
 		Slots: uint32(t.cfg.Slots), Pid: uint32(os.Getpid()), ClusterId: t.cfg.ClusterID, MemoryBytes: uint64(t.cfg.Memory), Machine: machine.ID(),
 		Local: !t.cfg.Launcher.NeedsBinary(),
 	}

@@ -522,7 +522,7 @@ func (k *worker) start(g *job.Graph, x coordinator.Execution, part restore.Subta
 		}
 	}
 	s.blocked = make([]bool, len(s.inputs))
-	s.aligner = align.New(len(s.inputs), restored)
+	s.aligner = align.New(align.Options{Channels: len(s.inputs), Restored: restored})
 	s.restore(part)
 	s.commit(restored) // of what the snapshot says was prepared
 	w.after(w.between(0, 5), fmt.Sprintf("%v runs", s), func() {

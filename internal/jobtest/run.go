@@ -189,7 +189,7 @@ func (in *incarnation) deploy(from *metapb.CheckpointMetadata) error {
 	in.t.Cleanup(func() { network.Close() })
 	where := map[job.SubtaskID]exchange.Location{}
 	for _, s := range in.graph.Subtasks() {
-		where[s] = exchange.Location{Worker: me, Host: me}
+		where[s] = exchange.Location{Worker: me, Machine: me}
 	}
 	fabric, err := network.NewFabric(exchange.FabricOptions{
 		Incarnation: in.n, Secret: []byte("secret"), Graph: in.graph, Locations: where, Worker: me,

@@ -15,7 +15,10 @@ const policy = `
 	# Leaves. invariants may be imported by everyone (see always).
 	NONE < internal/invariants, internal/buildflags;
 	# Which host this is: TaskManagers say it, the JobManager compares.
-	NONE < internal/machine < taskmanager, jobmanager;
+	NONE < internal/machine < taskmanager, taskmanager/worker, jobmanager;
+	# Where unix sockets lie, and what waits to be said on a control stream.
+	NONE < internal/sockets < taskmanager, coordinator/ha/etcdha;
+	NONE < internal/sendqueue < taskmanager, taskmanager/worker, jobmanager;
 	NONE < stream, codec, proto/metapb, internal/loop, statebackend/objstore;
 	proto/metapb < proto/weirpb;
 

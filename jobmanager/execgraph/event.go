@@ -33,6 +33,7 @@ type WorkerStarted struct {
 	ID          uint64
 	Data, Unix  string // addresses for records
 	Host        string
+	Machine     string // tells hosts apart
 	PID         uint32
 	HostPID     uint32
 }

@@ -101,6 +101,7 @@ type Worker struct {
 	Ready       bool // its program is built and its addresses are known
 	Data, Unix  string
 	Host        string
+	Machine     string // tells hosts apart: workers of one meet on unix sockets
 	PID         uint32
 	HostPID     uint32 // of the TaskManager
 }

@@ -136,7 +136,7 @@ func (s *step) workerStarted(e WorkerStarted) {
 		s.do(StopWorker{TaskManager: e.TaskManager, ID: e.ID, Reason: "the job does not need this worker any more"})
 		return
 	}
-	w.Ready, w.Data, w.Unix, w.Host, w.PID, w.HostPID = true, e.Data, e.Unix, e.Host, e.PID, e.HostPID
+	w.Ready, w.Data, w.Unix, w.Host, w.Machine, w.PID, w.HostPID = true, e.Data, e.Unix, e.Host, e.Machine, e.PID, e.HostPID
 }
 
 // workerGone: nothing that ran in w lives any more (I32: other regions go on).

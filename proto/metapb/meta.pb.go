@@ -1701,15 +1701,22 @@ func (x *OperatorState) GetSchema() []byte {
 	return nil
 }
 
-// ChannelState holds in-flight records of an unaligned checkpoint.
+// ChannelState holds records that were in flight to the operator's subtask on one
+// channel when the barrier of an unaligned checkpoint overtook them. They lie in
+// pieces (taskmanager/exchange/format.go), in order, inline or in a part of an object.
 type ChannelState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	FromUid       string                 `protobuf:"bytes,1,opt,name=from_uid,json=fromUid,proto3" json:"from_uid,omitempty"`
+	FromUid       string                 `protobuf:"bytes,1,opt,name=from_uid,json=fromUid,proto3" json:"from_uid,omitempty"` // operator that emitted them
 	FromSubtask   uint32                 `protobuf:"varint,2,opt,name=from_subtask,json=fromSubtask,proto3" json:"from_subtask,omitempty"`
-	ToUid         string                 `protobuf:"bytes,3,opt,name=to_uid,json=toUid,proto3" json:"to_uid,omitempty"`
-	Input         uint32                 `protobuf:"varint,4,opt,name=input,proto3" json:"input,omitempty"`
-	Distribution  uint32                 `protobuf:"varint,5,opt,name=distribution,proto3" json:"distribution,omitempty"`
-	Frames        [][]byte               `protobuf:"bytes,6,rep,name=frames,proto3" json:"frames,omitempty"`
+	Input         uint32                 `protobuf:"varint,3,opt,name=input,proto3" json:"input,omitempty"`                                              // index into the operator's inputs
+	Distribution  Distribution           `protobuf:"varint,4,opt,name=distribution,proto3,enum=weir.meta.v1.Distribution" json:"distribution,omitempty"` // of that input
+	RecordSchema  []byte                 `protobuf:"bytes,5,opt,name=record_schema,json=recordSchema,proto3" json:"record_schema,omitempty"`             // codec.Schema of the records, as in Input
+	Records       uint64                 `protobuf:"varint,6,opt,name=records,proto3" json:"records,omitempty"`
+	Pieces        []byte                 `protobuf:"bytes,7,opt,name=pieces,proto3" json:"pieces,omitempty"`
+	File          string                 `protobuf:"bytes,8,opt,name=file,proto3" json:"file,omitempty"`      // name below the job's checkpoint folder; "" = pieces are inline
+	Offset        uint64                 `protobuf:"varint,9,opt,name=offset,proto3" json:"offset,omitempty"` // of the part of the file
+	Size          uint64                 `protobuf:"varint,10,opt,name=size,proto3" json:"size,omitempty"`
+	Digest        []byte                 `protobuf:"bytes,11,opt,name=digest,proto3" json:"digest,omitempty"` // SHA-256 of the pieces
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1758,13 +1765,6 @@ func (x *ChannelState) GetFromSubtask() uint32 {
 	return 0
 }
 
-func (x *ChannelState) GetToUid() string {
-	if x != nil {
-		return x.ToUid
-	}
-	return ""
-}
-
 func (x *ChannelState) GetInput() uint32 {
 	if x != nil {
 		return x.Input
@@ -1772,16 +1772,58 @@ func (x *ChannelState) GetInput() uint32 {
 	return 0
 }
 
-func (x *ChannelState) GetDistribution() uint32 {
+func (x *ChannelState) GetDistribution() Distribution {
 	if x != nil {
 		return x.Distribution
+	}
+	return Distribution_DISTRIBUTION_UNSPECIFIED
+}
+
+func (x *ChannelState) GetRecordSchema() []byte {
+	if x != nil {
+		return x.RecordSchema
+	}
+	return nil
+}
+
+func (x *ChannelState) GetRecords() uint64 {
+	if x != nil {
+		return x.Records
 	}
 	return 0
 }
 
-func (x *ChannelState) GetFrames() [][]byte {
+func (x *ChannelState) GetPieces() []byte {
 	if x != nil {
-		return x.Frames
+		return x.Pieces
+	}
+	return nil
+}
+
+func (x *ChannelState) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *ChannelState) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *ChannelState) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *ChannelState) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
 	}
 	return nil
 }
@@ -3253,14 +3295,20 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12+\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x17.weir.meta.v1.StateKindR\x04kind\x12\x18\n" +
 	"\aentries\x18\x03 \x03(\fR\aentries\x12\x16\n" +
-	"\x06schema\x18\x04 \x01(\fR\x06schema\"\xb5\x01\n" +
+	"\x06schema\x18\x04 \x01(\fR\x06schema\"\xd1\x02\n" +
 	"\fChannelState\x12\x19\n" +
 	"\bfrom_uid\x18\x01 \x01(\tR\afromUid\x12!\n" +
-	"\ffrom_subtask\x18\x02 \x01(\rR\vfromSubtask\x12\x15\n" +
-	"\x06to_uid\x18\x03 \x01(\tR\x05toUid\x12\x14\n" +
-	"\x05input\x18\x04 \x01(\rR\x05input\x12\"\n" +
-	"\fdistribution\x18\x05 \x01(\rR\fdistribution\x12\x16\n" +
-	"\x06frames\x18\x06 \x03(\fR\x06frames\"O\n" +
+	"\ffrom_subtask\x18\x02 \x01(\rR\vfromSubtask\x12\x14\n" +
+	"\x05input\x18\x03 \x01(\rR\x05input\x12>\n" +
+	"\fdistribution\x18\x04 \x01(\x0e2\x1a.weir.meta.v1.DistributionR\fdistribution\x12#\n" +
+	"\rrecord_schema\x18\x05 \x01(\fR\frecordSchema\x12\x18\n" +
+	"\arecords\x18\x06 \x01(\x04R\arecords\x12\x16\n" +
+	"\x06pieces\x18\a \x01(\fR\x06pieces\x12\x12\n" +
+	"\x04file\x18\b \x01(\tR\x04file\x12\x16\n" +
+	"\x06offset\x18\t \x01(\x04R\x06offset\x12\x12\n" +
+	"\x04size\x18\n" +
+	" \x01(\x04R\x04size\x12\x16\n" +
+	"\x06digest\x18\v \x01(\fR\x06digest\"O\n" +
 	"\x06Result\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x03sum\x18\x02 \x01(\x04H\x00R\x03sum\x12\x14\n" +
@@ -3518,25 +3566,26 @@ var file_proto_metapb_meta_proto_depIdxs = []int32{
 	2,  // 18: weir.meta.v1.Schema.kind:type_name -> weir.meta.v1.StateKind
 	19, // 19: weir.meta.v1.Run.files:type_name -> weir.meta.v1.RunFile
 	2,  // 20: weir.meta.v1.OperatorState.kind:type_name -> weir.meta.v1.StateKind
-	8,  // 21: weir.meta.v1.JobRecord.plan:type_name -> weir.meta.v1.Plan
-	9,  // 22: weir.meta.v1.JobRecord.config:type_name -> weir.meta.v1.Setting
-	4,  // 23: weir.meta.v1.JobRecord.restore_mode:type_name -> weir.meta.v1.RestoreMode
-	31, // 24: weir.meta.v1.JobRecord.uid_map:type_name -> weir.meta.v1.UIDMapping
-	30, // 25: weir.meta.v1.JobRecord.parallelism:type_name -> weir.meta.v1.OperatorParallelism
-	25, // 26: weir.meta.v1.Incarnation.vertices:type_name -> weir.meta.v1.VertexParallelism
-	14, // 27: weir.meta.v1.Incarnation.state_ids:type_name -> weir.meta.v1.StateID
-	28, // 28: weir.meta.v1.CheckpointStatistics.history:type_name -> weir.meta.v1.CheckpointRecord
-	5,  // 29: weir.meta.v1.Operation.kind:type_name -> weir.meta.v1.Operation.Kind
-	6,  // 30: weir.meta.v1.Operation.state:type_name -> weir.meta.v1.Operation.State
-	3,  // 31: weir.meta.v1.Operation.type:type_name -> weir.meta.v1.SnapshotType
-	30, // 32: weir.meta.v1.Operation.parallelism:type_name -> weir.meta.v1.OperatorParallelism
-	7,  // 33: weir.meta.v1.Intent.kind:type_name -> weir.meta.v1.Intent.Kind
-	22, // 34: weir.meta.v1.JobResult.results:type_name -> weir.meta.v1.Result
-	35, // [35:35] is the sub-list for method output_type
-	35, // [35:35] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	1,  // 21: weir.meta.v1.ChannelState.distribution:type_name -> weir.meta.v1.Distribution
+	8,  // 22: weir.meta.v1.JobRecord.plan:type_name -> weir.meta.v1.Plan
+	9,  // 23: weir.meta.v1.JobRecord.config:type_name -> weir.meta.v1.Setting
+	4,  // 24: weir.meta.v1.JobRecord.restore_mode:type_name -> weir.meta.v1.RestoreMode
+	31, // 25: weir.meta.v1.JobRecord.uid_map:type_name -> weir.meta.v1.UIDMapping
+	30, // 26: weir.meta.v1.JobRecord.parallelism:type_name -> weir.meta.v1.OperatorParallelism
+	25, // 27: weir.meta.v1.Incarnation.vertices:type_name -> weir.meta.v1.VertexParallelism
+	14, // 28: weir.meta.v1.Incarnation.state_ids:type_name -> weir.meta.v1.StateID
+	28, // 29: weir.meta.v1.CheckpointStatistics.history:type_name -> weir.meta.v1.CheckpointRecord
+	5,  // 30: weir.meta.v1.Operation.kind:type_name -> weir.meta.v1.Operation.Kind
+	6,  // 31: weir.meta.v1.Operation.state:type_name -> weir.meta.v1.Operation.State
+	3,  // 32: weir.meta.v1.Operation.type:type_name -> weir.meta.v1.SnapshotType
+	30, // 33: weir.meta.v1.Operation.parallelism:type_name -> weir.meta.v1.OperatorParallelism
+	7,  // 34: weir.meta.v1.Intent.kind:type_name -> weir.meta.v1.Intent.Kind
+	22, // 35: weir.meta.v1.JobResult.results:type_name -> weir.meta.v1.Result
+	36, // [36:36] is the sub-list for method output_type
+	36, // [36:36] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_proto_metapb_meta_proto_init() }

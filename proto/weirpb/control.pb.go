@@ -84,7 +84,7 @@ func (x SubtaskStatus_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SubtaskStatus_State.Descriptor instead.
 func (SubtaskStatus_State) EnumDescriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{27, 0}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{28, 0}
 }
 
 type FetchObjectRequest struct {
@@ -2044,7 +2044,8 @@ type Deploy struct {
 	Config             []*metapb.Setting           `protobuf:"bytes,11,rep,name=config,proto3" json:"config,omitempty"`
 	// The checkpoint restored is that of a stop whose commits are to be finished:
 	// sources stay silent.
-	Stopped       bool `protobuf:"varint,12,opt,name=stopped,proto3" json:"stopped,omitempty"`
+	Stopped       bool   `protobuf:"varint,12,opt,name=stopped,proto3" json:"stopped,omitempty"`
+	InlineLimit   uint32 `protobuf:"varint,13,opt,name=inline_limit,json=inlineLimit,proto3" json:"inline_limit,omitempty"` // bytes: the largest run that travels in an ack instead of a file
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2163,6 +2164,13 @@ func (x *Deploy) GetStopped() bool {
 	return false
 }
 
+func (x *Deploy) GetInlineLimit() uint32 {
+	if x != nil {
+		return x.InlineLimit
+	}
+	return 0
+}
+
 type SubtaskDeployment struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Subtask       *SubtaskRef            `protobuf:"bytes,1,opt,name=subtask,proto3" json:"subtask,omitempty"`
@@ -2223,7 +2231,8 @@ type RestoredOperator struct {
 	OperatorStates []*metapb.OperatorState `protobuf:"bytes,3,rep,name=operator_states,json=operatorStates,proto3" json:"operator_states,omitempty"` // already redistributed
 	Ended          bool                    `protobuf:"varint,4,opt,name=ended,proto3" json:"ended,omitempty"`
 	Watermark      int64                   `protobuf:"varint,5,opt,name=watermark,proto3" json:"watermark,omitempty"`
-	Results        []*metapb.Result        `protobuf:"bytes,6,rep,name=results,proto3" json:"results,omitempty"` // base of this subtask's named results
+	Results        []*metapb.Result        `protobuf:"bytes,6,rep,name=results,proto3" json:"results,omitempty"`   // base of this subtask's named results
+	Channels       []*RestoredChannel      `protobuf:"bytes,7,rep,name=channels,proto3" json:"channels,omitempty"` // records that were in flight, oldest first
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -2300,6 +2309,76 @@ func (x *RestoredOperator) GetResults() []*metapb.Result {
 	return nil
 }
 
+func (x *RestoredOperator) GetChannels() []*RestoredChannel {
+	if x != nil {
+		return x.Channels
+	}
+	return nil
+}
+
+// RestoredChannel is what was in flight on one channel of an unaligned checkpoint, or
+// a part of it. On a hash edge the subtask takes the records of its own key groups and
+// leaves the others, which are given to others as well.
+type RestoredChannel struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Input         uint32                 `protobuf:"varint,1,opt,name=input,proto3" json:"input,omitempty"` // of the operator, as the program is now
+	State         *metapb.ChannelState   `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	BasePath      string                 `protobuf:"bytes,3,opt,name=base_path,json=basePath,proto3" json:"base_path,omitempty"` // folder that the file's name is relative to
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoredChannel) Reset() {
+	*x = RestoredChannel{}
+	mi := &file_proto_weirpb_control_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoredChannel) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoredChannel) ProtoMessage() {}
+
+func (x *RestoredChannel) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_weirpb_control_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoredChannel.ProtoReflect.Descriptor instead.
+func (*RestoredChannel) Descriptor() ([]byte, []int) {
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *RestoredChannel) GetInput() uint32 {
+	if x != nil {
+		return x.Input
+	}
+	return 0
+}
+
+func (x *RestoredChannel) GetState() *metapb.ChannelState {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
+func (x *RestoredChannel) GetBasePath() string {
+	if x != nil {
+		return x.BasePath
+	}
+	return ""
+}
+
 type RestoredKeyed struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	FirstGroup    uint32                 `protobuf:"varint,1,opt,name=first_group,json=firstGroup,proto3" json:"first_group,omitempty"` // clip the runs to these groups
@@ -2313,7 +2392,7 @@ type RestoredKeyed struct {
 
 func (x *RestoredKeyed) Reset() {
 	*x = RestoredKeyed{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[25]
+	mi := &file_proto_weirpb_control_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2325,7 +2404,7 @@ func (x *RestoredKeyed) String() string {
 func (*RestoredKeyed) ProtoMessage() {}
 
 func (x *RestoredKeyed) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[25]
+	mi := &file_proto_weirpb_control_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2338,7 +2417,7 @@ func (x *RestoredKeyed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoredKeyed.ProtoReflect.Descriptor instead.
 func (*RestoredKeyed) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{25}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RestoredKeyed) GetFirstGroup() uint32 {
@@ -2382,15 +2461,15 @@ type SubtaskLocation struct {
 	TaskmanagerId string                 `protobuf:"bytes,2,opt,name=taskmanager_id,json=taskmanagerId,proto3" json:"taskmanager_id,omitempty"`
 	WorkerId      uint64                 `protobuf:"varint,3,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
 	DataAddress   string                 `protobuf:"bytes,4,opt,name=data_address,json=dataAddress,proto3" json:"data_address,omitempty"`
-	UnixAddress   string                 `protobuf:"bytes,5,opt,name=unix_address,json=unixAddress,proto3" json:"unix_address,omitempty"` // usable by workers of the same TaskManager host
-	Host          string                 `protobuf:"bytes,6,opt,name=host,proto3" json:"host,omitempty"`
+	UnixAddress   string                 `protobuf:"bytes,5,opt,name=unix_address,json=unixAddress,proto3" json:"unix_address,omitempty"` // usable by workers of the same machine
+	Machine       string                 `protobuf:"bytes,6,opt,name=machine,proto3" json:"machine,omitempty"`                            // RegisterTaskManager.machine
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SubtaskLocation) Reset() {
 	*x = SubtaskLocation{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[26]
+	mi := &file_proto_weirpb_control_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2402,7 +2481,7 @@ func (x *SubtaskLocation) String() string {
 func (*SubtaskLocation) ProtoMessage() {}
 
 func (x *SubtaskLocation) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[26]
+	mi := &file_proto_weirpb_control_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2415,7 +2494,7 @@ func (x *SubtaskLocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskLocation.ProtoReflect.Descriptor instead.
 func (*SubtaskLocation) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{26}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SubtaskLocation) GetSubtask() *SubtaskRef {
@@ -2453,9 +2532,9 @@ func (x *SubtaskLocation) GetUnixAddress() string {
 	return ""
 }
 
-func (x *SubtaskLocation) GetHost() string {
+func (x *SubtaskLocation) GetMachine() string {
 	if x != nil {
-		return x.Host
+		return x.Machine
 	}
 	return ""
 }
@@ -2480,7 +2559,7 @@ type SubtaskStatus struct {
 
 func (x *SubtaskStatus) Reset() {
 	*x = SubtaskStatus{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[27]
+	mi := &file_proto_weirpb_control_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2492,7 +2571,7 @@ func (x *SubtaskStatus) String() string {
 func (*SubtaskStatus) ProtoMessage() {}
 
 func (x *SubtaskStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[27]
+	mi := &file_proto_weirpb_control_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2505,7 +2584,7 @@ func (x *SubtaskStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskStatus.ProtoReflect.Descriptor instead.
 func (*SubtaskStatus) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{27}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SubtaskStatus) GetSubtask() *SubtaskRef {
@@ -2584,15 +2663,15 @@ type TriggerCheckpoint struct {
 	Kind               uint32                 `protobuf:"varint,2,opt,name=kind,proto3" json:"kind,omitempty"` // stream.BarrierKind
 	Incarnation        uint64                 `protobuf:"varint,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	Subtasks           []*SubtaskRef          `protobuf:"bytes,4,rep,name=subtasks,proto3" json:"subtasks,omitempty"`                                                  // root subtasks of this worker: inject here
-	InlineLimit        uint32                 `protobuf:"varint,5,opt,name=inline_limit,json=inlineLimit,proto3" json:"inline_limit,omitempty"`                        // bytes
-	AlignmentTimeoutMs uint32                 `protobuf:"varint,6,opt,name=alignment_timeout_ms,json=alignmentTimeoutMs,proto3" json:"alignment_timeout_ms,omitempty"` // 0 = always aligned
+	Unaligned          bool                   `protobuf:"varint,5,opt,name=unaligned,proto3" json:"unaligned,omitempty"`                                               // the barrier overtakes records from the start
+	AlignmentTimeoutMs uint32                 `protobuf:"varint,6,opt,name=alignment_timeout_ms,json=alignmentTimeoutMs,proto3" json:"alignment_timeout_ms,omitempty"` // age at which it begins to; 0 = never
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
 
 func (x *TriggerCheckpoint) Reset() {
 	*x = TriggerCheckpoint{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[28]
+	mi := &file_proto_weirpb_control_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2604,7 +2683,7 @@ func (x *TriggerCheckpoint) String() string {
 func (*TriggerCheckpoint) ProtoMessage() {}
 
 func (x *TriggerCheckpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[28]
+	mi := &file_proto_weirpb_control_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2617,7 +2696,7 @@ func (x *TriggerCheckpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerCheckpoint.ProtoReflect.Descriptor instead.
 func (*TriggerCheckpoint) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{28}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *TriggerCheckpoint) GetCheckpointId() uint64 {
@@ -2648,11 +2727,11 @@ func (x *TriggerCheckpoint) GetSubtasks() []*SubtaskRef {
 	return nil
 }
 
-func (x *TriggerCheckpoint) GetInlineLimit() uint32 {
+func (x *TriggerCheckpoint) GetUnaligned() bool {
 	if x != nil {
-		return x.InlineLimit
+		return x.Unaligned
 	}
-	return 0
+	return false
 }
 
 func (x *TriggerCheckpoint) GetAlignmentTimeoutMs() uint32 {
@@ -2674,7 +2753,7 @@ type CheckpointCompleted struct {
 
 func (x *CheckpointCompleted) Reset() {
 	*x = CheckpointCompleted{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[29]
+	mi := &file_proto_weirpb_control_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2686,7 +2765,7 @@ func (x *CheckpointCompleted) String() string {
 func (*CheckpointCompleted) ProtoMessage() {}
 
 func (x *CheckpointCompleted) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[29]
+	mi := &file_proto_weirpb_control_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2699,7 +2778,7 @@ func (x *CheckpointCompleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointCompleted.ProtoReflect.Descriptor instead.
 func (*CheckpointCompleted) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{29}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CheckpointCompleted) GetCheckpointId() uint64 {
@@ -2741,7 +2820,7 @@ type CheckpointAborted struct {
 
 func (x *CheckpointAborted) Reset() {
 	*x = CheckpointAborted{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[30]
+	mi := &file_proto_weirpb_control_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2753,7 +2832,7 @@ func (x *CheckpointAborted) String() string {
 func (*CheckpointAborted) ProtoMessage() {}
 
 func (x *CheckpointAborted) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[30]
+	mi := &file_proto_weirpb_control_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2766,7 +2845,7 @@ func (x *CheckpointAborted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointAborted.ProtoReflect.Descriptor instead.
 func (*CheckpointAborted) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{30}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CheckpointAborted) GetCheckpointId() uint64 {
@@ -2802,7 +2881,7 @@ type CancelAttempts struct {
 
 func (x *CancelAttempts) Reset() {
 	*x = CancelAttempts{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[31]
+	mi := &file_proto_weirpb_control_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2814,7 +2893,7 @@ func (x *CancelAttempts) String() string {
 func (*CancelAttempts) ProtoMessage() {}
 
 func (x *CancelAttempts) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[31]
+	mi := &file_proto_weirpb_control_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2827,7 +2906,7 @@ func (x *CancelAttempts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelAttempts.ProtoReflect.Descriptor instead.
 func (*CancelAttempts) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{31}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CancelAttempts) GetIncarnation() uint64 {
@@ -2870,7 +2949,7 @@ type DrainSources struct {
 
 func (x *DrainSources) Reset() {
 	*x = DrainSources{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[32]
+	mi := &file_proto_weirpb_control_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2882,7 +2961,7 @@ func (x *DrainSources) String() string {
 func (*DrainSources) ProtoMessage() {}
 
 func (x *DrainSources) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[32]
+	mi := &file_proto_weirpb_control_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2895,7 +2974,7 @@ func (x *DrainSources) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainSources.ProtoReflect.Descriptor instead.
 func (*DrainSources) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{32}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DrainSources) GetIncarnation() uint64 {
@@ -2924,7 +3003,7 @@ type Adopt struct {
 
 func (x *Adopt) Reset() {
 	*x = Adopt{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[33]
+	mi := &file_proto_weirpb_control_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2936,7 +3015,7 @@ func (x *Adopt) String() string {
 func (*Adopt) ProtoMessage() {}
 
 func (x *Adopt) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[33]
+	mi := &file_proto_weirpb_control_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2949,7 +3028,7 @@ func (x *Adopt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Adopt.ProtoReflect.Descriptor instead.
 func (*Adopt) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{33}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Adopt) GetIncarnation() uint64 {
@@ -2981,14 +3060,15 @@ type CheckpointAck struct {
 	Operators     []*metapb.OperatorSnapshot `protobuf:"bytes,4,rep,name=operators,proto3" json:"operators,omitempty"`                     // of the chain; the whole run list each
 	StillReads    []string                   `protobuf:"bytes,5,rep,name=still_reads,json=stillReads,proto3" json:"still_reads,omitempty"` // remote objects the working state reads: they count as references
 	Timings       *CheckpointTimings         `protobuf:"bytes,6,opt,name=timings,proto3" json:"timings,omitempty"`
-	NewBytes      uint64                     `protobuf:"varint,7,opt,name=new_bytes,json=newBytes,proto3" json:"new_bytes,omitempty"` // written for this checkpoint
+	NewBytes      uint64                     `protobuf:"varint,7,opt,name=new_bytes,json=newBytes,proto3" json:"new_bytes,omitempty"`             // written for this checkpoint
+	ChannelBytes  uint64                     `protobuf:"varint,8,opt,name=channel_bytes,json=channelBytes,proto3" json:"channel_bytes,omitempty"` // of them, records in flight
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CheckpointAck) Reset() {
 	*x = CheckpointAck{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[34]
+	mi := &file_proto_weirpb_control_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3000,7 +3080,7 @@ func (x *CheckpointAck) String() string {
 func (*CheckpointAck) ProtoMessage() {}
 
 func (x *CheckpointAck) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[34]
+	mi := &file_proto_weirpb_control_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3013,7 +3093,7 @@ func (x *CheckpointAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointAck.ProtoReflect.Descriptor instead.
 func (*CheckpointAck) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{34}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *CheckpointAck) GetCheckpointId() uint64 {
@@ -3065,6 +3145,13 @@ func (x *CheckpointAck) GetNewBytes() uint64 {
 	return 0
 }
 
+func (x *CheckpointAck) GetChannelBytes() uint64 {
+	if x != nil {
+		return x.ChannelBytes
+	}
+	return 0
+}
+
 type CheckpointAckChunk struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	CheckpointId  uint64                 `protobuf:"varint,1,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
@@ -3078,7 +3165,7 @@ type CheckpointAckChunk struct {
 
 func (x *CheckpointAckChunk) Reset() {
 	*x = CheckpointAckChunk{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[35]
+	mi := &file_proto_weirpb_control_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3090,7 +3177,7 @@ func (x *CheckpointAckChunk) String() string {
 func (*CheckpointAckChunk) ProtoMessage() {}
 
 func (x *CheckpointAckChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[35]
+	mi := &file_proto_weirpb_control_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3103,7 +3190,7 @@ func (x *CheckpointAckChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointAckChunk.ProtoReflect.Descriptor instead.
 func (*CheckpointAckChunk) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{35}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CheckpointAckChunk) GetCheckpointId() uint64 {
@@ -3154,7 +3241,7 @@ type CheckpointTimings struct {
 
 func (x *CheckpointTimings) Reset() {
 	*x = CheckpointTimings{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[36]
+	mi := &file_proto_weirpb_control_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3166,7 +3253,7 @@ func (x *CheckpointTimings) String() string {
 func (*CheckpointTimings) ProtoMessage() {}
 
 func (x *CheckpointTimings) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[36]
+	mi := &file_proto_weirpb_control_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3179,7 +3266,7 @@ func (x *CheckpointTimings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointTimings.ProtoReflect.Descriptor instead.
 func (*CheckpointTimings) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{36}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CheckpointTimings) GetStartDelayNs() int64 {
@@ -3229,7 +3316,7 @@ type CheckpointDecline struct {
 
 func (x *CheckpointDecline) Reset() {
 	*x = CheckpointDecline{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[37]
+	mi := &file_proto_weirpb_control_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3241,7 +3328,7 @@ func (x *CheckpointDecline) String() string {
 func (*CheckpointDecline) ProtoMessage() {}
 
 func (x *CheckpointDecline) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[37]
+	mi := &file_proto_weirpb_control_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3254,7 +3341,7 @@ func (x *CheckpointDecline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointDecline.ProtoReflect.Descriptor instead.
 func (*CheckpointDecline) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{37}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *CheckpointDecline) GetCheckpointId() uint64 {
@@ -3296,7 +3383,7 @@ type Committed struct {
 
 func (x *Committed) Reset() {
 	*x = Committed{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[38]
+	mi := &file_proto_weirpb_control_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3308,7 +3395,7 @@ func (x *Committed) String() string {
 func (*Committed) ProtoMessage() {}
 
 func (x *Committed) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[38]
+	mi := &file_proto_weirpb_control_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3321,7 +3408,7 @@ func (x *Committed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Committed.ProtoReflect.Descriptor instead.
 func (*Committed) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{38}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Committed) GetCheckpointId() uint64 {
@@ -3355,7 +3442,7 @@ type SourceEnded struct {
 
 func (x *SourceEnded) Reset() {
 	*x = SourceEnded{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[39]
+	mi := &file_proto_weirpb_control_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3367,7 +3454,7 @@ func (x *SourceEnded) String() string {
 func (*SourceEnded) ProtoMessage() {}
 
 func (x *SourceEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[39]
+	mi := &file_proto_weirpb_control_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3380,7 +3467,7 @@ func (x *SourceEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SourceEnded.ProtoReflect.Descriptor instead.
 func (*SourceEnded) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{39}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *SourceEnded) GetSubtask() *SubtaskRef {
@@ -3414,7 +3501,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[40]
+	mi := &file_proto_weirpb_control_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3426,7 +3513,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[40]
+	mi := &file_proto_weirpb_control_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3439,7 +3526,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{40}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Counters) GetSubtask() *SubtaskRef {
@@ -3515,7 +3602,7 @@ type Counter struct {
 
 func (x *Counter) Reset() {
 	*x = Counter{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[41]
+	mi := &file_proto_weirpb_control_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3527,7 +3614,7 @@ func (x *Counter) String() string {
 func (*Counter) ProtoMessage() {}
 
 func (x *Counter) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[41]
+	mi := &file_proto_weirpb_control_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3540,7 +3627,7 @@ func (x *Counter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counter.ProtoReflect.Descriptor instead.
 func (*Counter) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{41}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Counter) GetName() string {
@@ -3709,7 +3796,7 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\asubtask\x18\x02 \x01(\rR\asubtask\"-\n" +
 	"\aAttempt\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\f\n" +
-	"\x01n\x18\x02 \x01(\rR\x01n\"\xad\x04\n" +
+	"\x01n\x18\x02 \x01(\rR\x01n\"\xd0\x04\n" +
 	"\x06Deploy\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x122\n" +
 	"\aattempt\x18\x02 \x01(\v2\x18.weir.control.v1.AttemptR\aattempt\x12A\n" +
@@ -3724,17 +3811,23 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\x13restored_checkpoint\x18\n" +
 	" \x01(\x04R\x12restoredCheckpoint\x12-\n" +
 	"\x06config\x18\v \x03(\v2\x15.weir.meta.v1.SettingR\x06config\x12\x18\n" +
-	"\astopped\x18\f \x01(\bR\astopped\"\x8b\x01\n" +
+	"\astopped\x18\f \x01(\bR\astopped\x12!\n" +
+	"\finline_limit\x18\r \x01(\rR\vinlineLimit\"\x8b\x01\n" +
 	"\x11SubtaskDeployment\x125\n" +
 	"\asubtask\x18\x01 \x01(\v2\x1b.weir.control.v1.SubtaskRefR\asubtask\x12?\n" +
-	"\toperators\x18\x02 \x03(\v2!.weir.control.v1.RestoredOperatorR\toperators\"\x84\x02\n" +
+	"\toperators\x18\x02 \x03(\v2!.weir.control.v1.RestoredOperatorR\toperators\"\xc2\x02\n" +
 	"\x10RestoredOperator\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x124\n" +
 	"\x05keyed\x18\x02 \x03(\v2\x1e.weir.control.v1.RestoredKeyedR\x05keyed\x12D\n" +
 	"\x0foperator_states\x18\x03 \x03(\v2\x1b.weir.meta.v1.OperatorStateR\x0eoperatorStates\x12\x14\n" +
 	"\x05ended\x18\x04 \x01(\bR\x05ended\x12\x1c\n" +
 	"\twatermark\x18\x05 \x01(\x03R\twatermark\x12.\n" +
-	"\aresults\x18\x06 \x03(\v2\x14.weir.meta.v1.ResultR\aresults\"\xc3\x01\n" +
+	"\aresults\x18\x06 \x03(\v2\x14.weir.meta.v1.ResultR\aresults\x12<\n" +
+	"\bchannels\x18\a \x03(\v2 .weir.control.v1.RestoredChannelR\bchannels\"v\n" +
+	"\x0fRestoredChannel\x12\x14\n" +
+	"\x05input\x18\x01 \x01(\rR\x05input\x120\n" +
+	"\x05state\x18\x02 \x01(\v2\x1a.weir.meta.v1.ChannelStateR\x05state\x12\x1b\n" +
+	"\tbase_path\x18\x03 \x01(\tR\bbasePath\"\xc3\x01\n" +
 	"\rRestoredKeyed\x12\x1f\n" +
 	"\vfirst_group\x18\x01 \x01(\rR\n" +
 	"firstGroup\x12\x1d\n" +
@@ -3742,14 +3835,14 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"last_group\x18\x02 \x01(\rR\tlastGroup\x12%\n" +
 	"\x04runs\x18\x03 \x03(\v2\x11.weir.meta.v1.RunR\x04runs\x12.\n" +
 	"\aschemas\x18\x04 \x03(\v2\x14.weir.meta.v1.SchemaR\aschemas\x12\x1b\n" +
-	"\tbase_path\x18\x05 \x01(\tR\bbasePath\"\xe6\x01\n" +
+	"\tbase_path\x18\x05 \x01(\tR\bbasePath\"\xec\x01\n" +
 	"\x0fSubtaskLocation\x125\n" +
 	"\asubtask\x18\x01 \x01(\v2\x1b.weir.control.v1.SubtaskRefR\asubtask\x12%\n" +
 	"\x0etaskmanager_id\x18\x02 \x01(\tR\rtaskmanagerId\x12\x1b\n" +
 	"\tworker_id\x18\x03 \x01(\x04R\bworkerId\x12!\n" +
 	"\fdata_address\x18\x04 \x01(\tR\vdataAddress\x12!\n" +
-	"\funix_address\x18\x05 \x01(\tR\vunixAddress\x12\x12\n" +
-	"\x04host\x18\x06 \x01(\tR\x04host\"\xa8\x04\n" +
+	"\funix_address\x18\x05 \x01(\tR\vunixAddress\x12\x18\n" +
+	"\amachine\x18\x06 \x01(\tR\amachine\"\xa8\x04\n" +
 	"\rSubtaskStatus\x125\n" +
 	"\asubtask\x18\x01 \x01(\v2\x1b.weir.control.v1.SubtaskRefR\asubtask\x122\n" +
 	"\aattempt\x18\x02 \x01(\v2\x18.weir.control.v1.AttemptR\aattempt\x12 \n" +
@@ -3769,13 +3862,13 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\rSTATE_RUNNING\x10\x02\x12\x12\n" +
 	"\x0eSTATE_FINISHED\x10\x03\x12\x12\n" +
 	"\x0eSTATE_CANCELED\x10\x04\x12\x10\n" +
-	"\fSTATE_FAILED\x10\x05\"\xfc\x01\n" +
+	"\fSTATE_FAILED\x10\x05\"\xf7\x01\n" +
 	"\x11TriggerCheckpoint\x12#\n" +
 	"\rcheckpoint_id\x18\x01 \x01(\x04R\fcheckpointId\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\rR\x04kind\x12 \n" +
 	"\vincarnation\x18\x03 \x01(\x04R\vincarnation\x127\n" +
-	"\bsubtasks\x18\x04 \x03(\v2\x1b.weir.control.v1.SubtaskRefR\bsubtasks\x12!\n" +
-	"\finline_limit\x18\x05 \x01(\rR\vinlineLimit\x120\n" +
+	"\bsubtasks\x18\x04 \x03(\v2\x1b.weir.control.v1.SubtaskRefR\bsubtasks\x12\x1c\n" +
+	"\tunaligned\x18\x05 \x01(\bR\tunaligned\x120\n" +
 	"\x14alignment_timeout_ms\x18\x06 \x01(\rR\x12alignmentTimeoutMs\"\x95\x01\n" +
 	"\x13CheckpointCompleted\x12#\n" +
 	"\rcheckpoint_id\x18\x01 \x01(\x04R\fcheckpointId\x12 \n" +
@@ -3797,7 +3890,7 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\x05Adopt\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12!\n" +
 	"\fleader_epoch\x18\x02 \x01(\x04R\vleaderEpoch\x127\n" +
-	"\bsubtasks\x18\x03 \x03(\v2\x1b.weir.control.v1.SubtaskRefR\bsubtasks\"\xd9\x02\n" +
+	"\bsubtasks\x18\x03 \x03(\v2\x1b.weir.control.v1.SubtaskRefR\bsubtasks\"\xfe\x02\n" +
 	"\rCheckpointAck\x12#\n" +
 	"\rcheckpoint_id\x18\x01 \x01(\x04R\fcheckpointId\x125\n" +
 	"\asubtask\x18\x02 \x01(\v2\x1b.weir.control.v1.SubtaskRefR\asubtask\x122\n" +
@@ -3806,7 +3899,8 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\vstill_reads\x18\x05 \x03(\tR\n" +
 	"stillReads\x12<\n" +
 	"\atimings\x18\x06 \x01(\v2\".weir.control.v1.CheckpointTimingsR\atimings\x12\x1b\n" +
-	"\tnew_bytes\x18\a \x01(\x04R\bnewBytes\"\xb0\x01\n" +
+	"\tnew_bytes\x18\a \x01(\x04R\bnewBytes\x12#\n" +
+	"\rchannel_bytes\x18\b \x01(\x04R\fchannelBytes\"\xb0\x01\n" +
 	"\x12CheckpointAckChunk\x12#\n" +
 	"\rcheckpoint_id\x18\x01 \x01(\x04R\fcheckpointId\x125\n" +
 	"\asubtask\x18\x02 \x01(\v2\x1b.weir.control.v1.SubtaskRefR\asubtask\x12\x14\n" +
@@ -3866,7 +3960,7 @@ func file_proto_weirpb_control_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_weirpb_control_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_proto_weirpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_proto_weirpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_proto_weirpb_control_proto_goTypes = []any{
 	(SubtaskStatus_State)(0),         // 0: weir.control.v1.SubtaskStatus.State
 	(*FetchObjectRequest)(nil),       // 1: weir.control.v1.FetchObjectRequest
@@ -3894,32 +3988,34 @@ var file_proto_weirpb_control_proto_goTypes = []any{
 	(*Deploy)(nil),                   // 23: weir.control.v1.Deploy
 	(*SubtaskDeployment)(nil),        // 24: weir.control.v1.SubtaskDeployment
 	(*RestoredOperator)(nil),         // 25: weir.control.v1.RestoredOperator
-	(*RestoredKeyed)(nil),            // 26: weir.control.v1.RestoredKeyed
-	(*SubtaskLocation)(nil),          // 27: weir.control.v1.SubtaskLocation
-	(*SubtaskStatus)(nil),            // 28: weir.control.v1.SubtaskStatus
-	(*TriggerCheckpoint)(nil),        // 29: weir.control.v1.TriggerCheckpoint
-	(*CheckpointCompleted)(nil),      // 30: weir.control.v1.CheckpointCompleted
-	(*CheckpointAborted)(nil),        // 31: weir.control.v1.CheckpointAborted
-	(*CancelAttempts)(nil),           // 32: weir.control.v1.CancelAttempts
-	(*DrainSources)(nil),             // 33: weir.control.v1.DrainSources
-	(*Adopt)(nil),                    // 34: weir.control.v1.Adopt
-	(*CheckpointAck)(nil),            // 35: weir.control.v1.CheckpointAck
-	(*CheckpointAckChunk)(nil),       // 36: weir.control.v1.CheckpointAckChunk
-	(*CheckpointTimings)(nil),        // 37: weir.control.v1.CheckpointTimings
-	(*CheckpointDecline)(nil),        // 38: weir.control.v1.CheckpointDecline
-	(*Committed)(nil),                // 39: weir.control.v1.Committed
-	(*SourceEnded)(nil),              // 40: weir.control.v1.SourceEnded
-	(*Counters)(nil),                 // 41: weir.control.v1.Counters
-	(*Counter)(nil),                  // 42: weir.control.v1.Counter
-	(*metapb.Setting)(nil),           // 43: weir.meta.v1.Setting
-	(*metapb.Plan)(nil),              // 44: weir.meta.v1.Plan
-	(*metapb.VertexParallelism)(nil), // 45: weir.meta.v1.VertexParallelism
-	(*metapb.StateID)(nil),           // 46: weir.meta.v1.StateID
-	(*metapb.OperatorState)(nil),     // 47: weir.meta.v1.OperatorState
-	(*metapb.Result)(nil),            // 48: weir.meta.v1.Result
-	(*metapb.Run)(nil),               // 49: weir.meta.v1.Run
-	(*metapb.Schema)(nil),            // 50: weir.meta.v1.Schema
-	(*metapb.OperatorSnapshot)(nil),  // 51: weir.meta.v1.OperatorSnapshot
+	(*RestoredChannel)(nil),          // 26: weir.control.v1.RestoredChannel
+	(*RestoredKeyed)(nil),            // 27: weir.control.v1.RestoredKeyed
+	(*SubtaskLocation)(nil),          // 28: weir.control.v1.SubtaskLocation
+	(*SubtaskStatus)(nil),            // 29: weir.control.v1.SubtaskStatus
+	(*TriggerCheckpoint)(nil),        // 30: weir.control.v1.TriggerCheckpoint
+	(*CheckpointCompleted)(nil),      // 31: weir.control.v1.CheckpointCompleted
+	(*CheckpointAborted)(nil),        // 32: weir.control.v1.CheckpointAborted
+	(*CancelAttempts)(nil),           // 33: weir.control.v1.CancelAttempts
+	(*DrainSources)(nil),             // 34: weir.control.v1.DrainSources
+	(*Adopt)(nil),                    // 35: weir.control.v1.Adopt
+	(*CheckpointAck)(nil),            // 36: weir.control.v1.CheckpointAck
+	(*CheckpointAckChunk)(nil),       // 37: weir.control.v1.CheckpointAckChunk
+	(*CheckpointTimings)(nil),        // 38: weir.control.v1.CheckpointTimings
+	(*CheckpointDecline)(nil),        // 39: weir.control.v1.CheckpointDecline
+	(*Committed)(nil),                // 40: weir.control.v1.Committed
+	(*SourceEnded)(nil),              // 41: weir.control.v1.SourceEnded
+	(*Counters)(nil),                 // 42: weir.control.v1.Counters
+	(*Counter)(nil),                  // 43: weir.control.v1.Counter
+	(*metapb.Setting)(nil),           // 44: weir.meta.v1.Setting
+	(*metapb.Plan)(nil),              // 45: weir.meta.v1.Plan
+	(*metapb.VertexParallelism)(nil), // 46: weir.meta.v1.VertexParallelism
+	(*metapb.StateID)(nil),           // 47: weir.meta.v1.StateID
+	(*metapb.OperatorState)(nil),     // 48: weir.meta.v1.OperatorState
+	(*metapb.Result)(nil),            // 49: weir.meta.v1.Result
+	(*metapb.ChannelState)(nil),      // 50: weir.meta.v1.ChannelState
+	(*metapb.Run)(nil),               // 51: weir.meta.v1.Run
+	(*metapb.Schema)(nil),            // 52: weir.meta.v1.Schema
+	(*metapb.OperatorSnapshot)(nil),  // 53: weir.meta.v1.OperatorSnapshot
 }
 var file_proto_weirpb_control_proto_depIdxs = []int32{
 	4,  // 0: weir.control.v1.FromTaskManager.register:type_name -> weir.control.v1.RegisterTaskManager
@@ -3928,16 +4024,16 @@ var file_proto_weirpb_control_proto_depIdxs = []int32{
 	8,  // 3: weir.control.v1.FromTaskManager.worker_exited:type_name -> weir.control.v1.WorkerExited
 	20, // 4: weir.control.v1.FromTaskManager.from_subtasks:type_name -> weir.control.v1.FromSubtasks
 	5,  // 5: weir.control.v1.RegisterTaskManager.workers:type_name -> weir.control.v1.RunningWorker
-	28, // 6: weir.control.v1.RunningWorker.subtasks:type_name -> weir.control.v1.SubtaskStatus
+	29, // 6: weir.control.v1.RunningWorker.subtasks:type_name -> weir.control.v1.SubtaskStatus
 	10, // 7: weir.control.v1.ToTaskManager.registered:type_name -> weir.control.v1.Registered
 	11, // 8: weir.control.v1.ToTaskManager.refused:type_name -> weir.control.v1.RegistrationRefused
 	6,  // 9: weir.control.v1.ToTaskManager.heartbeat:type_name -> weir.control.v1.Heartbeat
 	12, // 10: weir.control.v1.ToTaskManager.start_worker:type_name -> weir.control.v1.StartWorker
 	13, // 11: weir.control.v1.ToTaskManager.stop_worker:type_name -> weir.control.v1.StopWorker
 	19, // 12: weir.control.v1.ToTaskManager.to_subtasks:type_name -> weir.control.v1.ToSubtasks
-	43, // 13: weir.control.v1.StartWorker.params:type_name -> weir.meta.v1.Setting
-	43, // 14: weir.control.v1.StartWorker.config:type_name -> weir.meta.v1.Setting
-	44, // 15: weir.control.v1.StartWorker.plan:type_name -> weir.meta.v1.Plan
+	44, // 13: weir.control.v1.StartWorker.params:type_name -> weir.meta.v1.Setting
+	44, // 14: weir.control.v1.StartWorker.config:type_name -> weir.meta.v1.Setting
+	45, // 15: weir.control.v1.StartWorker.plan:type_name -> weir.meta.v1.Plan
 	15, // 16: weir.control.v1.FromWorker.attach:type_name -> weir.control.v1.AttachWorker
 	20, // 17: weir.control.v1.FromWorker.from_subtasks:type_name -> weir.control.v1.FromSubtasks
 	6,  // 18: weir.control.v1.FromWorker.heartbeat:type_name -> weir.control.v1.Heartbeat
@@ -3947,65 +4043,67 @@ var file_proto_weirpb_control_proto_depIdxs = []int32{
 	6,  // 22: weir.control.v1.ToWorker.heartbeat:type_name -> weir.control.v1.Heartbeat
 	12, // 23: weir.control.v1.WorkerAccepted.start:type_name -> weir.control.v1.StartWorker
 	23, // 24: weir.control.v1.ToSubtasks.deploy:type_name -> weir.control.v1.Deploy
-	29, // 25: weir.control.v1.ToSubtasks.trigger:type_name -> weir.control.v1.TriggerCheckpoint
-	30, // 26: weir.control.v1.ToSubtasks.completed:type_name -> weir.control.v1.CheckpointCompleted
-	31, // 27: weir.control.v1.ToSubtasks.aborted:type_name -> weir.control.v1.CheckpointAborted
-	32, // 28: weir.control.v1.ToSubtasks.cancel:type_name -> weir.control.v1.CancelAttempts
-	34, // 29: weir.control.v1.ToSubtasks.adopt:type_name -> weir.control.v1.Adopt
-	33, // 30: weir.control.v1.ToSubtasks.drain:type_name -> weir.control.v1.DrainSources
-	28, // 31: weir.control.v1.FromSubtasks.status:type_name -> weir.control.v1.SubtaskStatus
-	35, // 32: weir.control.v1.FromSubtasks.ack:type_name -> weir.control.v1.CheckpointAck
-	38, // 33: weir.control.v1.FromSubtasks.decline:type_name -> weir.control.v1.CheckpointDecline
-	39, // 34: weir.control.v1.FromSubtasks.committed:type_name -> weir.control.v1.Committed
-	40, // 35: weir.control.v1.FromSubtasks.source_ended:type_name -> weir.control.v1.SourceEnded
-	41, // 36: weir.control.v1.FromSubtasks.counters:type_name -> weir.control.v1.Counters
-	36, // 37: weir.control.v1.FromSubtasks.ack_chunk:type_name -> weir.control.v1.CheckpointAckChunk
+	30, // 25: weir.control.v1.ToSubtasks.trigger:type_name -> weir.control.v1.TriggerCheckpoint
+	31, // 26: weir.control.v1.ToSubtasks.completed:type_name -> weir.control.v1.CheckpointCompleted
+	32, // 27: weir.control.v1.ToSubtasks.aborted:type_name -> weir.control.v1.CheckpointAborted
+	33, // 28: weir.control.v1.ToSubtasks.cancel:type_name -> weir.control.v1.CancelAttempts
+	35, // 29: weir.control.v1.ToSubtasks.adopt:type_name -> weir.control.v1.Adopt
+	34, // 30: weir.control.v1.ToSubtasks.drain:type_name -> weir.control.v1.DrainSources
+	29, // 31: weir.control.v1.FromSubtasks.status:type_name -> weir.control.v1.SubtaskStatus
+	36, // 32: weir.control.v1.FromSubtasks.ack:type_name -> weir.control.v1.CheckpointAck
+	39, // 33: weir.control.v1.FromSubtasks.decline:type_name -> weir.control.v1.CheckpointDecline
+	40, // 34: weir.control.v1.FromSubtasks.committed:type_name -> weir.control.v1.Committed
+	41, // 35: weir.control.v1.FromSubtasks.source_ended:type_name -> weir.control.v1.SourceEnded
+	42, // 36: weir.control.v1.FromSubtasks.counters:type_name -> weir.control.v1.Counters
+	37, // 37: weir.control.v1.FromSubtasks.ack_chunk:type_name -> weir.control.v1.CheckpointAckChunk
 	22, // 38: weir.control.v1.Deploy.attempt:type_name -> weir.control.v1.Attempt
-	45, // 39: weir.control.v1.Deploy.parallelism:type_name -> weir.meta.v1.VertexParallelism
+	46, // 39: weir.control.v1.Deploy.parallelism:type_name -> weir.meta.v1.VertexParallelism
 	24, // 40: weir.control.v1.Deploy.subtasks:type_name -> weir.control.v1.SubtaskDeployment
-	27, // 41: weir.control.v1.Deploy.locations:type_name -> weir.control.v1.SubtaskLocation
-	46, // 42: weir.control.v1.Deploy.state_ids:type_name -> weir.meta.v1.StateID
-	43, // 43: weir.control.v1.Deploy.config:type_name -> weir.meta.v1.Setting
+	28, // 41: weir.control.v1.Deploy.locations:type_name -> weir.control.v1.SubtaskLocation
+	47, // 42: weir.control.v1.Deploy.state_ids:type_name -> weir.meta.v1.StateID
+	44, // 43: weir.control.v1.Deploy.config:type_name -> weir.meta.v1.Setting
 	21, // 44: weir.control.v1.SubtaskDeployment.subtask:type_name -> weir.control.v1.SubtaskRef
 	25, // 45: weir.control.v1.SubtaskDeployment.operators:type_name -> weir.control.v1.RestoredOperator
-	26, // 46: weir.control.v1.RestoredOperator.keyed:type_name -> weir.control.v1.RestoredKeyed
-	47, // 47: weir.control.v1.RestoredOperator.operator_states:type_name -> weir.meta.v1.OperatorState
-	48, // 48: weir.control.v1.RestoredOperator.results:type_name -> weir.meta.v1.Result
-	49, // 49: weir.control.v1.RestoredKeyed.runs:type_name -> weir.meta.v1.Run
-	50, // 50: weir.control.v1.RestoredKeyed.schemas:type_name -> weir.meta.v1.Schema
-	21, // 51: weir.control.v1.SubtaskLocation.subtask:type_name -> weir.control.v1.SubtaskRef
-	21, // 52: weir.control.v1.SubtaskStatus.subtask:type_name -> weir.control.v1.SubtaskRef
-	22, // 53: weir.control.v1.SubtaskStatus.attempt:type_name -> weir.control.v1.Attempt
-	0,  // 54: weir.control.v1.SubtaskStatus.state:type_name -> weir.control.v1.SubtaskStatus.State
-	21, // 55: weir.control.v1.TriggerCheckpoint.subtasks:type_name -> weir.control.v1.SubtaskRef
-	22, // 56: weir.control.v1.CancelAttempts.attempt:type_name -> weir.control.v1.Attempt
-	21, // 57: weir.control.v1.DrainSources.subtasks:type_name -> weir.control.v1.SubtaskRef
-	21, // 58: weir.control.v1.Adopt.subtasks:type_name -> weir.control.v1.SubtaskRef
-	21, // 59: weir.control.v1.CheckpointAck.subtask:type_name -> weir.control.v1.SubtaskRef
-	22, // 60: weir.control.v1.CheckpointAck.attempt:type_name -> weir.control.v1.Attempt
-	51, // 61: weir.control.v1.CheckpointAck.operators:type_name -> weir.meta.v1.OperatorSnapshot
-	37, // 62: weir.control.v1.CheckpointAck.timings:type_name -> weir.control.v1.CheckpointTimings
-	21, // 63: weir.control.v1.CheckpointAckChunk.subtask:type_name -> weir.control.v1.SubtaskRef
-	21, // 64: weir.control.v1.CheckpointDecline.subtask:type_name -> weir.control.v1.SubtaskRef
-	22, // 65: weir.control.v1.CheckpointDecline.attempt:type_name -> weir.control.v1.Attempt
-	21, // 66: weir.control.v1.Committed.subtask:type_name -> weir.control.v1.SubtaskRef
-	22, // 67: weir.control.v1.Committed.attempt:type_name -> weir.control.v1.Attempt
-	21, // 68: weir.control.v1.SourceEnded.subtask:type_name -> weir.control.v1.SubtaskRef
-	22, // 69: weir.control.v1.SourceEnded.attempt:type_name -> weir.control.v1.Attempt
-	21, // 70: weir.control.v1.Counters.subtask:type_name -> weir.control.v1.SubtaskRef
-	22, // 71: weir.control.v1.Counters.attempt:type_name -> weir.control.v1.Attempt
-	42, // 72: weir.control.v1.Counters.user:type_name -> weir.control.v1.Counter
-	3,  // 73: weir.control.v1.JobManagerService.Connect:input_type -> weir.control.v1.FromTaskManager
-	1,  // 74: weir.control.v1.JobManagerService.FetchObject:input_type -> weir.control.v1.FetchObjectRequest
-	14, // 75: weir.control.v1.AgentService.Attach:input_type -> weir.control.v1.FromWorker
-	9,  // 76: weir.control.v1.JobManagerService.Connect:output_type -> weir.control.v1.ToTaskManager
-	2,  // 77: weir.control.v1.JobManagerService.FetchObject:output_type -> weir.control.v1.ObjectChunk
-	16, // 78: weir.control.v1.AgentService.Attach:output_type -> weir.control.v1.ToWorker
-	76, // [76:79] is the sub-list for method output_type
-	73, // [73:76] is the sub-list for method input_type
-	73, // [73:73] is the sub-list for extension type_name
-	73, // [73:73] is the sub-list for extension extendee
-	0,  // [0:73] is the sub-list for field type_name
+	27, // 46: weir.control.v1.RestoredOperator.keyed:type_name -> weir.control.v1.RestoredKeyed
+	48, // 47: weir.control.v1.RestoredOperator.operator_states:type_name -> weir.meta.v1.OperatorState
+	49, // 48: weir.control.v1.RestoredOperator.results:type_name -> weir.meta.v1.Result
+	26, // 49: weir.control.v1.RestoredOperator.channels:type_name -> weir.control.v1.RestoredChannel
+	50, // 50: weir.control.v1.RestoredChannel.state:type_name -> weir.meta.v1.ChannelState
+	51, // 51: weir.control.v1.RestoredKeyed.runs:type_name -> weir.meta.v1.Run
+	52, // 52: weir.control.v1.RestoredKeyed.schemas:type_name -> weir.meta.v1.Schema
+	21, // 53: weir.control.v1.SubtaskLocation.subtask:type_name -> weir.control.v1.SubtaskRef
+	21, // 54: weir.control.v1.SubtaskStatus.subtask:type_name -> weir.control.v1.SubtaskRef
+	22, // 55: weir.control.v1.SubtaskStatus.attempt:type_name -> weir.control.v1.Attempt
+	0,  // 56: weir.control.v1.SubtaskStatus.state:type_name -> weir.control.v1.SubtaskStatus.State
+	21, // 57: weir.control.v1.TriggerCheckpoint.subtasks:type_name -> weir.control.v1.SubtaskRef
+	22, // 58: weir.control.v1.CancelAttempts.attempt:type_name -> weir.control.v1.Attempt
+	21, // 59: weir.control.v1.DrainSources.subtasks:type_name -> weir.control.v1.SubtaskRef
+	21, // 60: weir.control.v1.Adopt.subtasks:type_name -> weir.control.v1.SubtaskRef
+	21, // 61: weir.control.v1.CheckpointAck.subtask:type_name -> weir.control.v1.SubtaskRef
+	22, // 62: weir.control.v1.CheckpointAck.attempt:type_name -> weir.control.v1.Attempt
+	53, // 63: weir.control.v1.CheckpointAck.operators:type_name -> weir.meta.v1.OperatorSnapshot
+	38, // 64: weir.control.v1.CheckpointAck.timings:type_name -> weir.control.v1.CheckpointTimings
+	21, // 65: weir.control.v1.CheckpointAckChunk.subtask:type_name -> weir.control.v1.SubtaskRef
+	21, // 66: weir.control.v1.CheckpointDecline.subtask:type_name -> weir.control.v1.SubtaskRef
+	22, // 67: weir.control.v1.CheckpointDecline.attempt:type_name -> weir.control.v1.Attempt
+	21, // 68: weir.control.v1.Committed.subtask:type_name -> weir.control.v1.SubtaskRef
+	22, // 69: weir.control.v1.Committed.attempt:type_name -> weir.control.v1.Attempt
+	21, // 70: weir.control.v1.SourceEnded.subtask:type_name -> weir.control.v1.SubtaskRef
+	22, // 71: weir.control.v1.SourceEnded.attempt:type_name -> weir.control.v1.Attempt
+	21, // 72: weir.control.v1.Counters.subtask:type_name -> weir.control.v1.SubtaskRef
+	22, // 73: weir.control.v1.Counters.attempt:type_name -> weir.control.v1.Attempt
+	43, // 74: weir.control.v1.Counters.user:type_name -> weir.control.v1.Counter
+	3,  // 75: weir.control.v1.JobManagerService.Connect:input_type -> weir.control.v1.FromTaskManager
+	1,  // 76: weir.control.v1.JobManagerService.FetchObject:input_type -> weir.control.v1.FetchObjectRequest
+	14, // 77: weir.control.v1.AgentService.Attach:input_type -> weir.control.v1.FromWorker
+	9,  // 78: weir.control.v1.JobManagerService.Connect:output_type -> weir.control.v1.ToTaskManager
+	2,  // 79: weir.control.v1.JobManagerService.FetchObject:output_type -> weir.control.v1.ObjectChunk
+	16, // 80: weir.control.v1.AgentService.Attach:output_type -> weir.control.v1.ToWorker
+	78, // [78:81] is the sub-list for method output_type
+	75, // [75:78] is the sub-list for method input_type
+	75, // [75:75] is the sub-list for extension type_name
+	75, // [75:75] is the sub-list for extension extendee
+	0,  // [0:75] is the sub-list for field type_name
 }
 
 func init() { file_proto_weirpb_control_proto_init() }
@@ -4063,7 +4161,7 @@ func file_proto_weirpb_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_weirpb_control_proto_rawDesc), len(file_proto_weirpb_control_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   42,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -14,8 +14,11 @@ import (
 
 // TestTranscripts runs testdata/*.txt:
 //
-//	new channels=2 [restored=7]
-//	barrier ch=0 ckpt=8 [at=5ms] [age=2ms] [kind=terminal]
+//	new channels=2 [restored=7] [overtakes=(0,1)] [at-least-once]
+//	barrier ch=0 ckpt=8 [at=5ms] [age=2ms] [terminal] [unaligned] [timeout=1s]
+//	seen ch=0 ckpt=8 …
+//	captured ch=0
+//	time [at=5ms]
 //	inject ckpt=8
 //	cancel ckpt=8 [ch=0]
 //	end ch=0
@@ -47,14 +50,21 @@ func TestTranscripts(t *testing.T) {
 			}
 			e := Event{Channel: number("ch", Local), Barrier: stream.Barrier{
 				ID: stream.CheckpointID(number("ckpt", 0)), Kind: stream.CheckpointBarrier, Age: duration("age"),
+				Unaligned: d.HasArg("unaligned"), AlignmentTimeout: duration("timeout"),
 			}}
 			if d.HasArg("terminal") {
 				e.Barrier.Kind = stream.TerminalBarrier
 			}
 			switch d.Cmd {
 			case "new":
-				a = New(number("channels", 0), stream.CheckpointID(number("restored", 0)))
+				a = New(options(d, number("channels", 0), number("restored", 0)))
 				return ""
+			case "seen":
+				e.Kind = BarrierSeen
+			case "captured":
+				e.Kind = Captured
+			case "time":
+				e.Kind = TimeUp
 			case "barrier":
 				e.Kind = BarrierArrived
 			case "inject":
@@ -70,12 +80,34 @@ func TestTranscripts(t *testing.T) {
 			for _, effect := range a.Step(now, e, nil) {
 				fmt.Fprintln(&b, effect)
 			}
-			if id := a.Aligning(); id != 0 {
+			if due, ok := a.Due(); ok {
+				fmt.Fprintf(&b, "(aligning %d, due %v)\n", a.Aligning(), due)
+			} else if id := a.Aligning(); id != 0 {
 				fmt.Fprintf(&b, "(aligning %d)\n", id)
+			}
+			if id := a.Capturing(); id != 0 {
+				fmt.Fprintf(&b, "(capturing %d)\n", id)
 			}
 			return b.String()
 		})
 	})
+}
+
+func options(d *datadriven.TestData, channels, restored int) Options {
+	o := Options{Channels: channels, Restored: stream.CheckpointID(restored), Overtakes: make([]bool, channels)}
+	if d.HasArg("at-least-once") {
+		o.Mode = AtLeastOnce
+	}
+	for _, a := range d.CmdArgs {
+		if a.Key == "overtakes" {
+			for _, v := range a.Vals {
+				var ch int
+				fmt.Sscan(v, &ch)
+				o.Overtakes[ch] = true
+			}
+		}
+	}
+	return o
 }
 
 // TestNothingStaysBlocked lets barriers and cancellations of ascending ids come in
@@ -86,7 +118,7 @@ func TestNothingStaysBlocked(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(1, 4).Draw(t, "channels")
 		const ids = 6
-		a := New(n, 0)
+		a := New(Options{Channels: n})
 		next := make([]stream.CheckpointID, n) // last id that came on the channel
 		blocked := make([]bool, n)
 		highest := stream.CheckpointID(0) // started or aborted

@@ -17,22 +17,40 @@ const (
 	// holdTimeout is how long a connection waits for its incarnation to be deployed
 	// here. Workers of one deployment are told within a second of each other.
 	holdTimeout = time.Minute
+	// answerTimeout is how long the dialling end waits for its answer: longer than the
+	// other end holds a connection.
+	answerTimeout = holdTimeout + 2*helloTimeout
 	// maxHandshakes bounds the connections that are not yet part of a fabric.
 	maxHandshakes = 1024
 	// dialTimeout bounds the connecting, not the wait for an answer.
 	dialTimeout = 5 * time.Second
+	// acceptPause is the wait after a failed accept: of want of file descriptors nothing
+	// but time helps.
+	acceptPause = 100 * time.Millisecond
 )
 
 // accept is a listener's goroutine.
 func (n *Network) accept(l net.Listener) {
+	said := "" // the last failure, until an accept succeeds
 	for {
 		conn, err := l.Accept()
-		if err != nil {
-			if !n.isClosed() && !errors.Is(err, net.ErrClosed) {
-				n.options.Log.Error("data listener stopped", "address", l.Addr().String(), "error", err)
-			}
+		switch {
+		case err == nil:
+		case n.isClosed() || errors.Is(err, net.ErrClosed):
 			return
+		default: // peers wait for a greeting: a worker without a door is no worker
+			if err.Error() != said {
+				said = err.Error()
+				n.options.Log.Error("data connections are not accepted; trying on", "address", l.Addr().String(), "error", err)
+			}
+			select {
+			case <-time.After(acceptPause):
+			case <-n.done:
+				return
+			}
+			continue
 		}
+		said = ""
 		if !n.track(conn) {
 			_ = conn.Close() // too many, or closed: the peer sees it and reports it
 		}
@@ -163,10 +181,17 @@ func (p *peer) dial() {
 		return
 	}
 	o := f.network.options
+	if err := conn.SetDeadline(time.Now().Add(answerTimeout)); err != nil {
+		p.fail(fmt.Errorf("set deadline of handshake: %w", err))
+		return
+	}
 	err = greet(conn, f.secret, hello{
 		incarnation: f.incarnation, binary: o.Binary, cluster: o.Cluster, job: string(o.Job),
 		fromWorker: f.worker, worker: p.location.Worker,
 	})
+	if err == nil {
+		err = conn.SetDeadline(time.Time{})
+	}
 	if err != nil {
 		p.fail(fmt.Errorf("handshake: %w", err))
 		return
@@ -180,7 +205,7 @@ func (p *peer) connect(ctx context.Context) (net.Conn, error) {
 	defer cancel()
 	l, o := p.location, p.fabric.network.options
 	var unixErr error
-	if l.Unix != "" && l.Host == o.Host {
+	if l.Unix != "" && l.Machine == o.Machine {
 		conn, err := o.Dial(ctx, "unix", l.Unix)
 		if err == nil {
 			return conn, nil
@@ -188,7 +213,7 @@ func (p *peer) connect(ctx context.Context) (net.Conn, error) {
 		unixErr = fmt.Errorf("connect to unix socket %s: %w", l.Unix, err)
 	}
 	if l.TCP == "" {
-		return nil, errors.Join(unixErr, fmt.Errorf("worker %s on host %q has no TCP address", l.Worker, l.Host))
+		return nil, errors.Join(unixErr, fmt.Errorf("worker %s on %q has no TCP address", l.Worker, l.Machine))
 	}
 	conn, err := o.Dial(ctx, "tcp", l.TCP)
 	if err != nil {

@@ -39,6 +39,14 @@ type AnyEdge interface {
 	decode(f *frame, free any) (batch any, err error)
 	// recycle empties a batch that was read to its end.
 	recycle(batch any)
+	// appendPieces appends the records of batch from index from on, and counts them.
+	appendPieces(dst []byte, batch any, from int) (pieces []byte, records int)
+	// decodePiece is decode for records that were in flight when a checkpoint was taken.
+	decodePiece(f *frame, free any) (batch any, err error)
+	pieceFlags() uint8
+	// keepOnly drops all records of batch but those of the given key groups. On an edge
+	// without keys it keeps everything.
+	keepOnly(batch any, groups stream.KeyGroupRange) (dropped int, err error)
 }
 
 func (e *Edge[T]) recordType() reflect.Type { return reflect.TypeFor[T]() }

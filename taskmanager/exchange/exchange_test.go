@@ -117,9 +117,9 @@ func fabrics(t testing.TB, g *job.Graph, p placement, w wire) map[string]*site {
 
 func newNetwork(t testing.TB, name string, w wire) (*Network, Location) {
 	t.Helper()
-	o := NetworkOptions{Cluster: "c", Job: testJob, Host: "h", Memory: w.budget}
+	o := NetworkOptions{Cluster: "c", Job: testJob, Machine: "h", Memory: w.budget}
 	if w.tcp {
-		o.Host = "h-" + name
+		o.Machine = "h-" + name
 	}
 	switch {
 	case w.memory != nil:
@@ -138,7 +138,7 @@ func newNetwork(t testing.TB, name string, w wire) (*Network, Location) {
 			t.Error(err)
 		}
 	})
-	return n, Location{Worker: name, Host: o.Host, TCP: n.TCPAddress(), Unix: n.UnixAddress()}
+	return n, Location{Worker: name, Machine: o.Machine, TCP: n.TCPAddress(), Unix: n.UnixAddress()}
 }
 
 // producer is one subtask of the first vertex.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"reflect"
 	"slices"
@@ -18,10 +19,10 @@ import (
 
 // Location is where a subtask runs and how its worker is reached.
 type Location struct {
-	Worker string // id of the worker process, unique in the cluster
-	Host   string // workers of one host use the unix socket
-	TCP    string // host:port
-	Unix   string // path
+	Worker  string // id of the worker process, unique in the cluster
+	Machine string // its host: workers of one use the unix socket
+	TCP     string // host:port
+	Unix    string // path
 }
 
 // FabricOptions describe one incarnation of the job.
@@ -29,8 +30,10 @@ type FabricOptions struct {
 	Incarnation job.Incarnation
 	Secret      []byte // of the job, from Deploy; proves membership without being sent
 	Graph       *job.Graph
-	Locations   map[job.SubtaskID]Location // of every subtask
-	Worker      string                     // this worker's id, as in Locations
+	// Locations are those of every subtask that one of this worker exchanges records
+	// with, and of its own; those of other regions may be missing.
+	Locations map[job.SubtaskID]Location
+	Worker    string // this worker's id, as in Locations
 }
 
 // PeerError says that the data path to another worker is broken. Records may have
@@ -93,10 +96,9 @@ func (n *Network) NewFabric(o FabricOptions) (*Fabric, error) {
 		return nil, fmt.Errorf("open incarnation %d on worker %q: graph, worker and incarnation are needed", o.Incarnation, o.Worker)
 	}
 	workers := map[string]Location{}
-	for _, s := range o.Graph.Subtasks() {
-		l, ok := o.Locations[s]
-		if !ok || l.Worker == "" {
-			return nil, fmt.Errorf("open incarnation %d: subtask %v has no location", o.Incarnation, s)
+	for s, l := range o.Locations {
+		if l.Worker == "" {
+			return nil, fmt.Errorf("open incarnation %d: the location of subtask %v names no worker", o.Incarnation, s)
 		}
 		workers[l.Worker] = l
 	}
@@ -106,6 +108,9 @@ func (n *Network) NewFabric(o FabricOptions) (*Fabric, error) {
 		failed: make(chan *PeerError, len(workers)),
 		gates:  map[job.SubtaskID]*Gate{}, taken: map[outputKey]bool{},
 		types: map[int]reflect.Type{}, peers: map[string]*peer{},
+	}
+	if err := f.partnersKnown(); err != nil {
+		return nil, fmt.Errorf("open incarnation %d: %w", o.Incarnation, err)
 	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.share(n.options.Memory)
@@ -119,23 +124,45 @@ func (n *Network) NewFabric(o FabricOptions) (*Fabric, error) {
 // share divides memory over the channels that end or begin in this worker.
 func (f *Fabric) share(memory int64) {
 	channels := int64(0)
-	for _, e := range f.graph.Edges {
-		forward := e.Distribution == metapb.Distribution_DISTRIBUTION_FORWARD
-		from, to := f.graph.Vertices[e.From], f.graph.Vertices[e.To]
-		for i := range from.Parallelism {
-			for j := range to.Parallelism {
-				if forward && i != j {
-					continue
-				}
-				if f.here(job.SubtaskID{Vertex: e.From, Index: i}) || f.here(job.SubtaskID{Vertex: e.To, Index: j}) {
-					channels++
-				}
-			}
+	for from, to := range f.channels() {
+		if f.here(from) || f.here(to) {
+			channels++
 		}
 	}
 	each := memory / max(1, channels)
 	f.budget = each
 	f.window = min(maxWindow, max(minWindow, each))
+}
+
+// channels yields both ends of every channel of the job.
+func (f *Fabric) channels() iter.Seq2[job.SubtaskID, job.SubtaskID] {
+	return func(yield func(from, to job.SubtaskID) bool) {
+		for _, e := range f.graph.Edges {
+			for i := range f.graph.Vertices[e.From].Parallelism {
+				for j := range f.graph.Vertices[e.To].Parallelism {
+					if e.Distribution == metapb.Distribution_DISTRIBUTION_FORWARD && i != j {
+						continue
+					}
+					if !yield(job.SubtaskID{Vertex: e.From, Index: i}, job.SubtaskID{Vertex: e.To, Index: j}) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// partnersKnown says whose location is missing among those that subtasks of this worker
+// exchange records with.
+func (f *Fabric) partnersKnown() error {
+	for from, to := range f.channels() {
+		for _, end := range [][2]job.SubtaskID{{from, to}, {to, from}} {
+			if _, known := f.locations[end[1]]; f.here(end[0]) && !known {
+				return fmt.Errorf("subtask %v has no location, but %v of this worker exchanges records with it", end[1], end[0])
+			}
+		}
+	}
+	return nil
 }
 
 func (f *Fabric) here(s job.SubtaskID) bool { return f.locations[s].Worker == f.worker }
@@ -326,20 +353,12 @@ func (f *Fabric) report(worker string, err error) {
 
 // partners lists the subtasks here that exchange records with a worker.
 func (f *Fabric) partners(worker string) (subtasks []job.SubtaskID) {
-	for _, e := range f.graph.Edges {
-		for i := range f.graph.Vertices[e.From].Parallelism {
-			for j := range f.graph.Vertices[e.To].Parallelism {
-				if e.Distribution == metapb.Distribution_DISTRIBUTION_FORWARD && i != j {
-					continue
-				}
-				from, to := job.SubtaskID{Vertex: e.From, Index: i}, job.SubtaskID{Vertex: e.To, Index: j}
-				switch {
-				case f.here(from) && f.locations[to].Worker == worker:
-					subtasks = append(subtasks, from)
-				case f.here(to) && f.locations[from].Worker == worker:
-					subtasks = append(subtasks, to)
-				}
-			}
+	for from, to := range f.channels() {
+		switch {
+		case f.here(from) && f.locations[to].Worker == worker:
+			subtasks = append(subtasks, from)
+		case f.here(to) && f.locations[from].Worker == worker:
+			subtasks = append(subtasks, to)
 		}
 	}
 	slices.SortFunc(subtasks, func(a, b job.SubtaskID) int {

@@ -1,6 +1,6 @@
 package exchange
 
-// The wire format of the data path, version 1. All integers are little endian.
+// The wire format of the data path, version 2. All integers are little endian.
 // Both ends of a connection run the same binary (the handshake compares its hash),
 // so the version guards against a stray peer, not for compatibility.
 //
@@ -37,20 +37,35 @@ package exchange
 //	1 data    [hash u64 each] [time i64 each, ms] records (codec.Codec.AppendBatch);
 //	          at most 32 KiB unless it is a single record, then at most 64 MiB
 //	2 event   kind u8 · barrier kind u8 · unaligned u8 · 0 u8 · checkpoint id u64 ·
-//	          age i64 (ns) · time i64 (ms of event time)
+//	          age i64 (ns) · time i64 (ms of event time) · alignment timeout i64 (ns)
 //	3 credit  bytes u32: the consumer grants as many more; frames cost header and
-//	          payload. The first grant comes when its gate is attached.
+//	          payload. The first grant comes when its gate is attached. Beyond what is
+//	          granted up to 512 KiB may be sent if they are before a barrier that overtakes.
 //	4 hint    want i32, from the consumer of a direct edge; the latest counts
 //	5 bye     nothing: the sender closes its fabric on purpose; no channel
+//
+// # Pieces
+//
+// Records in flight that an unaligned checkpoint captured are kept as pieces, one after
+// the other in the order of their channel (metapb.ChannelState), version 1:
+//
+//	 0  u32  length of the payload
+//	 4  u8   version: 1
+//	 5  u8   flags: 1 hashes, 2 times
+//	 6  u16  records, 1 to 512
+//	 8  u32  crc32c of bytes 0–7 and the payload
+//	12       payload, as that of a data frame
 //
 // Data and event frames run from producer to consumer, credit and hint frames the
 // other way; edge, from and to always name the channel as its producer sees it.
 
 const (
 	magic         = "weirdata"
-	formatVersion = 1
+	formatVersion = 2
 	headerBytes   = 32
-	eventBytes    = 28
+	eventBytes    = 36
+	pieceBytes    = 12 // header of a piece
+	pieceVersion  = 1
 	nonceBytes    = 32
 	macBytes      = 32
 	// maxHelloBytes bounds the body of a hello: four ids of at most maxIDBytes.

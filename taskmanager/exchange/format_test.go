@@ -62,6 +62,9 @@ func TestGolden(t *testing.T) {
 	seal("hint", p.control[1])
 	seal("bye", p.newFrame(byeFrame, 0, 0, 0))
 
+	show("pieces: records 1 and 2 of 3, keyed, timed, then the third", slices.Concat(
+		appendPiece(nil, flagHashes|flagTimes, 2, data.payload()), appendPiece(nil, 0, 1, []byte{1, 2, 3})))
+
 	h := goodHello()
 	h.nonce, h.binary = nonce{1, 2, 3}, [32]byte{4, 5, 6}
 	body := h.append(nil)
@@ -77,7 +80,7 @@ func TestGolden(t *testing.T) {
 	}
 	show("answers: accepted, refused", w.Bytes())
 
-	const file = "testdata/format-v1.golden"
+	const file = "testdata/format-v2.golden"
 	if *rewrite {
 		if err := os.WriteFile(file, []byte(text.String()), 0o644); err != nil {
 			t.Fatal(err)

@@ -193,6 +193,7 @@ func (f *frame) putEvent(e stream.Event) {
 	binary.LittleEndian.PutUint64(b[4:], uint64(e.Barrier.ID))
 	binary.LittleEndian.PutUint64(b[12:], uint64(e.Barrier.Age))
 	binary.LittleEndian.PutUint64(b[20:], uint64(e.Time))
+	binary.LittleEndian.PutUint64(b[28:], uint64(e.Barrier.AlignmentTimeout))
 	f.buf = append(f.buf[:headerBytes], b[:]...)
 	if e.Kind == stream.BarrierEvent {
 		f.since = time.Now()
@@ -209,6 +210,17 @@ func (f *frame) addAge() {
 	f.since = time.Time{}
 }
 
+// overtake marks the barrier of f as one that overtakes.
+func (f *frame) overtake() { f.payload()[2] = 1 }
+
+// barrier is the checkpoint whose barrier f is, or 0.
+func (f *frame) barrier() stream.CheckpointID {
+	if f.header().kind != eventFrame || stream.EventKind(f.payload()[0]) != stream.BarrierEvent {
+		return 0
+	}
+	return stream.CheckpointID(binary.LittleEndian.Uint64(f.payload()[4:]))
+}
+
 // event is the inverse of putEvent.
 func (f *frame) event() (stream.Event, error) {
 	b := f.payload()
@@ -219,6 +231,8 @@ func (f *frame) event() (stream.Event, error) {
 			Kind:      stream.BarrierKind(b[1]),
 			Age:       time.Duration(binary.LittleEndian.Uint64(b[12:])),
 			Unaligned: b[2] == 1,
+
+			AlignmentTimeout: time.Duration(binary.LittleEndian.Uint64(b[28:])),
 		},
 		Time: int64(binary.LittleEndian.Uint64(b[20:])),
 	}

@@ -13,7 +13,7 @@ import (
 
 // Item is what a channel delivers: a batch or an event.
 type Item struct {
-	Channel int // number in the gate
+	Channel int // number in the gate; Restored for records that were in flight before
 	Input   int // the vertex's input the channel belongs to
 	// Batch is a *stream.Batch[T] of the input's record type with at least one record,
 	// or nil. Whoever has read it to its end gives the item to Gate.Release.
@@ -21,8 +21,12 @@ type Item struct {
 	// Event is set (Kind is not 0) when Batch is nil.
 	Event stream.Event
 
-	bytes int64 // credit to return
+	bytes  int64   // credit to return
+	origin *origin // of restored records
 }
+
+// Restored is the Channel of items that a checkpoint had captured (Gate.Restore).
+const Restored = -1
 
 // gateState is the phase of a Gate: gateAwaited → gateAttached → gateClosed.
 type gateState uint8
@@ -48,11 +52,19 @@ type Gate struct {
 	edges []AnyEdge
 	wake  func()
 
+	// Of the consumer's goroutine.
+	restored ring[restoredPiece] // taken before everything else
+	spare    []any               // by input: a batch for restored records
+	capture  *capture            // of an unaligned checkpoint, or nil
+
 	mu sync.Mutex
 	// Guarded by mu, as are the channels' queues.
 	state gateState
 	ready ring[*channel] // channels that have something and are not blocked, in turn
 	idle  bool           // Poll found nothing: whoever brings something must wake
+	news  []Announcement
+	// attend is called, without lock, when there is news.
+	attend func()
 }
 
 // channel is the consumer's end of one channel.
@@ -70,6 +82,7 @@ type channel struct {
 	queued   bool // stands in gate.ready
 	blocked  bool
 	broken   bool  // a frame could not be decoded
+	kept     int   // entries at the front of queue that are captured
 	free     []any // used batches, for the producer (in this worker) or for decode
 	producer *outputCore
 	hinted   bool // a hint came before the producer
@@ -79,9 +92,10 @@ type channel struct {
 	held     int  // batches handed over and not released
 	full     bool // the producer counts this channel as full
 	// Of a channel between workers, in bytes of frames.
-	window  int64 // credit granted at attach
-	unacked int64 // received and not released
-	owed    int64 // released, credit not yet returned
+	window    int64 // credit granted at attach
+	overdraft int64 // that may come beyond it, before a barrier that overtakes
+	unacked   int64 // received and not released
+	owed      int64 // released, credit not yet returned
 }
 
 // entry is one place in a channel's queue.
@@ -100,10 +114,14 @@ func newGate(f *Fabric, sub job.SubtaskID) *Gate {
 		e := f.graph.Edges[edge]
 		add := func(from int) {
 			s := job.SubtaskID{Vertex: e.From, Index: from}
-			g.channels = append(g.channels, &channel{
+			c := &channel{
 				gate: g, number: len(g.channels), input: input, edge: edge, from: s,
 				capacity: maxBatches, window: f.window,
-			})
+			}
+			if overtakes(e) {
+				c.overdraft = maxOverdraft
+			}
+			g.channels = append(g.channels, c)
 		}
 		if e.Distribution == metapb.Distribution_DISTRIBUTION_FORWARD {
 			add(sub.Index)
@@ -155,6 +173,9 @@ func (g *Gate) ChannelInput(ch int) (input int, from job.SubtaskID) {
 // as there is.
 func (g *Gate) Poll() (it Item, ok bool) {
 	g.owner.Touch()
+	if g.restored.len() > 0 {
+		return g.pollRestored()
+	}
 	for {
 		g.mu.Lock()
 		if g.ready.len() == 0 {
@@ -169,6 +190,10 @@ func (g *Gate) Poll() (it Item, ok bool) {
 			continue
 		}
 		e := c.queue.pop()
+		kept := c.kept > 0
+		if kept {
+			c.kept--
+		}
 		g.enqueueLocked(c)
 		var free any
 		if e.frame != nil {
@@ -176,6 +201,9 @@ func (g *Gate) Poll() (it Item, ok bool) {
 		}
 		g.mu.Unlock()
 
+		if !kept && g.capturing(c) {
+			g.keep(c, e)
+		}
 		it = Item{Channel: c.number, Input: c.input, Batch: e.batch, Event: e.event}
 		switch {
 		case e.event.Kind == stream.BarrierEvent:
@@ -218,6 +246,11 @@ func (g *Gate) decode(c *channel, f *frame, free any) (batch any, bytes int64, o
 func (g *Gate) Release(it Item) {
 	g.owner.Touch()
 	if it.Batch == nil {
+		return
+	}
+	if it.Channel == Restored {
+		g.edges[it.Input].recycle(it.Batch)
+		g.spare[it.Input] = it.Batch
 		return
 	}
 	c := g.channels[it.Channel]
@@ -357,13 +390,20 @@ func (c *channel) handOverEvent(e stream.Event) {
 		in.since = time.Now()
 	}
 	g.mu.Lock()
-	var wake func()
+	var wake, attend func()
 	if g.state != gateClosed {
 		wake = g.arriveLocked(c, in)
+		if c.announces(e) {
+			g.news = append(g.news, Announcement{Channel: c.number, Barrier: e.Barrier, since: in.since})
+			attend = g.attend
+		}
 	}
 	g.mu.Unlock()
 	if wake != nil {
 		wake()
+	}
+	if attend != nil {
+		attend()
 	}
 }
 
@@ -374,7 +414,7 @@ func (g *Gate) attach(edges []AnyEdge, wake func()) error {
 		g.mu.Unlock()
 		return fmt.Errorf("gate of subtask %v exists already in incarnation %d", g.subtask, g.fabric.incarnation)
 	}
-	g.state, g.edges, g.wake = gateAttached, edges, wake
+	g.state, g.edges, g.wake, g.spare = gateAttached, edges, wake, make([]any, len(edges))
 	g.mu.Unlock()
 	for _, c := range g.channels {
 		if c.peer != nil {

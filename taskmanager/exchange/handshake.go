@@ -168,7 +168,7 @@ func answer(w io.Writer, secret []byte, n nonce, r refusal, reason string) error
 }
 
 // greet is the handshake of the dialling end. It waits for as long as the other
-// end holds the connection.
+// end holds the connection; the caller bounds that.
 func greet(rw io.ReadWriter, secret []byte, h hello) error {
 	if err := readPreamble(rw); err != nil {
 		return err

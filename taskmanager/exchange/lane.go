@@ -14,6 +14,7 @@ type remoteLane struct {
 	// Immutable after newLane.
 	peer           *peer
 	edge, from, to int
+	mayOvertake    bool // barriers may overtake this edge's records
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -22,12 +23,18 @@ type remoteLane struct {
 	window int64       // the first grant
 	queue  ring[*frame]
 	full   bool // core counts this lane as full
+	urgent bool // a barrier that overtakes may be in queue
 	hint   int  // of a hint that came before the producer
 	hinted bool
 }
 
 // frameCost is the credit of a full frame.
 const frameCost = headerBytes + frameBytes
+
+// maxOverdraft is how much may be sent beyond what is granted, ahead of a barrier that
+// overtakes: what a producer has emitted since it found no room, which is a batch and
+// what one call emits. It need not be captured here, then; the consumer captures it.
+const maxOverdraft = 512 << 10
 
 func (l *remoteLane) newFrame() *frame { return l.frame(dataFrame) }
 
@@ -89,11 +96,66 @@ func (l *remoteLane) sendEvent(e stream.Event) {
 	f.putEvent(e)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.queue.len() > 0 {
-		l.queue.push(f)
+	if l.queue.len() == 0 {
+		l.peer.enqueue(f)
 		return
 	}
-	l.peer.enqueue(f)
+	l.queue.push(f)
+	if e.Barrier.Unaligned && l.mayOvertake {
+		l.urgent = true
+		l.expediteLocked()
+	}
+}
+
+// holds reports whether a barrier waits here for credit.
+func (l *remoteLane) holds() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.queue.len() {
+		if (*l.queue.at(i)).barrier() != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// expedite turns a barrier that waits here into one that overtakes.
+func (l *remoteLane) expedite(id stream.CheckpointID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.queue.len() {
+		if f := *l.queue.at(i); f.barrier() == id {
+			f.overtake()
+			l.urgent = true
+			l.expediteLocked()
+			return
+		}
+	}
+}
+
+// expediteLocked sends what lies before a barrier that overtakes without credit, as far
+// as the overdraft goes, and the barrier.
+func (l *remoteLane) expediteLocked() {
+	if l.window == 0 {
+		return // the consumer is not there yet
+	}
+	last := -1
+	for i := range l.queue.len() {
+		if (*l.queue.at(i)).barrier() != 0 {
+			last = i
+		}
+	}
+	for ; last >= 0; last-- {
+		f := *l.queue.peek()
+		if f.header().kind == dataFrame {
+			if -l.credit >= maxOverdraft {
+				return
+			}
+			l.credit -= f.cost()
+		}
+		l.peer.enqueue(l.queue.pop())
+	}
+	l.urgent = false
 }
 
 // granted adds credit that the consumer returned, and sends what waited for it.
@@ -112,6 +174,9 @@ func (l *remoteLane) granted(bytes int64) {
 			l.credit -= f.cost()
 		}
 		l.peer.enqueue(l.queue.pop())
+	}
+	if l.urgent {
+		l.expediteLocked()
 	}
 	// As inside a worker, the producer starts again when half of the room is free.
 	var freed *outputCore

@@ -18,7 +18,7 @@ type NetworkOptions struct {
 	Cluster string   // cluster id
 	Job     job.ID   // every worker is of one job
 	Binary  [32]byte // SHA-256 of the job's binary
-	Host    string   // this machine, as in Location.Host
+	Machine string   // this host, as in Location.Machine
 
 	// TCP and Unix are the addresses to listen on: host:port (port 0: any) and a
 	// path. "" listens not at all: a worker that is alone needs no address.

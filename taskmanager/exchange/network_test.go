@@ -139,7 +139,7 @@ func TestImpostor(t *testing.T) {
 
 // TestStrangeProtocols: other versions and other protocols get no further.
 func TestStrangeProtocols(t *testing.T) {
-	for _, first := range []string{"weirdata\x02\x00", "GET / HTTP/1.1\r\n\r\n", "weirdata\x01\x00\xff\xff"} {
+	for _, first := range []string{"weirdata\x01\x00", "GET / HTTP/1.1\r\n\r\n", "weirdata\x02\x00\xff\xff"} {
 		synctest.Test(t, func(t *testing.T) {
 			a := newAcceptor(t)
 			conn := a.knock(t)
@@ -150,7 +150,7 @@ func TestStrangeProtocols(t *testing.T) {
 			}
 		})
 	}
-	if err := readPreamble(strings.NewReader("weirdata\x02\x00")); err == nil || !strings.Contains(err.Error(), "version 2, want 1") {
+	if err := readPreamble(strings.NewReader("weirdata\x01\x00")); err == nil || !strings.Contains(err.Error(), "version 1, want 2") {
 		t.Errorf("error of another version: %v", err)
 	}
 }
@@ -261,13 +261,13 @@ func TestRefusedByPeer(t *testing.T) {
 
 // TestNobodyThere: a worker that cannot be reached is named.
 func TestNobodyThere(t *testing.T) {
-	n, err := NewNetwork(NetworkOptions{Host: "h"})
+	n, err := NewNetwork(NetworkOptions{Machine: "h"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer n.Close()
 	o := fabricOptions(1, "a")
-	o.Locations[job.SubtaskID{Vertex: 1}] = Location{Worker: "b", Host: "h", TCP: "127.0.0.1:1", Unix: t.TempDir() + "/none"}
+	o.Locations[job.SubtaskID{Vertex: 1}] = Location{Worker: "b", Machine: "h", TCP: "127.0.0.1:1", Unix: t.TempDir() + "/none"}
 	f, err := n.NewFabric(o)
 	if err != nil {
 		t.Fatal(err)

@@ -29,6 +29,11 @@ type Output interface {
 	FlushDue(now time.Time) (next time.Duration)
 	// Broadcast flushes, then sends e on every channel. An event needs no room.
 	Broadcast(e stream.Event)
+	// Held reports whether a barrier waits for its consumer to take records before it.
+	Held() bool
+	// Expedite lets the barrier of checkpoint id, if it is held, overtake what is before
+	// it, where the edge allows that.
+	Expedite(id stream.CheckpointID)
 	// Hints takes what the consumers of a direct edge asked for since the last call,
 	// the latest of each. wake is called when there is something new.
 	Hints() []Hint

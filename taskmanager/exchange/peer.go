@@ -91,7 +91,7 @@ func (p *peer) lane(edge, from, to int) *remoteLane {
 	defer p.mu.Unlock()
 	l := p.lanes[k]
 	if l == nil {
-		l = &remoteLane{peer: p, edge: edge, from: from, to: to}
+		l = &remoteLane{peer: p, edge: edge, from: from, to: to, mayOvertake: overtakes(p.fabric.graph.Edges[edge])}
 		p.lanes[k] = l
 	}
 	return l
@@ -350,7 +350,7 @@ func (c *channel) arriveData(f *frame) error {
 		g.mu.Unlock()
 		f.release()
 		return nil
-	case g.state == gateAwaited, c.unacked+c.owed >= c.window:
+	case g.state == gateAwaited, c.unacked+c.owed >= c.window+c.overdraft:
 		unacked := c.unacked + c.owed
 		g.mu.Unlock()
 		f.release()

@@ -30,6 +30,17 @@ func (r *ring[E]) pop() E {
 // peek is the oldest item; the ring must not be empty.
 func (r *ring[E]) peek() *E { return &r.items[r.first] }
 
+// at is the item with i older ones before it.
+func (r *ring[E]) at(i int) *E { return &r.items[(r.first+i)&(len(r.items)-1)] }
+
+// remove takes out the item with i older ones before it.
+func (r *ring[E]) remove(i int) {
+	for ; i > 0; i-- {
+		*r.at(i) = *r.at(i - 1)
+	}
+	r.pop()
+}
+
 func (r *ring[E]) grow() {
 	items := make([]E, max(8, 2*len(r.items)))
 	for i := range r.n {

@@ -228,6 +228,25 @@ func (s *sender[T]) sendEvent(e stream.Event) {
 	}
 }
 
+// Held implements Output.
+func (s *sender[T]) Held() bool {
+	for i := range s.lanes {
+		if l := s.lanes[i].remote; l != nil && l.mayOvertake && l.holds() {
+			return true
+		}
+	}
+	return false
+}
+
+// Expedite implements Output.
+func (s *sender[T]) Expedite(id stream.CheckpointID) {
+	for i := range s.lanes {
+		if l := s.lanes[i].remote; l != nil && l.mayOvertake {
+			l.expedite(id)
+		}
+	}
+}
+
 // Close implements Output.
 func (s *sender[T]) Close() {
 	s.closed.Store(true)

@@ -47,7 +47,7 @@ func (h *assignments[T]) Receive(a operator.Assignment) {
 	h.t.rt.Operator = 0
 	if len(a.Splits) > 0 {
 		if err := h.r.AddSplits(a.Splits); err != nil {
-			h.t.rt.Fail(fmt.Errorf("take %d splits: %w", len(a.Splits), err))
+			h.t.rt.Fail(fmt.Errorf("take %d splits: %w", len(a.Splits), unreadable(err)))
 		}
 	}
 	if a.NoMore && !h.noMore {

@@ -96,7 +96,9 @@ func (t *Task) failure(err error) *Failure {
 	if int(number) < len(t.chain) {
 		f.UID = t.chain[number].plan.Uid
 	}
-	f.Fatal = operator.IsFatal(err) || errors.Is(err, statebackend.ErrSchema) || errors.Is(err, operator.ErrKey)
+	// Neither is mended by a restart. State that outgrows its memory is as large after it.
+	f.Fatal = operator.IsFatal(err) || errors.Is(err, statebackend.ErrSchema) || errors.Is(err, operator.ErrKey) ||
+		errors.Is(err, statebackend.ErrBudget)
 	f.Damaged = t.phase == initializing && t.o.RestoredCheckpoint != 0 &&
 		(errors.Is(err, statebackend.ErrCorrupt) || errors.Is(err, objstore.ErrNotFound))
 	if p := (*panicError)(nil); errors.As(err, &p) {
@@ -104,7 +106,7 @@ func (t *Task) failure(err error) *Failure {
 	}
 	// What follows asks code that may be the one that failed.
 	_ = t.guard(func() error {
-		if len(t.chain) > 0 && t.chain[0].setup != nil {
+		if t.atKey && t.chain[0].setup != nil {
 			f.Key = t.chain[0].setup.CurrentKey()
 		}
 		return nil

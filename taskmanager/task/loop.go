@@ -52,7 +52,7 @@ func (t *Task) turn() (progress bool, wait time.Duration, err error) {
 		return busy || listened, t.flushDue(), err
 	}
 	var timerWait, headWait time.Duration
-	progress = busy
+	progress, t.atKey = busy, true
 	switch t.phase {
 	case running:
 		var fired bool
@@ -150,6 +150,7 @@ func (t *Task) lookUp() error {
 }
 
 func (t *Task) command(c Command) error {
+	t.atKey = false
 	switch c.Kind {
 	case Inject:
 		if t.phase == ending {
@@ -198,6 +199,7 @@ func (t *Task) completed(c Command) error {
 
 // event handles what came between the batches of channel ch.
 func (t *Task) event(ch int, e stream.Event) error {
+	t.atKey = false
 	switch e.Kind {
 	case stream.BarrierEvent:
 		return t.align(align.Event{Kind: align.BarrierArrived, Channel: ch, Barrier: e.Barrier})

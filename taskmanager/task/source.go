@@ -1,7 +1,9 @@
 package task
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"sync/atomic"
 	"time"
 
@@ -68,7 +70,7 @@ type readerHead[T any] struct {
 func (h *readerHead[T]) open() error {
 	h.opened = true
 	if err := h.r.Start(h.splits.Get(), h.notify); err != nil {
-		return fmt.Errorf("start reader: %w", err)
+		return fmt.Errorf("start reader: %w", unreadable(err))
 	}
 	return nil
 }
@@ -121,7 +123,7 @@ func (h *readerHead[T]) poll() (bool, time.Duration, error) {
 	h.at = 0
 	p, err := h.r.Poll(&h.b)
 	if err != nil {
-		return false, 0, fmt.Errorf("read: %w", err)
+		return false, 0, fmt.Errorf("read: %w", unreadable(err))
 	}
 	n := len(h.b.Values)
 	t.meter.in += uint64(n)
@@ -150,6 +152,15 @@ func (h *readerHead[T]) poll() (bool, time.Duration, error) {
 	h.push(false)
 	// After a wait the next turn says how long it is; after an end it begins it.
 	return n > 0 || h.state == readerPolling || h.state == readerAtEnd || h.state == readerWaiting, 0, nil
+}
+
+// unreadable marks the error of a source whose input is not there (any more), or may
+// not be read, as one that a restart does not mend.
+func unreadable(err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return operator.Fatal(err)
+	}
+	return err
 }
 
 // push hands the batch on, until Attention is raised or, if all, to its end.

@@ -36,6 +36,7 @@ type Task struct {
 
 	// Everything below belongs to the goroutine of Run.
 	phase     phase
+	atKey     bool        // a record, a timer or a hook at the end is being handled: a key is current
 	chain     []*instance // head first
 	linkErr   error       // first mistake of linking
 	backend   Backend     // nil if the head is not keyed
@@ -185,7 +186,7 @@ func (t *Task) live() error {
 	if t.gate != nil {
 		channels = t.gate.Channels()
 	}
-	t.aligner = align.New(channels, t.o.RestoredCheckpoint)
+	t.aligner = align.New(align.Options{Channels: channels, Restored: t.o.RestoredCheckpoint})
 	if err := t.restore(); err != nil {
 		return err
 	}

@@ -128,18 +128,10 @@ func (w *Worker) newDeployment(d *weirpb.Deploy) (*deployment, error) {
 	}
 	dep := &deployment{incarnation: job.Incarnation(d.Incarnation), tasks: map[job.SubtaskID]*task.Task{}, over: make(chan struct{})}
 	locations := map[job.SubtaskID]exchange.Location{}
-	own := ""
 	for _, l := range d.Locations {
-		if l.WorkerId == w.o.WorkerID {
-			own = l.Host
+		locations[subtaskOf(l.Subtask)] = exchange.Location{
+			Worker: fmt.Sprint(l.WorkerId), Machine: l.Machine, TCP: l.DataAddress, Unix: l.UnixAddress,
 		}
-	}
-	for _, l := range d.Locations {
-		at := exchange.Location{Worker: fmt.Sprint(l.WorkerId), Host: l.Host, TCP: l.DataAddress, Unix: l.UnixAddress}
-		if l.Host == own { // TaskManagers of one host go by one name: their workers meet on unix sockets
-			at.Host = hostName()
-		}
-		locations[subtaskOf(l.Subtask)] = at
 	}
 	dep.fabric, err = w.network.NewFabric(exchange.FabricOptions{
 		Incarnation: dep.incarnation, Secret: []byte(d.Secret), Graph: graph, Locations: locations, Worker: fmt.Sprint(w.o.WorkerID),
@@ -148,7 +140,7 @@ func (w *Worker) newDeployment(d *weirpb.Deploy) (*deployment, error) {
 		return nil, fmt.Errorf("deploy: %w", err)
 	}
 	attempt := job.Attempt{Epoch: d.Attempt.GetEpoch(), N: d.Attempt.GetN()}
-	newBackend := w.backends.factory(store, attempt, keyedSubtasks(graph, d.Subtasks), len(graph.Subtasks()))
+	newBackend := w.backends.factory(store, attempt, keyedSubtasks(graph, d.Subtasks), int64(d.InlineLimit))
 	for _, s := range d.Subtasks {
 		t, err := w.newTask(d, s, graph, dep.fabric, attempt, newBackend)
 		if err != nil {

@@ -77,16 +77,9 @@ func (b *backends) close() {
 	}
 }
 
-// The largest run that travels in an ack instead of a file: 20 KiB, Flink's
-// threshold, and no more than 8 MiB for all subtasks of the job together.
-const (
-	maxInline      = 20 << 10
-	maxInlineTotal = 8 << 20
-)
-
 // factory makes the keyed state of the subtasks of one attempt, keyed many of which
-// share the memory; the job has that many subtasks.
-func (b *backends) factory(store objstore.Store, attempt job.Attempt, keyed, subtasks int) func(task.BackendConfig) (task.Backend, error) {
+// share the memory. A run of up to inline bytes travels in an ack instead of a file.
+func (b *backends) factory(store objstore.Store, attempt job.Attempt, keyed int, inline int64) func(task.BackendConfig) (task.Backend, error) {
 	return func(c task.BackendConfig) (task.Backend, error) {
 		dir := filepath.Join(b.dir, attempt.String(), fmt.Sprintf("v%d-%d", int(c.Subtask.Vertex), c.Subtask.Index))
 		runs := filepath.Join(dir, "runs")
@@ -96,7 +89,7 @@ func (b *backends) factory(store objstore.Store, attempt job.Attempt, keyed, sub
 		c.Table.Budget = b.memory.tables / int64(max(1, keyed))
 		list := runlist.Options{
 			Dir: runs, Store: store, Attempt: attempt.String(), Operator: fmt.Sprintf("%08x", uint32(codec.HashBytes([]byte(c.UID)))), Subtask: c.Subtask.Index,
-			InlineLimit: int64(min(maxInline, maxInlineTotal/max(1, subtasks))),
+			InlineLimit: inline,
 		}
 		if b.kind == "heap" {
 			return heap.New(heap.Options{Table: c.Table, Runs: list})

@@ -2,55 +2,14 @@ package worker
 
 import (
 	"fmt"
-	"sync"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/weirstream/weir/internal/sendqueue"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/proto/weirpb"
 	"github.com/weirstream/weir/taskmanager/task"
 )
-
-// outbox is an unbounded hand-over to the goroutine that sends to the agent.
-type outbox struct {
-	mu    sync.Mutex
-	items []*weirpb.FromWorker
-	ready chan struct{} // cap 1
-}
-
-func newOutbox() *outbox { return &outbox{ready: make(chan struct{}, 1)} }
-
-func (o *outbox) put(m *weirpb.FromWorker) {
-	o.mu.Lock()
-	o.items = append(o.items, m)
-	o.mu.Unlock()
-	select {
-	case o.ready <- struct{}{}:
-	default:
-	}
-}
-
-func (o *outbox) drain(stop <-chan struct{}, send func(*weirpb.FromWorker) error) error {
-	for {
-		o.mu.Lock()
-		items := o.items
-		o.items = nil
-		o.mu.Unlock()
-		for _, m := range items {
-			if err := send(m); err != nil {
-				return err
-			}
-		}
-		if len(items) > 0 {
-			continue
-		}
-		select {
-		case <-o.ready:
-		case <-stop:
-			return nil
-		}
-	}
-}
 
 // reporter carries what the subtasks of one incarnation say.
 type reporter struct {
@@ -64,7 +23,9 @@ func (w *Worker) reporter(i job.Incarnation) reporter { return reporter{w, i} }
 
 func (r reporter) send(m *weirpb.FromSubtasks) {
 	m.JobId, m.Incarnation = string(r.w.o.JobID), uint64(r.incarnation)
-	r.w.out.put(&weirpb.FromWorker{Message: &weirpb.FromWorker_FromSubtasks{FromSubtasks: m}})
+	if !r.w.out.Put(&weirpb.FromWorker{Message: &weirpb.FromWorker_FromSubtasks{FromSubtasks: m}}) {
+		r.w.cancel(fmt.Errorf("send to the agent: %w", sendqueue.ErrBehind))
+	}
 }
 
 // Status implements task.Reporter.

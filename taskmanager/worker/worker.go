@@ -14,6 +14,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/weirstream/weir/internal/machine"
+	"github.com/weirstream/weir/internal/sendqueue"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/proto/weirpb"
@@ -21,9 +23,6 @@ import (
 	"github.com/weirstream/weir/taskmanager/exchange"
 	"github.com/weirstream/weir/taskmanager/task"
 )
-
-// ProtocolVersion is the minor version of the control protocol of this program.
-const ProtocolVersion = 1
 
 // Options of a worker.
 type Options struct {
@@ -48,7 +47,8 @@ type Worker struct {
 	log    *slog.Logger
 	events chan event
 	done   chan struct{}
-	out    *outbox
+	out    *sendqueue.Queue[*weirpb.FromWorker]
+	cancel context.CancelCauseFunc // ends Run
 
 	// Owned by the loop.
 	start       *weirpb.StartWorker
@@ -82,7 +82,7 @@ const countersInterval = time.Second
 // the worker can't go on.
 func Run(ctx context.Context, o Options) error {
 	w := &Worker{
-		o: o, log: o.Log, events: make(chan event, 256), done: make(chan struct{}), out: newOutbox(),
+		o: o, log: o.Log, events: make(chan event, 256), done: make(chan struct{}), out: sendqueue.New[*weirpb.FromWorker](),
 		deployments: map[job.Incarnation]*deployment{},
 	}
 	if w.log == nil {
@@ -96,8 +96,8 @@ func Run(ctx context.Context, o Options) error {
 		return fmt.Errorf("connect to the agent: %w", err)
 	}
 	defer conn.Close()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, w.cancel = context.WithCancelCause(ctx)
+	defer w.cancel(nil)
 	stream, err := weirpb.NewAgentServiceClient(conn).Attach(ctx)
 	if err != nil {
 		return fmt.Errorf("attach to the agent: %w", err)
@@ -107,7 +107,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	go func() {
-		if err := w.out.drain(ctx.Done(), stream.Send); err != nil {
+		if err := w.out.Drain(ctx.Done(), stream.Send); err != nil {
 			w.post(&lost{fmt.Errorf("send to the agent: %w", err)})
 		}
 	}()
@@ -119,7 +119,7 @@ func Run(ctx context.Context, o Options) error {
 // submitted one.
 func (w *Worker) attach(s grpc.BidiStreamingClient[weirpb.FromWorker, weirpb.ToWorker]) error {
 	hello := &weirpb.AttachWorker{
-		ProtocolVersion: ProtocolVersion, Version: w.o.Version, JobId: string(w.o.JobID), WorkerId: w.o.WorkerID, Pid: uint32(os.Getpid()),
+		ProtocolVersion: weirpb.ProtocolVersion, Version: w.o.Version, JobId: string(w.o.JobID), WorkerId: w.o.WorkerID, Pid: uint32(os.Getpid()),
 	}
 	// A failed Send says io.EOF; why is what Recv says.
 	if err := s.Send(&weirpb.FromWorker{Message: &weirpb.FromWorker_Attach{Attach: hello}}); err != nil && !errors.Is(err, io.EOF) {
@@ -135,7 +135,7 @@ func (w *Worker) attach(s grpc.BidiStreamingClient[weirpb.FromWorker, weirpb.ToW
 	}
 	w.start, w.dataDir, w.memory = accepted.Start, accepted.DataDir, divideMemory(int64(accepted.MemoryBytes))
 	ready := &weirpb.AttachWorker{
-		ProtocolVersion: ProtocolVersion, Version: w.o.Version, JobId: hello.JobId, WorkerId: hello.WorkerId, Pid: hello.Pid,
+		ProtocolVersion: weirpb.ProtocolVersion, Version: w.o.Version, JobId: hello.JobId, WorkerId: hello.WorkerId, Pid: hello.Pid,
 	}
 	if err := w.build(ready); err != nil {
 		ready.PlanDifference = err.Error()
@@ -158,7 +158,7 @@ func (w *Worker) build(ready *weirpb.AttachWorker) error {
 	w.plan, ready.PlanSha256 = p.Plan, sum[:]
 	if w.network, err = exchange.NewNetwork(exchange.NetworkOptions{
 		Cluster: "", Job: w.o.JobID, Binary: [32]byte(append(w.start.BinarySha256, make([]byte, 32)...)),
-		Host: hostName(), TCP: w.o.TCP, Unix: w.o.Unix, Listen: w.o.Listen, Dial: w.o.Dial,
+		Machine: machine.ID(), TCP: w.o.TCP, Unix: w.o.Unix, Listen: w.o.Listen, Dial: w.o.Dial,
 		Memory: w.memory.exchange, Log: w.log,
 	}); err != nil {
 		return fmt.Errorf("open the data path: %w", err)
@@ -166,16 +166,6 @@ func (w *Worker) build(ready *weirpb.AttachWorker) error {
 	ready.DataAddress, ready.UnixAddress = w.network.TCPAddress(), w.network.UnixAddress()
 	w.backends, err = newBackends(settingsOf(w.start.Config), w.memory, filepath.Join(w.dataDir, "state"))
 	return err
-}
-
-// hostName tells workers of this machine from others: they use unix sockets among
-// each other.
-func hostName() string {
-	h, err := os.Hostname()
-	if err != nil {
-		return "localhost"
-	}
-	return h
 }
 
 func (w *Worker) read(s grpc.BidiStreamingClient[weirpb.FromWorker, weirpb.ToWorker]) {
@@ -209,6 +199,9 @@ func (w *Worker) loop(ctx context.Context) error {
 		case <-tick.C:
 			w.reportCounters()
 		case <-ctx.Done():
+			if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+				return cause
+			}
 			return nil
 		}
 	}

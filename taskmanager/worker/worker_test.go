@@ -152,7 +152,7 @@ func (a *agent) deploy(incarnation uint64) {
 	for _, s := range a.graph.Subtasks() {
 		ref := &weirpb.SubtaskRef{Vertex: uint32(s.Vertex), Subtask: uint32(s.Index)}
 		d.Subtasks = append(d.Subtasks, &weirpb.SubtaskDeployment{Subtask: ref})
-		d.Locations = append(d.Locations, &weirpb.SubtaskLocation{Subtask: ref, WorkerId: 3, DataAddress: "w3", Host: "h"})
+		d.Locations = append(d.Locations, &weirpb.SubtaskLocation{Subtask: ref, WorkerId: 3, DataAddress: "w3", Machine: "h"})
 	}
 	a.command(&weirpb.ToSubtasks{Command: &weirpb.ToSubtasks_Deploy{Deploy: d}})
 }

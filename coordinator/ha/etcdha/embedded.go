@@ -12,6 +12,8 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 	"golang.org/x/sys/unix"
+
+	"github.com/weirstream/weir/internal/sockets"
 )
 
 // Ticks of the embedded member. A single member needs no margin for a network;
@@ -26,7 +28,7 @@ type Embedded struct {
 	*Store
 	server *embed.Etcd
 	lock   *os.File
-	tmp    string
+	tmp    *sockets.Folder // of its sockets
 }
 
 // ErrFolderInUse says that another process has the data folder.
@@ -45,11 +47,10 @@ func StartEmbedded(ctx context.Context, dir, listen string, o Options) (_ *Embed
 	if e.lock, err = lockFolder(dir); err != nil {
 		return nil, err
 	}
-	// Sockets live in a short folder of their own: a unix path holds 107 bytes.
-	if e.tmp, err = os.MkdirTemp("", "weir-etcd"); err != nil {
-		return nil, fmt.Errorf("make folder for etcd's sockets: %w", err)
+	if e.tmp, err = sockets.Open(dir); err != nil {
+		return nil, err
 	}
-	cfg, err := embeddedConfig(dir, listen, e.tmp)
+	cfg, err := embeddedConfig(dir, listen, e.tmp.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -118,8 +119,8 @@ func (e *Embedded) release() error {
 	if e.server != nil {
 		e.server.Close()
 	}
-	if e.tmp != "" {
-		errs = append(errs, os.RemoveAll(e.tmp))
+	if e.tmp != nil {
+		errs = append(errs, e.tmp.Close())
 	}
 	if e.lock != nil {
 		errs = append(errs, e.lock.Close())

@@ -1,0 +1,287 @@
+package exchange
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/stream"
+)
+
+// overtakes reports whether a barrier may overtake the records of an edge. Not where
+// a record has one place to go: a broadcast one must reach all consumers on the same
+// side of the barrier, and what flows from one subtask to its counterpart, or names
+// its consumer, could not be given to others after a rescale.
+func overtakes(e job.Edge) bool {
+	return e.Distribution == metapb.Distribution_DISTRIBUTION_HASH || e.Distribution == metapb.Distribution_DISTRIBUTION_REBALANCE
+}
+
+// Announcement says that a barrier which may overtake has come on a channel, where
+// records before it may wait.
+type Announcement struct {
+	Channel int
+	Barrier stream.Barrier
+	since   time.Time
+}
+
+// announces reports whether e is a barrier that may overtake c's records.
+func (c *channel) announces(e stream.Event) bool {
+	return e.Kind == stream.BarrierEvent && (e.Barrier.Unaligned || e.Barrier.AlignmentTimeout > 0) && overtakes(c.gate.fabric.graph.Edges[c.edge])
+}
+
+// Attend has f called, from any goroutine, whenever there is News: the loop must look
+// before the next record.
+func (g *Gate) Attend(f func()) {
+	g.mu.Lock()
+	g.attend = f
+	early := len(g.news) > 0
+	g.mu.Unlock()
+	if early {
+		f()
+	}
+}
+
+// Overtakes says, by channel, whether a barrier may overtake its records.
+func (g *Gate) Overtakes() []bool {
+	all := make([]bool, len(g.channels))
+	for i, c := range g.channels {
+		all[i] = overtakes(g.fabric.graph.Edges[c.edge])
+	}
+	return all
+}
+
+// News takes the barriers that have come since the last call, with their ages as of
+// now. They stand in their channels' queues all the same, until Poll delivers them or
+// Capture takes them out.
+func (g *Gate) News() []Announcement {
+	g.mu.Lock()
+	news := g.news
+	g.news = nil
+	g.mu.Unlock()
+	for i := range news {
+		news[i].Barrier.Age += time.Since(news[i].since)
+	}
+	return news
+}
+
+// capture is what an unaligned checkpoint keeps of the records in flight.
+type capture struct {
+	id       stream.CheckpointID
+	open     []bool      // by channel: it is being captured
+	channels []*Captured // by channel; nil: nothing
+	restored []*Captured
+	bytes    int
+}
+
+// Captured is what was in flight on one channel, or a part of it, in order.
+type Captured struct {
+	Input   int
+	From    job.SubtaskID // the producer; of restored records its Vertex is none of this graph
+	FromUID string        // of the operator that emitted them
+	Records uint64
+	Pieces  []byte // format.go
+}
+
+// origin is whose records a restored piece holds.
+type origin struct {
+	input   int
+	from    int // subtask index at the time
+	fromUID string
+}
+
+// restoredPiece is a piece of what was in flight when the checkpoint was taken that
+// this attempt starts from.
+type restoredPiece struct {
+	origin *origin
+	piece  piece
+}
+
+// BeginCapture begins to capture for checkpoint id: what is left of it, the item being
+// read (its records from index at on; none if it has no batch), and of what was
+// restored is kept. Channels follow by Capture.
+func (g *Gate) BeginCapture(id stream.CheckpointID, it Item, at int) {
+	g.owner.Touch()
+	g.capture = &capture{id: id, open: make([]bool, len(g.channels)), channels: make([]*Captured, len(g.channels))}
+	g.mu.Lock()
+	for _, c := range g.channels {
+		c.kept = 0
+	}
+	g.mu.Unlock()
+	if it.Batch != nil {
+		var to *Captured
+		if it.Channel == Restored {
+			to = g.capture.ofOrigin(it.origin)
+		} else {
+			to = g.capture.of(g, g.channels[it.Channel])
+		}
+		g.capture.add(to, g.edges[it.Input], it.Batch, at)
+	}
+	for i := range g.restored.len() {
+		p := g.restored.at(i)
+		to := g.capture.ofOrigin(p.origin)
+		to.Pieces = append(to.Pieces, p.piece...)
+		to.Records += uint64(p.piece.records())
+		g.capture.bytes += len(p.piece)
+	}
+}
+
+func (k *capture) of(g *Gate, c *channel) *Captured {
+	if k.channels[c.number] == nil {
+		e := g.fabric.graph.Edges[c.edge]
+		k.channels[c.number] = &Captured{Input: c.input, From: c.from, FromUID: g.fabric.graph.Plan.Operators[e.FromOperator].Uid}
+	}
+	return k.channels[c.number]
+}
+
+func (k *capture) ofOrigin(o *origin) *Captured {
+	for _, c := range k.restored {
+		if c.Input == o.input && c.From.Index == o.from && c.FromUID == o.fromUID {
+			return c
+		}
+	}
+	c := &Captured{Input: o.input, From: job.SubtaskID{Index: o.from}, FromUID: o.fromUID}
+	k.restored = append(k.restored, c)
+	return c
+}
+
+func (k *capture) add(to *Captured, e AnyEdge, batch any, from int) {
+	before := len(to.Pieces)
+	pieces, n := e.appendPieces(to.Pieces, batch, from)
+	to.Pieces, to.Records = pieces, to.Records+uint64(n)
+	k.bytes += len(pieces) - before
+}
+
+// capturing reports whether what c delivers is to be captured.
+func (g *Gate) capturing(c *channel) bool { return g.capture != nil && g.capture.open[c.number] }
+
+// keep captures an entry of c's queue.
+func (g *Gate) keep(c *channel, e entry) {
+	switch {
+	case e.batch != nil:
+		g.capture.add(g.capture.of(g, c), g.edges[c.input], e.batch, 0)
+	case e.frame != nil:
+		h, to := e.frame.header(), g.capture.of(g, c)
+		to.Pieces = appendPiece(to.Pieces, h.flags, int(h.count), e.frame.payload())
+		to.Records += uint64(h.count)
+		g.capture.bytes += pieceBytes + len(e.frame.payload())
+	}
+}
+
+// Capture keeps what channel ch holds before the barrier of the checkpoint that
+// BeginCapture named; ended says that the barrier was there, which is then taken out
+// of the queue. Until it has come what Poll delivers from ch is kept too: call Capture
+// again when News names the channel.
+func (g *Gate) Capture(ch int) (ended bool) {
+	g.owner.Touch()
+	c, k := g.channels[ch], g.capture
+	k.open[ch] = true
+	// Nobody but this goroutine takes entries out, so those that are there stay while
+	// they are encoded without the lock.
+	g.mu.Lock()
+	var entries []entry
+	for i := c.kept; i < c.queue.len(); i++ {
+		e := *c.queue.at(i)
+		if e.event.Kind == stream.BarrierEvent && e.event.Barrier.ID >= k.id {
+			ended = e.event.Barrier.ID == k.id
+			if ended {
+				c.queue.remove(i)
+			}
+			break
+		}
+		entries = append(entries, e)
+	}
+	c.kept += len(entries)
+	if ended {
+		c.kept = 0
+		k.open[ch] = false
+	}
+	g.mu.Unlock()
+	for _, e := range entries {
+		g.keep(c, e)
+	}
+	return ended
+}
+
+// Capturing reports whether channel ch is being captured.
+func (g *Gate) Capturing(ch int) bool { return g.capturing(g.channels[ch]) }
+
+// CaptureBytes is how much has been captured.
+func (g *Gate) CaptureBytes() int {
+	if g.capture == nil {
+		return 0
+	}
+	return g.capture.bytes
+}
+
+// CaptureLimit is how much may be: twice what all channels of the worker hold. More
+// comes only if a producer's barrier does not come while its records do.
+func (g *Gate) CaptureLimit() int { return int(2 * g.fabric.network.options.Memory) }
+
+// EndCapture returns what was captured and ends it; also to give it up.
+func (g *Gate) EndCapture() []*Captured {
+	if g.capture == nil {
+		return nil
+	}
+	all := slices.Concat(g.capture.restored, g.capture.channels)
+	g.capture = nil
+	return slices.DeleteFunc(all, func(c *Captured) bool { return c == nil || c.Records == 0 })
+}
+
+// Restore gives the gate what was in flight to the operator's input when the checkpoint
+// was taken, before the first Poll. On a hash edge only the records of groups, the key
+// groups of this subtask, are taken. Poll delivers them before all others, in the
+// order of the calls.
+func (g *Gate) Restore(input int, fromUID string, from int, pieces []byte, groups stream.KeyGroupRange) error {
+	g.owner.Touch()
+	e := g.edges[input]
+	o := &origin{input: input, from: from, fromUID: fromUID}
+	for len(pieces) > 0 {
+		p, rest, err := cutPiece(pieces)
+		if err != nil {
+			return err
+		}
+		batch, err := g.decodePiece(input, p)
+		if err != nil {
+			return err
+		}
+		dropped, err := e.keepOnly(batch, groups)
+		if err != nil {
+			return err
+		}
+		if dropped > 0 || p.flags() != e.pieceFlags() {
+			fresh, _ := e.appendPieces(nil, batch, 0)
+			for len(fresh) > 0 {
+				p, fresh, _ = cutPiece(fresh) // as we made it
+				g.restored.push(restoredPiece{o, p})
+			}
+		} else {
+			g.restored.push(restoredPiece{o, p})
+		}
+		e.recycle(batch)
+		g.spare[input] = batch
+		pieces = rest
+	}
+	return nil
+}
+
+func (g *Gate) pollRestored() (Item, bool) {
+	p := g.restored.pop()
+	batch, err := g.decodePiece(p.origin.input, p.piece)
+	if err != nil {
+		panic(fmt.Sprintf("weir: BUG: a restored piece was readable before: %v", err))
+	}
+	return Item{Channel: Restored, Input: p.origin.input, Batch: batch, origin: p.origin}, true
+}
+
+// decodePiece decodes a piece that cutPiece has checked.
+func (g *Gate) decodePiece(input int, p piece) (batch any, err error) {
+	free := g.spare[input]
+	g.spare[input] = nil
+	f := newFrame()
+	defer f.release()
+	header{kind: dataFrame, flags: p.flags(), count: uint16(p.records())}.put(f.buf)
+	f.buf = append(f.buf, p.payload()...)
+	return g.edges[input].decodePiece(f, free)
+}
