@@ -50,7 +50,7 @@ func declareSource[T any](e *Env, id identity, src operator.Source[T], o options
 			upstream:   upstream{from, metapb.Distribution_DISTRIBUTION_DIRECT},
 			recordType: reflect.TypeFor[operator.Assignment](),
 			edge: func() (exchange.AnyEdge, []byte, error) {
-				return edgeOf(&exchange.Edge[operator.Assignment]{Target: func(a operator.Assignment) int { return a.Reader }})
+				return edgeOf(e, &exchange.Edge[operator.Assignment]{Target: func(a operator.Assignment) int { return a.Reader }})
 			},
 		}}
 	}

@@ -13,6 +13,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/weirstream/weir/codec"
 	"github.com/weirstream/weir/internal/replace"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/operator"
@@ -41,6 +42,7 @@ type Env struct {
 	params    map[string]string
 	settings  map[string]string // Plan.config
 	defaults  map[string]string // Plan.defaults
+	types     codec.Types       // named by Use
 	replaced  *replace.Set      // by a test, or nil
 	err       error             // the first mistake, or nil
 }
@@ -86,6 +88,19 @@ func (e *Env) Set(key, value string) { e.settings[key] = value }
 
 // Default gives the job a setting of its own that -D and -p override.
 func (e *Env) Default(key, value string) { e.defaults[key] = value }
+
+// Use names types, which then have versions or codecs of their own: codec.Struct,
+// codec.Custom. It comes before the operators whose records or state hold them.
+//
+// Types without a name need it only to change in ways that their fields' names and
+// tags don't tell: see package codec.
+func (e *Env) Use(types ...codec.Type) {
+	for _, t := range types {
+		if err := e.types.Add(t); err != nil {
+			e.fail(fmt.Errorf("use of a type: %w", err))
+		}
+	}
+}
 
 // SetName names the job.
 func (e *Env) SetName(name string) { e.plan.Name = name }
@@ -135,7 +150,7 @@ func (e *Env) finish() (*task.Program, error) {
 	if err := job.ValidatePlan(e.plan); err != nil {
 		return nil, err
 	}
-	return &task.Program{Plan: e.plan, Operators: e.operators}, nil
+	return &task.Program{Plan: e.plan, Operators: e.operators, Types: &e.types}, nil
 }
 
 func sortedSettings(m map[string]string) []*metapb.Setting {

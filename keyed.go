@@ -58,7 +58,7 @@ func (k *Keyed[K, T]) inputs(keys codec.Key[K]) []input {
 	all := make([]input, len(k.from))
 	for i, u := range k.from {
 		all[i] = input{upstream: u, recordType: reflect.TypeFor[T](), edge: func() (exchange.AnyEdge, []byte, error) {
-			return edgeOf(&exchange.Edge[T]{Hash: hash})
+			return edgeOf(k.env, &exchange.Edge[T]{Hash: hash})
 		}}
 	}
 	return all
@@ -79,14 +79,9 @@ func hasher[K, T any](keys codec.Key[K], key func(T) K) func(T) uint64 {
 	return func(v T) uint64 { return keys.Hash(key(v)) }
 }
 
-// plainEdge is the edge of an input that is not keyed.
-func plainEdge[T any]() (exchange.AnyEdge, []byte, error) {
-	return edgeOf(&exchange.Edge[T]{})
-}
-
 // edgeOf completes an edge with the codec of its records.
-func edgeOf[T any](e *exchange.Edge[T]) (exchange.AnyEdge, []byte, error) {
-	c, err := codec.For[T]()
+func edgeOf[T any](env *Env, e *exchange.Edge[T]) (exchange.AnyEdge, []byte, error) {
+	c, err := codec.In[T](&env.types)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -15,7 +15,7 @@ import (
 // planStates runs a factory with a Setup that only takes notes, checks what it
 // makes, and returns the states that it declared.
 func planStates[P any](e *Env, id identity, k operator.KeyInfo, factory func(*Setup) (P, error), check func(*Setup, P) error) []*metapb.State {
-	setup := operator.PlanSetup(id.uid, k)
+	setup := operator.PlanSetupIn(id.uid, k, &e.types)
 	p, err := factory(setup)
 	if err == nil {
 		err = notNil(p)

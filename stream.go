@@ -8,6 +8,7 @@ import (
 
 	"github.com/weirstream/weir/operator"
 	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/taskmanager/exchange"
 	"github.com/weirstream/weir/taskmanager/task"
 )
 
@@ -127,7 +128,9 @@ func distributed(from []upstream, dist metapb.Distribution) []upstream {
 func (s *Stream[T]) inputs() []input {
 	all := make([]input, len(s.from))
 	for i, u := range s.from {
-		all[i] = input{upstream: u, recordType: reflect.TypeFor[T](), edge: plainEdge[T]}
+		all[i] = input{upstream: u, recordType: reflect.TypeFor[T](), edge: func() (exchange.AnyEdge, []byte, error) {
+			return edgeOf(s.env, &exchange.Edge[T]{})
+		}}
 	}
 	return all
 }

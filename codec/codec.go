@@ -26,9 +26,16 @@ type Codec[T any] interface {
 	DecodeBatch(dst []T, src []byte, n int) ([]T, int, error)
 	// Schema describes the layout, for snapshots.
 	Schema() Schema
+	// From returns how values of another schema become values of this one: Mover is nil
+	// where nothing need be done. The error says why it can't be, as Compatible does.
+	From(writer Schema) (Mover, error)
 	// Fixed is the width of every value in bytes, or 0 if values differ in width.
 	Fixed() int
 }
+
+// Mover reads a value of an older layout from the front of src, appends it to dst in the
+// newer one, and says how many bytes it took. It may be used by one goroutine at a time.
+type Mover func(dst, src []byte) (out []byte, n int, err error)
 
 // Errors of decoding.
 var (
@@ -40,24 +47,47 @@ var (
 
 // For returns the codec of T. The error of an unsupported type names the path to
 // what is not supported, such as Order.Items[].Done.
-func For[T any]() (Codec[T], error) {
+func For[T any]() (Codec[T], error) { return In[T](nil) }
+
+// In is For where types have names.
+func In[T any](types *Types) (Codec[T], error) {
 	t := reflect.TypeFor[T]()
-	b := planner{path: typeName(t)}
-	p, err := b.value(t)
+	p, err := planOf[T](types)
+	if err != nil {
+		return nil, err
+	}
+	l := described{types: types, schema: encodeSchema(valueSchema, typeName(t), 0, p.desc)}
+	if p.memory(t.Size()) {
+		return &memoryCodec[T]{l}, nil
+	}
+	return &planCodec[T]{described: l, plan: p}, nil
+}
+
+func planOf[T any](types *Types) (*plan, error) {
+	t := reflect.TypeFor[T]()
+	p, err := planner{path: typeName(t), types: types}.value(t)
 	if err != nil {
 		return nil, fmt.Errorf("codec of %v: %w", t, err)
 	}
-	schema := encodeSchema(valueSchema, typeName(t), 0, p.desc)
-	if p.memory(t.Size()) {
-		return &memoryCodec[T]{schema: schema}, nil
-	}
-	return &planCodec[T]{plan: p, schema: schema}, nil
+	return p, nil
 }
+
+// described is what all codecs of values have in common.
+type described struct {
+	schema Schema
+	types  *Types
+}
+
+// Schema implements Codec.
+func (c *described) Schema() Schema { return c.schema }
+
+// From implements Codec.
+func (c *described) From(writer Schema) (Mover, error) { return moverOf(writer, c.schema, c.types) }
 
 // planCodec walks the offset plan of T.
 type planCodec[T any] struct {
-	plan   *plan
-	schema Schema
+	described
+	plan *plan
 }
 
 func (c *planCodec[T]) Append(dst []byte, v T) []byte {
@@ -119,12 +149,11 @@ func heapString(b []byte) string { return string(b) }
 // maxEmpty bounds a batch of values that take no bytes, which no input bounds.
 const maxEmpty = 1 << 16
 
-func (c *planCodec[T]) Schema() Schema { return c.schema }
-func (c *planCodec[T]) Fixed() int     { return c.plan.fixed }
+func (c *planCodec[T]) Fixed() int { return c.plan.fixed }
 
 // memoryCodec copies T as it lies in memory: no padding, no pointers, every byte
 // pattern valid, little-endian host.
-type memoryCodec[T any] struct{ schema Schema }
+type memoryCodec[T any] struct{ described }
 
 func (c *memoryCodec[T]) Append(dst []byte, v T) []byte {
 	switch p := unsafe.Pointer(&v); unsafe.Sizeof(v) { // the commonest without a call
@@ -174,8 +203,7 @@ func (c *memoryCodec[T]) DecodeBatch(dst []T, src []byte, n int) ([]T, int, erro
 	return dst, n * size, nil
 }
 
-func (c *memoryCodec[T]) Schema() Schema { return c.schema }
-func (c *memoryCodec[T]) Fixed() int     { return int(unsafe.Sizeof(*new(T))) }
+func (c *memoryCodec[T]) Fixed() int { return int(unsafe.Sizeof(*new(T))) }
 
 func typeName(t reflect.Type) string {
 	if t.Name() != "" {

@@ -9,11 +9,13 @@
 // It never keeps what it is given: decoded strings and byte slices are fresh
 // memory (one copy for all strings of a batch), never views of the caller's buffer.
 // Hostile input gives an error, never a panic or an allocation beyond a multiple of
-// the input that depends on the type only. It never migrates: Compatible says what
-// a reader would have to do.
+// the input that depends on the type only. What types and layouts turn into as programs change is decided
+// from two schemas alone (Compatible), and done value by value (Codec.From): fields of
+// structs go by their names, numbers may get wider, named types have versions and
+// functions that read older ones (Struct, Up), or codecs of the user's own (Custom, Old).
 //
-// Supported are bool, integers, floats, string, []byte, time.Time, and arrays,
-// slices, maps, pointers and structs of supported types, named or not. An unexported
+// Supported are bool, integers, floats, string, []byte, time.Time, pointers to protocol
+// buffers, and arrays, slices, maps, pointers and structs of supported types, named or not. An unexported
 // field is an error unless tagged weir:"-": dropping state silently loses data.
 // Keys are scalars, string, []byte, time.Time, and arrays and structs of keys.
 //
@@ -24,5 +26,6 @@
 // without another FormatVersion (testdata/golden.v1.txt holds them).
 //
 // Read format.go first, then codec.go (the interface), plan.go and walk.go (values),
-// key.go and keyplan.go (keys), hash.go.
+// key.go and keyplan.go (keys), hash.go; schema.go, layout.go, evolve.go and move.go
+// (evolution), types.go (named types).
 package codec

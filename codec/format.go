@@ -42,14 +42,27 @@ package codec
 //
 //	byte               FormatVersion
 //	byte               1 value, 2 key
-//	text               name of the Go type without its package, or the user's name
-//	uvarint            version the user gave the type, 0 if none
+//	text               name of the Go type without its package, for people
+//	uvarint            version of a layout that is not described as below, else 0
 //	text               description; a text is its length as uvarint, then UTF-8
 //
-// Description, by which layouts are compared: bool, int8 … uint64 (int and uint are
-// int64 and uint64), float32, float64, string, bytes, time, [N]T, []T, map[K]V, *T,
-// struct{Name T;Name T} with the fields of embedded structs in place, so each name
-// is there once.
+// Description, by which layouts are compared:
+//
+//	bool int8 … uint64 float32 float64 string bytes time    (int is int64, uint uint64)
+//	[N]T  []T  map[K]V  *T
+//	struct{Name T;Name T}      fields of embedded structs in place; each name once
+//	struct{Name<Old,Older> T}  the field had other names: what a reader says
+//	@name/V(T)                 a type that the program has named (Struct), version V; its
+//	                           values are as T says
+//	@name/V(custom)            the same with a codec of the user's own (Custom): its bytes
+//	                           behind their length as uvarint
+//	@name/V(T<U(T)><W(T)>)     it reads the versions U and W too: what a reader says
+//	proto(name){N kind;N kind} a pointer to a protocol buffer: 1 byte 0 nil, 1 followed by
+//	                           its length as uvarint and its own encoding. Fields by
+//	                           number; kind is package protobuf's or a message's name,
+//	                           "repeated " before it, of a map "repeated map K to V"
+//
+// Layouts are the same if they are without what only readers say.
 
 // FormatVersion is the first byte of every Schema.
 const FormatVersion = 1

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write testdata/golden.v1.txt anew: only before a release has persisted it")
@@ -21,7 +23,15 @@ type golden struct {
 
 func goldenValue[T any](g *golden, name string, v T) {
 	g.t.Helper()
-	c := mustFor[T](g.t)
+	goldenIn(g, nil, name, v)
+}
+
+func goldenIn[T any](g *golden, types *Types, name string, v T) {
+	g.t.Helper()
+	c, err := In[T](types)
+	if err != nil {
+		g.t.Fatal(err)
+	}
 	enc := c.Append(nil, v)
 	if got, n, err := c.Decode(enc); err != nil || n != len(enc) || !reflect.DeepEqual(got, v) {
 		g.t.Errorf("%s: %x decodes to %v, %d bytes, %v, want %v", name, enc, got, n, err, v)
@@ -84,7 +94,24 @@ func TestGolden(t *testing.T) {
 		inner2: inner2{4},
 	})
 	goldenKeys(g)
+	goldenNamed(g)
 	g.compare("testdata/golden.v1.txt")
+}
+
+func goldenNamed(g *golden) {
+	types := billTypes(g.t)
+	if err := types.Add(Custom("money", 2, decimalCoder{}, Old(1, decimalCoderV1{}.Decode))); err != nil {
+		g.t.Fatal(err)
+	}
+	goldenIn(g, types, "named", bill{150, "ann"})
+	goldenIn(g, types, "custom", decimal{305})
+	goldenIn(g, types, "custom-nested", map[string]decimal{"a": {1}, "b": {2}})
+	goldenValue(g, "tags", struct {
+		A int8 `weir:"name=B,was=C,was=D"`
+	}{1})
+	goldenValue(g, "proto-nil", (*timestamppb.Timestamp)(nil))
+	c := mustFor[*timestamppb.Timestamp](g.t)
+	g.lines = append(g.lines, fmt.Sprintf("proto %x", c.Append(nil, &timestamppb.Timestamp{Seconds: 5, Nanos: 6})))
 }
 
 func goldenKeys(g *golden) {

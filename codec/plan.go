@@ -7,13 +7,15 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unsafe"
 )
 
 // planner builds plans and knows where it is, for messages.
 type planner struct {
-	path string
-	seen []reflect.Type
+	path  string
+	seen  []reflect.Type
+	types *Types // may be nil
 }
 
 func (b planner) at(s string) planner {
@@ -28,6 +30,25 @@ func (b planner) fail(t reflect.Type, why string) error {
 var timeType = reflect.TypeFor[time.Time]()
 
 func (b planner) value(t reflect.Type) (*plan, error) {
+	n := b.types.of(t)
+	switch {
+	case n == nil:
+		return b.unnamed(t)
+	case n.custom != nil:
+		desc, err := n.description(b.types, custom)
+		return subPlan(n.custom, false, desc), err
+	}
+	p, err := b.unnamed(t)
+	if err != nil {
+		return nil, err
+	}
+	named := *p
+	named.desc, err = n.description(b.types, p.desc)
+	return &named, err
+}
+
+// unnamed is the plan of a type as it is made.
+func (b planner) unnamed(t reflect.Type) (*plan, error) {
 	if slices.Contains(b.seen, t) {
 		return nil, b.fail(t, "which contains itself; recursive types have no codec")
 	}
@@ -56,6 +77,9 @@ func (b planner) value(t reflect.Type) (*plan, error) {
 	case reflect.Map:
 		return b.mapping(t)
 	case reflect.Pointer:
+		if t.Implements(protoType) {
+			return protoPlan(t), nil
+		}
 		return b.pointer(t)
 	case reflect.Struct:
 		return b.structure(t)
@@ -156,6 +180,10 @@ func (b planner) structure(t reflect.Type) (*plan, error) {
 			continue
 		}
 		fb := b.at("." + f.Name)
+		name, err := fieldName(f)
+		if err != nil {
+			return nil, fb.fail(f.Type, err.Error())
+		}
 		embedded := f.Anonymous && f.Type.Kind() == reflect.Struct && f.Type != timeType
 		if !f.IsExported() && !embedded {
 			return nil, fb.fail(f.Type, "and is not exported: it would be lost; export it, or tag it `weir:\"-\"` to leave it out")
@@ -168,10 +196,13 @@ func (b planner) structure(t reflect.Type) (*plan, error) {
 		p.fixed += e.fixed
 		p.minimum += e.minimum
 		varies = varies || e.fixed == 0 && e.minimum > 0
-		if embedded {
+		switch {
+		case embedded && b.types.of(f.Type) != nil:
+			return nil, fb.fail(f.Type, "which has a name of its own for its values and is embedded; give the field a name")
+		case embedded:
 			p.fields = append(p.fields, e.fields...)
-		} else {
-			p.fields = append(p.fields, f.Name+" "+e.desc)
+		default:
+			p.fields = append(p.fields, name+" "+e.desc)
 		}
 	}
 	if varies {
@@ -182,12 +213,48 @@ func (b planner) structure(t reflect.Type) (*plan, error) {
 	return p, err
 }
 
+// fieldName is how a description names a field: by its name in Go or that of its tag,
+// `weir:"name=N"`, and then its former ones, `weir:"was=A,was=B"`.
+func fieldName(f reflect.StructField) (string, error) {
+	name, tag := f.Name, f.Tag.Get("weir")
+	var was []string
+	for option := range strings.SplitSeq(tag, ",") {
+		key, value, _ := strings.Cut(option, "=")
+		if tag == "" {
+			break
+		}
+		if key != "name" && key != "was" || !validFieldName(value) {
+			return "", fmt.Errorf("and the tag weir:%q, which is not understood; there are name=N, was=N and -", tag)
+		}
+		if key == "name" {
+			name = value
+		} else {
+			was = append(was, value)
+		}
+	}
+	if len(was) > 0 {
+		name += "<" + strings.Join(was, ",") + ">"
+	}
+	return name, nil
+}
+
+// validFieldName accepts the names that Go does.
+func validFieldName(name string) bool {
+	for i, c := range name {
+		if c != '_' && !unicode.IsLetter(c) && (i == 0 || !unicode.IsDigit(c)) {
+			return false
+		}
+	}
+	return name != ""
+}
+
 // structDescription describes a struct. Its fields go by their names, those of
 // embedded structs too, so each name must be there once.
 func structDescription(path string, fields []string) (string, error) {
 	names := map[string]bool{}
 	for _, f := range fields {
 		name, _, _ := strings.Cut(f, " ")
+		name, _, _ = strings.Cut(name, "<")
 		if names[name] {
 			return "", fmt.Errorf("%s has two fields named %s, one of them in an embedded struct; give the embedded struct a name", path, name)
 		}

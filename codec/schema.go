@@ -90,6 +90,7 @@ func (i SchemaInfo) Fields() []Field {
 		switch {
 		case at == len(text) || text[at] == ';' && depth == 0:
 			name, kind, ok := strings.Cut(text[from:at], " ")
+			name, _, _ = strings.Cut(name, "<")
 			if !ok || depth != 0 {
 				return nil
 			}
@@ -119,7 +120,7 @@ type Compatibility uint8
 // Answers of Compatible.
 const (
 	AsIs         Compatibility = iota + 1 // the layouts are the same
-	Migrate                               // another version of the type: values need its upgrades, else they cannot be read
+	Migrate                               // values are changed as they are read: see Codec.From
 	Incompatible                          // cannot be read
 )
 
@@ -136,62 +137,84 @@ func (c Compatibility) String() string {
 }
 
 // Compatible compares the schema that wrote some bytes with the one that is to
-// read them, and says why where the answer is not AsIs. The type's name does not
-// matter, its layout does.
+// read them, and says why where the answer is not AsIs: what has to be migrated, or why
+// it can't be. Names of types that the program did not give with Struct or Custom don't
+// matter, layouts do. Keys never change.
 func Compatible(writer, reader Schema) (Compatibility, string) {
+	notes, _, err := evolve(writer, reader, nil)
+	switch {
+	case err != nil:
+		return Incompatible, err.Error()
+	case notes == nil:
+		return AsIs, ""
+	}
+	if more := len(notes) - maxNotes; more > 0 {
+		notes = append(notes[:maxNotes:maxNotes], fmt.Sprintf("and %d more", more))
+	}
+	return Migrate, strings.Join(notes, "; ")
+}
+
+// maxNotes bounds how many fields a message names.
+const maxNotes = 8
+
+// moverOf is Codec.From.
+func moverOf(writer, reader Schema, types *Types) (Mover, error) {
+	if types == nil {
+		types = &Types{}
+	}
+	notes, m, err := evolve(writer, reader, types)
+	if err != nil || notes == nil {
+		return nil, err
+	}
+	return func(dst, src []byte) ([]byte, int, error) {
+		d := decoder{src: src}
+		out, err := m.move(&d, dst)
+		if err != nil {
+			return dst, 0, err
+		}
+		return out, d.pos, nil
+	}, nil
+}
+
+// evolve returns how values of writer become values of reader, and what changes on the
+// way: nil notes if they are the same. Without types the mover can't be used.
+func evolve(writer, reader Schema, types *Types) (notes []string, m mover, err error) {
 	w, err := writer.Parse()
 	if err != nil {
-		return Incompatible, "the stored " + err.Error()
+		return nil, nil, fmt.Errorf("the stored %w", err)
 	}
 	r, err := reader.Parse()
 	if err != nil {
-		return Incompatible, "the program's " + err.Error()
+		return nil, nil, fmt.Errorf("the program's %w", err)
 	}
 	switch {
 	case w.Key != r.Key:
-		return Incompatible, "one is the schema of a key, the other of a value"
+		return nil, nil, cannot("", "one is the schema of a key, the other of a value")
+	case w.Description == r.Description && w.Version == r.Version:
+		return nil, nil, nil
 	case w.Version != r.Version:
-		return Migrate, fmt.Sprintf("stored as version %d of %s, the program has version %d", w.Version, w.TypeName, r.Version)
-	case w.Description != r.Description:
-		return Incompatible, difference(w, r)
+		return nil, nil, cannot("", "stored as version %d of %s, the program has version %d", w.Version, w.TypeName, r.Version)
+	case w.Key:
+		return nil, nil, cannot("", "stored under keys %s, the program has %s: keys can't change", w.Description, r.Description)
 	}
-	return AsIs, ""
-}
-
-// maxDifferences bounds how many fields a message names.
-const maxDifferences = 5
-
-// difference says in words how two layouts differ.
-func difference(w, r SchemaInfo) string {
-	stored, have := w.Fields(), r.Fields()
-	if stored == nil || have == nil {
-		return fmt.Sprintf("stored as %s %s, the program has %s %s", w.TypeName, w.Description, r.TypeName, r.Description)
+	from, err := parseLayout(w.Description)
+	if err != nil {
+		return nil, nil, fmt.Errorf("the stored schema of %s: %w", w.TypeName, err)
 	}
-	var all []string
-	types := map[string]string{}
-	for _, f := range have {
-		types[f.Name] = f.Type
+	to, err := parseLayout(r.Description)
+	if err != nil {
+		return nil, nil, fmt.Errorf("the program's schema of %s: %w", r.TypeName, err)
 	}
-	for _, f := range stored {
-		t, ok := types[f.Name]
-		switch {
-		case !ok:
-			all = append(all, fmt.Sprintf("field %s %s is not in the program's %s", f.Name, f.Type, r.TypeName))
-		case t != f.Type:
-			all = append(all, fmt.Sprintf("field %s is stored as %s, the program has %s", f.Name, f.Type, t))
-		}
-		delete(types, f.Name)
+	if from.text == to.text {
+		return nil, nil, nil
 	}
-	for _, f := range have {
-		if t, ok := types[f.Name]; ok {
-			all = append(all, fmt.Sprintf("field %s %s is not in the stored %s", f.Name, t, w.TypeName))
-		}
+	e := evolution{types: types}
+	m, err = e.from(from, to, "")
+	if err != nil {
+		return nil, nil, err
 	}
-	if len(all) == 0 {
-		all = append(all, fmt.Sprintf("the fields of %s have another order", r.TypeName))
+	if len(e.notes) == 0 {
+		e.notes = []string{fmt.Sprintf("the fields of %s have another order", r.TypeName)}
 	}
-	if more := len(all) - maxDifferences; more > 0 {
-		all = append(all[:maxDifferences], fmt.Sprintf("and %d more", more))
-	}
-	return strings.Join(all, "; ")
+	return e.notes, m, nil
 }

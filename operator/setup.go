@@ -62,6 +62,7 @@ type Setup struct {
 type SetupOptions struct {
 	UID     string
 	Key     KeyInfo
+	Types   *codec.Types // those that the program has named, or nil
 	Runtime *Runtime
 	Store   *table.Store // of a keyed operator, else nil
 	// Declared is what the operator declared when the job was planned.
@@ -79,11 +80,14 @@ type operatorState interface {
 }
 
 // PlanSetup returns a Setup that only collects declarations.
-func PlanSetup(uid string, k KeyInfo) *Setup {
+func PlanSetup(uid string, k KeyInfo) *Setup { return PlanSetupIn(uid, k, nil) }
+
+// PlanSetupIn is PlanSetup in a program that has named types.
+func PlanSetupIn(uid string, k KeyInfo, types *codec.Types) *Setup {
 	rt := &Runtime{
 		Context: context.Background(), Log: slog.New(slog.DiscardHandler), Now: time.Now, Parallelism: 1,
 	}
-	return &Setup{o: SetupOptions{UID: uid, Key: k, Runtime: rt}, planning: true}
+	return &Setup{o: SetupOptions{UID: uid, Key: k, Types: types, Runtime: rt}, planning: true}
 }
 
 // NewSetup returns the Setup of an operator in a subtask.
@@ -119,7 +123,7 @@ func (s *Setup) Restored() bool { return s.o.Runtime.Restored }
 
 // Value declares keyed state of one value for each key.
 func (s *Setup) Value[V any](name string) *table.Value[V] {
-	c, err := codec.For[V]()
+	c, err := codec.In[V](s.o.Types)
 	d := statebackend.Descriptor{Name: name, Kind: metapb.StateKind_STATE_KIND_VALUE}
 	if err == nil {
 		d.ValueSchema = c.Schema()
@@ -136,7 +140,7 @@ func (s *Setup) Value[V any](name string) *table.Value[V] {
 
 // List declares keyed state of a list for each key.
 func (s *Setup) List[E any](name string) *table.List[E] {
-	c, err := codec.For[E]()
+	c, err := codec.In[E](s.o.Types)
 	d := statebackend.Descriptor{Name: name, Kind: metapb.StateKind_STATE_KIND_LIST}
 	if err == nil {
 		d.ValueSchema = c.Schema()
@@ -155,7 +159,7 @@ func (s *Setup) List[E any](name string) *table.List[E] {
 func (s *Setup) Map[K comparable, V any](name string) *table.Map[K, V] {
 	d := statebackend.Descriptor{Name: name, Kind: metapb.StateKind_STATE_KIND_MAP}
 	kc, kerr := codec.ForKey[K]()
-	vc, verr := codec.For[V]()
+	vc, verr := codec.In[V](s.o.Types)
 	err := errors.Join(kerr, verr)
 	if err == nil {
 		d.NamespaceSchema, d.ValueSchema = kc.Schema(), vc.Schema()

@@ -61,7 +61,7 @@ func (l *Linker) Setup(k operator.KeyInfo) *operator.Setup {
 		return in.setup
 	}
 	o := operator.SetupOptions{
-		UID: in.plan.Uid, Key: k, Runtime: t.rt, Declared: in.plan.States,
+		UID: in.plan.Uid, Key: k, Types: t.o.Program.Types, Runtime: t.rt, Declared: in.plan.States,
 		States: in.restored.GetOperatorStates(), Results: in.restored.GetResults(),
 		StateID: func(name string) statebackend.StateID { return t.stateID(in.plan.Uid, name) },
 	}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/weirstream/weir/codec"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/proto/weirpb"
@@ -19,6 +20,8 @@ import (
 type Program struct {
 	Plan      *metapb.Plan
 	Operators []Operator // parallel to Plan.Operators
+	// Types are those that the program has named, or nil.
+	Types *codec.Types
 }
 
 // Operator is the code of one operator of the plan.
