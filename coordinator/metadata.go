@@ -25,10 +25,11 @@ func (c *Coordinator) metadataOf(p *checkpoint) *metapb.CheckpointMetadata {
 		t := &p.parts[i]
 		s := t.execution.Subtask
 		parallelism := c.graph.Vertices[s.Vertex].Parallelism
-		for _, uid := range c.uids(s.Vertex) {
+		for _, o := range c.graph.Vertices[s.Vertex].Operators {
+			uid := c.graph.Plan.Operators[o].Uid
 			op := byUID[uid]
 			if op == nil {
-				op = &metapb.OperatorSnapshot{Uid: uid, Parallelism: uint32(parallelism)}
+				op = &metapb.OperatorSnapshot{Uid: uid, Parallelism: uint32(parallelism), KeySchema: c.graph.Plan.Operators[o].KeySchema}
 				byUID[uid] = op
 				m.Operators = append(m.Operators, op)
 			}

@@ -36,6 +36,9 @@ func Validate(m *metapb.CheckpointMetadata) error {
 			return err
 		}
 	}
+	if err := validateSelfContained(m); err != nil {
+		return err
+	}
 	for _, name := range m.StillReads {
 		if strings.HasPrefix(name, "/") || strings.Contains(name, "://") {
 			continue // somebody else's, read and never deleted
@@ -118,6 +121,26 @@ func validateSubtask(uid string, s *metapb.SubtaskSnapshot) error {
 	}
 	if !slices.IsSortedFunc(s.Schemas, func(a, b *metapb.Schema) int { return cmp.Compare(a.StateId, b.StateId) }) {
 		return fmt.Errorf("%w: operator %q subtask %d: schemas are not sorted", ErrInvalid, uid, s.Index)
+	}
+	return nil
+}
+
+// validateSelfContained: a savepoint can be moved, so it refers to nothing outside.
+func validateSelfContained(m *metapb.CheckpointMetadata) error {
+	if !m.SelfContained {
+		return nil
+	}
+	if len(m.StillReads) > 0 {
+		return fmt.Errorf("%w: it is self-contained and still reads %q", ErrInvalid, m.StillReads[0])
+	}
+	for _, op := range m.Operators {
+		for _, s := range op.Subtasks {
+			for _, r := range s.Runs {
+				if r.BasePath != "" {
+					return fmt.Errorf("%w: it is self-contained and operator %q subtask %d lists run %q of %s", ErrInvalid, op.Uid, s.Index, r.Id, r.BasePath)
+				}
+			}
+		}
 	}
 	return nil
 }

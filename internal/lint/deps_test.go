@@ -49,7 +49,9 @@ const policy = `
 	coordinator < coordinator/metadata;
 	coordinator, coordinator/metadata < coordinator/ha;
 	coordinator/ha < coordinator/ha/memha, coordinator/ha/etcdha, coordinator/ha/hatest;
-	statebackend/run, coordinator/metadata, codec < savepoint;
+	statebackend/run, statebackend/objstore, coordinator/metadata, codec < savepoint;
+	# the JobManager copies a completed checkpoint into a savepoint's folder
+	savepoint < jobmanager;
 
 	# TaskManager. exchange links typed edges to operators' receivers.
 	proto/weirpb, job, codec, operator < taskmanager/exchange;

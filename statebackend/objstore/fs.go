@@ -48,11 +48,37 @@ func OpenFS(path string) (*FS, error) {
 	if err := mkdirDurable(path); err != nil {
 		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
+	return openRoot(path)
+}
+
+func openRoot(path string) (*FS, error) {
 	root, err := os.OpenRoot(path)
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	return &FS{root: root, path: path, known: map[string]bool{".": true}}, nil
+}
+
+// OpenExisting opens the store that uri names, as Parse does, but does not create its
+// folder: ErrNotFound says that it isn't there. Close it in the end.
+func OpenExisting(uri string) (*FS, error) {
+	path, err := LocalPath(uri)
+	if err != nil {
+		return nil, err
+	}
+	s, err := openRoot(path)
+	if err != nil {
+		return nil, fsErrorOf(err)
+	}
+	return s, nil
+}
+
+// fsErrorOf marks err with what fsError makes of it.
+func fsErrorOf(err error) error {
+	if marked := fsError(err); marked != err {
+		return fmt.Errorf("%w: %w", marked, err)
+	}
+	return err
 }
 
 // Close releases the folder. Objects that are open stay readable.

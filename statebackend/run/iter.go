@@ -112,8 +112,7 @@ func (it *Iter) advance() {
 		var f File
 		var r objstore.Reader
 		if it.run.Inline != nil {
-			size := int64(len(it.run.Inline))
-			f = File{Name: "inline", Size: size, TailSize: size, TailDigest: it.run.Digest}
+			f = it.run.inlineFile()
 			r = objstore.BytesReader(it.run.Inline)
 		} else {
 			f = it.run.Files[n]

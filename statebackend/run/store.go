@@ -28,6 +28,45 @@ func (r Run) Verify(ctx context.Context, open Opener) error {
 	return nil
 }
 
+// Check opens every file as a reader would: it compares size, the digest of the tail,
+// and that the file is this run's.
+func (r Run) Check(ctx context.Context, open Opener) error {
+	if r.Inline != nil {
+		f := r.inlineFile()
+		t, err := Open(ctx, objstore.BytesReader(r.Inline), r.ID, 0, f)
+		if err != nil {
+			return err
+		}
+		return t.Close()
+	}
+	for n := range r.Files {
+		if err := r.CheckFile(ctx, n, open); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CheckFile is Check of file n.
+func (r Run) CheckFile(ctx context.Context, n int, open Opener) error {
+	f := r.Files[n]
+	rd, err := open(ctx, f.Name)
+	if err != nil {
+		return fmt.Errorf("open run %s, file %s: %w", r.ID, f.Name, err)
+	}
+	t, err := Open(ctx, rd, r.ID, n, f) // closes rd if it fails
+	if err != nil {
+		return err
+	}
+	return t.Close()
+}
+
+// inlineFile describes an inline run as a file: all of it is tail.
+func (r Run) inlineFile() File {
+	size := int64(len(r.Inline))
+	return File{Name: "inline", Size: size, TailSize: size, TailDigest: r.Digest, Digest: r.Digest}
+}
+
 func (r Run) verifyFile(ctx context.Context, f File, open Opener) error {
 	rd, err := open(ctx, f.Name)
 	if err != nil {
