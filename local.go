@@ -4,12 +4,15 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
+	"github.com/weirstream/weir/internal/config"
 	"github.com/weirstream/weir/internal/minicluster"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/proto/metapb"
@@ -18,13 +21,13 @@ import (
 	"github.com/weirstream/weir/taskmanager/worker"
 )
 
-// EnvLog turns the runtime's log of local mode on: "info" or "debug".
+// EnvLog turns the runtime's log of local mode on: "debug", "info", "warn" or "error".
 const EnvLog = "WEIR_LOG"
 
 // runLocal runs the job in this process to its end and returns its closing line, ""
 // if the plan has none.
-func runLocal(ctx context.Context, plan *metapb.Plan, newProgram func() (*task.Program, error)) (line string, err error) {
-	r, err := minicluster.Run(ctx, minicluster.Options{NewProgram: newProgram, Log: localLog()}, plan, nil)
+func runLocal(ctx context.Context, plan *metapb.Plan, newProgram func() (*task.Program, error), log *slog.Logger) (line string, err error) {
+	r, err := minicluster.Run(ctx, minicluster.Options{NewProgram: newProgram, Log: log}, plan, nil)
 	if err != nil {
 		return "", fmt.Errorf("run job %q: %w", plan.Name, err)
 	}
@@ -37,12 +40,21 @@ func runLocal(ctx context.Context, plan *metapb.Plan, newProgram func() (*task.P
 	return r.ClosingLine, nil
 }
 
-func localLog() *slog.Logger {
-	var level slog.Level
-	if level.UnmarshalText([]byte(os.Getenv(EnvLog))) != nil {
-		return nil
+// localLog is the log of local mode at the level that EnvLog names; nil without one.
+func localLog(level string, to io.Writer) (*slog.Logger, error) {
+	if level == "" {
+		return nil, nil
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		levels := []string{"debug", "info", "warn", "error"}
+		hint := "one of " + strings.Join(levels, ", ") + " is possible"
+		if near := config.Nearest(strings.ToLower(level), levels); near != "" {
+			hint = "did you mean " + EnvLog + "=" + near + "?"
+		}
+		return nil, fmt.Errorf("%w: %s=%s is no level of a log; %s", ErrUsage, EnvLog, level, hint)
+	}
+	return slog.New(slog.NewTextHandler(to, &slog.HandlerOptions{Level: l})), nil
 }
 
 // runWorker serves the agent that listens at agent until the job has ended.
