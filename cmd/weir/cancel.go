@@ -8,17 +8,32 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weirstream/weir/client"
 	"github.com/weirstream/weir/client/api"
 )
 
 func (c *cli) cancelCommand() *cobra.Command {
 	var detach bool
-	var timeout string
+	var timeout, folder string
 	cmd := &cobra.Command{
 		Use: "cancel JOB", Short: "Cancel a job; its checkpoints are kept",
-		Long: "Cancel a job and wait until it is CANCELED. Its checkpoints are kept unless\nexecution.checkpointing.externalized-checkpoint-retention says otherwise.",
-		Args: words("JOB"), ValidArgsFunction: c.completeJobs,
+		Long: `Cancel a job and wait until it is CANCELED. Its checkpoints are kept unless
+execution.checkpointing.externalized-checkpoint-retention says otherwise.
+
+With -s a savepoint is taken first; if it fails, the job goes on. What the sinks had prepared after it
+is dropped: prefer weir stop.`,
+		Args: cobra.ArbitraryArgs, ValidArgsFunction: c.completeJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("withSavepoint") {
+				ref, dir, err := optionalFolder(cmd, args, folder)
+				if err != nil {
+					return err
+				}
+				return c.cancelWithSavepoint(cmd.Context(), operationFlags{detached: detach, timeout: timeout}, ref, dir)
+			}
+			if err := words("JOB")(cmd, args); err != nil {
+				return err
+			}
 			limit, err := parseTimeout(timeout)
 			if err != nil {
 				return err
@@ -28,7 +43,28 @@ func (c *cli) cancelCommand() *cobra.Command {
 	}
 	cmd.Flags().BoolVarP(&detach, "detached", "d", false, "do not wait for the job's end")
 	cmd.Flags().StringVar(&timeout, "timeout", "", `longest wait, such as "30s" (default: none)`)
+	cmd.Flags().StringVarP(&folder, "withSavepoint", "s", "", "take a savepoint first, into `[DIR]` (default: execution.checkpointing.savepoint-dir)")
 	return cmd
+}
+
+func (c *cli) cancelWithSavepoint(ctx context.Context, f operationFlags, ref, folder string) error {
+	cl, j, err := c.findJob(ctx, ref)
+	if err != nil {
+		return err
+	}
+	c.say("note: prefer  weir stop " + ref + "  which also publishes what the sinks have prepared")
+	out, result, err := c.operate(ctx, cl, operation{
+		verb: "savepoint", flags: f, job: j, again: "weir savepoint " + j.ID, ended: api.StateCanceled,
+		start: func(ctx context.Context, trigger string) (client.Operation, error) {
+			return cl.Savepoint(ctx, j.ID, api.SavepointRequest{TriggerID: trigger, TargetDirectory: folder, CancelJob: true})
+		},
+	})
+	if err != nil || result == nil {
+		return err
+	}
+	out.State = j.State
+	c.say(fmt.Sprintf("job %q is cancelled: %s; start from its savepoint:  weir run -s %s PKG|BINARY", j.Name, stateLine(j), out.Location))
+	return c.print(out, out.Location)
 }
 
 func (c *cli) cancel(ctx context.Context, ref string, detach bool, limit time.Duration) error {

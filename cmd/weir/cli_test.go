@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -86,7 +87,7 @@ func golden(t *testing.T, name, got string) {
 
 func TestHelp(t *testing.T) {
 	var all strings.Builder
-	for _, verb := range []string{"", "run", "list", "describe", "cancel", "wait", "jobmanager", "taskmanager", "demo", "config", "config explain", "config list", "config lint", "version"} {
+	for _, verb := range []string{"", "run", "list", "describe", "wait", "savepoint", "checkpoint", "stop", "cancel", "rescale", "jobmanager", "taskmanager", "demo", "config", "config explain", "config list", "config lint", "version"} {
 		args := append(strings.Fields(verb), "--help")
 		c := weirCommand(t, nil, nil, args...)
 		if c.exit != 0 || c.stderr != "" {
@@ -157,6 +158,9 @@ func TestMistakes(t *testing.T) {
 		"wait orders --for=finish", "wait orders --timeout 5", "wait orders --for=running --timeout 20ms", "wait nope", "cancel nope",
 		"run", "run a b", "run --workload x", "run -p two DIR/text", "run -D parallelism.defualt=1 DIR/text", "run -D rest.port=1 DIR/text",
 		"run -D parallelism.default=0 DIR/text", "run -p 1 -D parallelism.default=2 DIR/text", "run -D x DIR/text", "run -s /sp DIR/text", "run -c Main DIR/text", "run -restoreMode CLAIM DIR/text",
+		"run -n DIR/text", "run -s /sp -restoreMode own DIR/text", "run -s /sp --restore-mode legcy DIR/text", "run -s /sp --map-uid x DIR/text", "run -s /sp --map-uid a=x --map-uid a=y DIR/text",
+		"savepoint", "savepoint orders --type natve", "savepoint orders --type rdb", "savepoint -d /sp x", "savepoint orders /a /b", "savepoint -yid 1 orders", "savepoint orders --trigger-id 7", "savepoint orders --timeout 5",
+		"stop", "stop a b", "stop nope", "cancel a b -s", "cancel -s", "checkpoint", "checkpoint orders now", "rescale", "rescale orders", "rescale orders -p none", "rescale orders count", "rescale orders count=0", "rescale orders count=1 count=2",
 		"run DIR/nothing", "run DIR/empty", "run DIR/script", "run DIR/text", "run DIR/noise", "run DIR/cut", "run DIR/riscv", "run /bin/true", "run cli_test.go", "run /dev/null",
 		"-m nowhere list", "list -m 127.0.0.1:8081/x",
 		"jobmanager --rest 8081", "jobmanager --rest 0.0.0.0:8081", "jobmanager --rpc 10.1.2.3:6123", "jobmanager -D rest.port=many", "jobmanager --config DIR/conf.yaml", "jobmanager --config DIR/nothing",
@@ -184,6 +188,9 @@ func TestMistakes(t *testing.T) {
 		t.Errorf("another version: %v", c)
 	}
 }
+
+// duration is what a test can't know.
+var duration = regexp.MustCompile(`after [0-9.]+m?s`)
 
 // place is where a program panics, in this file.
 var place = regexp.MustCompile(`[^ ]*/cmd/weir/cli_test.go:[0-9]+`)
@@ -233,6 +240,26 @@ func TestRun(t *testing.T) {
 	golden(t, "run.txt", all.String())
 }
 
+// A program of Weir's module that is no job: what it says when it is asked for its plan is
+// not taken for a job's word.
+func TestNoJob(t *testing.T) {
+	tool, err := exec.LookPath("go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if callsMain(tool) || !callsMain(self) {
+		t.Errorf("go calls weir.Main: %v, this program: %v", callsMain(tool), callsMain(self))
+	}
+	err = planFailure(t.Context(), program{name: "tool", local: tool}, new(exec.ExitError), []byte("usage: tool VERB"))
+	if err == nil || !strings.Contains(err.Error(), "tool is not a Weir job") || strings.Contains(err.Error(), "VERB") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestCancel(t *testing.T) {
 	m := newModel()
 	c := weirCommand(t, m, nil, "cancel", "orders")
@@ -277,7 +304,14 @@ func TestWaitsForSlots(t *testing.T) {
 func TestRewrite(t *testing.T) {
 	for in, want := range map[string]string{
 		"run -detached x":             "run --detached x",
-		"run -restoreMode=CLAIM x":    "run --restoreMode=CLAIM x",
+		"run -restoreMode=CLAIM x":    "run --restore-mode=CLAIM x",
+		"run -s /sp -claimMode x y":   "run -s /sp --restore-mode x y",
+		"-m h:1 cancel -s":            "-m h:1 cancel --withSavepoint=",
+		"cancel j -s -m h:1":          "cancel j --withSavepoint= -m h:1",
+		"cancel -s /d j":              "cancel -s /d j",
+		"stop j --savepointPath":      "stop j --savepointPath=",
+		"stop j -p -drain":            "stop j --savepointPath= --drain",
+		"run -s -n x":                 "run -s -n x",
 		"run x -- -detached":          "run x -- -detached",
 		"-m h:1 run -parallelism 3 x": "-m h:1 run --parallelism 3 x",
 	} {

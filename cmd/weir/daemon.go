@@ -147,6 +147,17 @@ func terminated(ctx context.Context) (context.Context, context.CancelFunc) {
 	return ctx, stop
 }
 
+// stopCause names what ended ctx: the signal, as people know it.
+func stopCause(ctx context.Context) string {
+	cause := context.Cause(ctx)
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		if cause != nil && cause.Error() == s.String()+" signal received" { // as signal.NotifyContext says
+			return unix.SignalName(s)
+		}
+	}
+	return fmt.Sprint(cause)
+}
+
 // checkExposure refuses an address that other hosts reach, unless it is protected or
 // the user insists.
 func checkExposure(what, flag, host string, protected, insist bool) error {
@@ -218,12 +229,13 @@ func dataFolder(given, daemon string) (path string, lock *os.File, err error) {
 		}
 		return "", nil, failure(exitConflict, "DATA_FOLDER_IN_USE", fmt.Sprintf("data folder %s is in use by another %s", path, daemon), "--data OTHER_DIR")
 	}
-	if err := lock.Truncate(0); err == nil {
+	err = lock.Truncate(0)
+	if err == nil {
 		_, err = lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
-		if err != nil {
-			lock.Close()
-			return "", nil, failure(exitFailed, "DATA_FOLDER", fmt.Sprintf("data folder %s can't be written: %v", path, unwrapPath(err)))
-		}
+	}
+	if err != nil {
+		lock.Close()
+		return "", nil, failure(exitFailed, "DATA_FOLDER", fmt.Sprintf("data folder %s can't be written: %v", path, unwrapPath(err)))
 	}
 	return path, lock, nil
 }

@@ -5,9 +5,11 @@ import (
 	"context"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -84,5 +86,20 @@ func TestDaemons(t *testing.T) {
 	jm.stop()
 	if a, b := <-tm.exit, <-jm.exit; a != exitOK || b != exitOK {
 		t.Errorf("stopped with %d and %d", a, b)
+	}
+}
+
+// A daemon says by which signal it was stopped.
+func TestStopCause(t *testing.T) {
+	for s, want := range map[syscall.Signal]string{syscall.SIGTERM: "SIGTERM", syscall.SIGINT: "SIGINT"} {
+		ctx, stop := terminated(t.Context())
+		if err := syscall.Kill(os.Getpid(), s); err != nil {
+			t.Fatal(err)
+		}
+		<-ctx.Done()
+		stop()
+		if got := stopCause(ctx); got != want {
+			t.Errorf("stopped by %q, want %s", got, want)
+		}
 	}
 }

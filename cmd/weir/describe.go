@@ -39,7 +39,11 @@ func (c *cli) describe(j *api.Job) error {
 		{"duration", since(j.DurationMS)}, {"parallelism", strconv.Itoa(j.Parallelism)}, {"restarts", strconv.Itoa(j.Restarts)},
 	}
 	if cp := j.LastCheckpoint; cp != nil {
-		head = append(head, []string{"checkpoint", fmt.Sprintf("%d, %s in %s, %s", cp.ID, size(cp.Bytes), since(cp.DurationMS), cp.Path)})
+		where := cp.Path
+		if where == "" {
+			where = "deleted"
+		}
+		head = append(head, []string{"checkpoint", fmt.Sprintf("%d, %s in %s, %s", cp.ID, size(cp.Bytes), since(cp.DurationMS), where)})
 	}
 	if f := j.LastFailure; f != nil {
 		head = append(head, []string{"last failure", clock(f.Time) + " UTC  " + failureLine(f)})

@@ -52,7 +52,7 @@ func (c *cli) list(jobs []*api.Job, running bool) error {
 		r := []string{j.ID, j.Name, j.State, since(j.DurationMS), strconv.Itoa(j.Parallelism), strconv.Itoa(j.Restarts), "-", "-"}
 		path, failure := "-", "-"
 		if cp := j.LastCheckpoint; cp != nil {
-			r[6], r[7], path = strconv.FormatUint(cp.ID, 10), size(cp.Bytes), cp.Path
+			r[6], r[7], path = strconv.FormatUint(cp.ID, 10), size(cp.Bytes), orDash(cp.Path)
 		}
 		if f := j.LastFailure; f != nil {
 			failure = failureLine(f)

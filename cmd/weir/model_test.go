@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -21,6 +24,7 @@ const (
 	runningID  = "0123456789abcdef0123456789abcdef"
 	finishedID = "fedcba98765432100123456789abcdef"
 	failedID   = "aaaabbbbccccddddeeeeffff00001111"
+	triggerID  = "0000000000000000000000000000000a"
 )
 
 // model is a cluster in memory behind the real REST API. Each look at a job takes one
@@ -32,6 +36,10 @@ type model struct {
 	submitted *api.Submission
 	binary    int
 	version   string
+
+	asked  []string         // requests that start operations
+	steps  []*api.Operation // what looks at one see; the last one stays
+	effect func(*api.Job)   // of an operation that has ended
 }
 
 func (m *model) Leader(context.Context) (api.Leader, error) { return api.Leader{Self: true}, nil }
@@ -86,6 +94,40 @@ func (m *model) Cancel(_ context.Context, id job.ID) error {
 	return nil
 }
 
+// operations serves what starts operations and tells of them.
+func (m *model) operations(others http.Handler) http.Handler {
+	isOperation := regexp.MustCompile(`^/jobs/[0-9a-f]{32}/(savepoints|stop|rescaling)|^/savepoint-disposal|/checkpoints/[0-9a-f]{32}$`)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		starts := r.Method != "GET" && (isOperation.MatchString(r.URL.Path) || strings.HasSuffix(r.URL.Path, "/checkpoints"))
+		if !starts && !isOperation.MatchString(r.URL.Path) {
+			others.ServeHTTP(w, r)
+			return
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		var answer any
+		if starts {
+			b, err := io.ReadAll(r.Body)
+			if err != nil {
+				panic(err)
+			}
+			m.asked = append(m.asked, r.Method+" "+r.URL.Path+" "+regexp.MustCompile(`"triggerId":"[0-9a-f]{32}",?`).ReplaceAllString(string(b), ""))
+			answer = api.Triggered{RequestID: triggerID}
+		} else {
+			answer = m.steps[0]
+			if len(m.steps) > 1 {
+				m.steps = m.steps[1:]
+			} else if m.effect != nil {
+				m.effect(m.jobs[0])
+			}
+		}
+		w.Header().Set("Content-Type", "application/json")
+		if err := json.NewEncoder(w).Encode(answer); err != nil {
+			panic(err)
+		}
+	})
+}
+
 func state(s string) func(*api.Job) { return func(j *api.Job) { j.State = s } }
 
 func at(second int) time.Time { return time.Date(2026, 11, 21, 12, 0, second, 0, time.UTC) }
@@ -106,7 +148,8 @@ func newModel() *model {
 		},
 		{
 			ID: finishedID, Name: "words", State: api.StateFinished, SubmittedAt: at(0), StartedAt: &started, EndedAt: &ended, DurationMS: 2000, Parallelism: 1,
-			Result: &api.Result{DurationMS: 2000, ClosingLine: "words=18446744073709551615 ms=2000", Sums: map[string]uint64{"words": 1<<64 - 1}, Texts: map[string]string{"p99": "0.5"}},
+			LastCheckpoint: &api.Checkpoint{ID: 5, Status: api.CheckpointCompleted, Kind: "terminal", TriggeredAt: at(2), DurationMS: 80, Bytes: 700, Subtasks: 1, Acked: 1, Discarded: true},
+			Result:         &api.Result{DurationMS: 2000, ClosingLine: "words=18446744073709551615 ms=2000", Sums: map[string]uint64{"words": 1<<64 - 1}, Texts: map[string]string{"p99": "0.5"}},
 		},
 		{
 			ID: failedID, Name: "broken", State: api.StateFailed, SubmittedAt: at(0), DurationMS: 100, Parallelism: 1,
@@ -135,7 +178,7 @@ func weirCommand(t *testing.T, m *model, environ []string, args ...string) call 
 		if err != nil {
 			t.Fatal(err)
 		}
-		ts := httptest.NewServer(s)
+		ts := httptest.NewServer(m.operations(s))
 		defer ts.Close()
 		address = strings.TrimPrefix(ts.URL, "http://")
 	}

@@ -147,6 +147,9 @@ func checkBinary(path, arch string) error {
 	if err != nil {
 		return badBinary(path, "is not a Weir job: it is no Go program", build)
 	}
+	if info.Path == module+"/cmd/weir" {
+		return badBinary(path, "is the weir command, and no Weir job", "weir run PKG|BINARY, of a program whose main ends in weir.Main(build)")
+	}
 	if info.Main.Path != module && !slices.ContainsFunc(info.Deps, func(m *debug.Module) bool { return m.Path == module }) {
 		return badBinary(path, "is not a Weir job: it does not use "+module)
 	}
@@ -276,6 +279,9 @@ func planFailure(ctx context.Context, p program, err error, stderr []byte) error
 	case !errors.As(err, &exit):
 		return badBinary(p.name, "can't be started: "+err.Error())
 	}
+	if !callsMain(p.local) {
+		return badBinary(p.name, "is not a Weir job: it uses "+module+", and nowhere calls weir.Main", "its main must end in weir.Main(build)")
+	}
 	lines := nonEmptyLines(stderr)
 	for i, line := range lines {
 		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") {
@@ -293,6 +299,14 @@ func planFailure(ctx context.Context, p program, err error, stderr []byte) error
 	}
 	lines = lines[:min(len(lines), 10)]
 	return &exitError{exitAs, code, append([]string{fmt.Sprintf("%s did not tell its plan: %s", p.name, why)}, lines...), nil}
+}
+
+// callsMain reports whether a Go program has weir.Main in it: the linker leaves out what
+// is never called, and the names of functions stay in a stripped program. What can't be
+// read is taken to have it.
+func callsMain(path string) bool {
+	b, err := os.ReadFile(path)
+	return err != nil || bytes.Contains(b, []byte(module+".Main\x00"))
 }
 
 // panicPlace is where a stack, as Go prints it, leaves what is neither Go's runtime nor

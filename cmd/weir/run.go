@@ -27,6 +27,7 @@ type runFlags struct {
 	parallelism string
 	settings    []string
 	dryRun      bool
+	restore     restoreFlags
 }
 
 func (c *cli) runCommand() *cobra.Command {
@@ -39,7 +40,8 @@ built before. The command follows the job and ends as it does: exit code 0 if it
 FAILED or CANCELED. Ctrl-C detaches; it never cancels the job.
 
 What the program sets by flags of its own that are typed after -- counts most, then -D and -p.`,
-		Example: "  weir run ./orders -- --input '/data/*.csv'\n  weir run -d -p 3 -D state.backend.type=heap ./orders",
+		Example: "  weir run ./orders -- --input '/data/*.csv'\n  weir run -d -p 3 -D state.backend.type=heap ./orders\n" +
+			"  weir run -s /backup/weir/savepoint-0123ab-4f2a --map-uid dedupe=dedup ./orders",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dash := cmd.ArgsLenAtDash()
 			if dash < 0 && len(args) > 1 {
@@ -60,13 +62,10 @@ What the program sets by flags of its own that are typed after -- counts most, t
 	fl.StringVarP(&f.parallelism, "parallelism", "p", "", "subtasks of each operator that sets none itself (parallelism.default)")
 	fl.StringArrayVarP(&f.settings, "define", "D", nil, "set a setting of the job, key=value; `setting` may be repeated")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "check the program and its settings, run nothing")
-	for name, short := range map[string]string{"fromSavepoint": "s", "restoreMode": "", "claimMode": "", "allowNonRestoredState": "n"} {
-		fl.VarPF(notBuilt("savepoints are not built yet"), name, short, "").Hidden = true
-	}
+	f.restore.add(fl)
 	for name, short := range map[string]string{"class": "c", "classpath": "C", "target": "t"} {
 		fl.VarPF(notBuilt("a job is one binary, it has no class, class path or target"), name, short, "").Hidden = true
 	}
-	fl.Lookup("allowNonRestoredState").NoOptDefVal = "true"
 	return cmd
 }
 
@@ -112,6 +111,10 @@ func (c *cli) runJob(ctx context.Context, f runFlags, target string, args []stri
 	if err != nil {
 		return err
 	}
+	restore, err := f.restore.request()
+	if err != nil {
+		return err
+	}
 	cl, err := c.connect()
 	if err != nil {
 		return err
@@ -144,54 +147,49 @@ func (c *cli) runJob(ctx context.Context, f runFlags, target string, args []stri
 	if err := c.checkPlan(plan, typed); err != nil {
 		return err
 	}
+	if err := checkMapped(plan, restore); err != nil {
+		return err
+	}
+	if restore.Mode == api.RestoreLegacy {
+		c.say("warning: with restore mode legacy " + restore.Path + " stays yours, and you must keep it as long as any checkpoint of this job refers to it; " +
+			"with no_claim the job needs it only until its first checkpoint")
+	}
 	if f.dryRun {
-		c.say(fmt.Sprintf("job %q: %d operators; nothing was run", plan.Name, len(plan.Operators)))
+		c.say(fmt.Sprintf("job %q: %d operators; nothing was run", plan.Name, len(uids(plan))))
 		return nil
 	}
-	return c.submit(ctx, cl, f, p, plan, typed)
+	return c.submit(ctx, cl, f.detached, client.Submission{
+		Binary: p.binary, Settings: typed, Restore: restore, ClientVersion: buildflags.Version(), GOARCH: p.arch,
+	}, plan)
 }
 
 // submit hands the job over, and follows it unless told not to.
-func (c *cli) submit(ctx context.Context, cl *client.Client, f runFlags, p program, plan *metapb.Plan, typed map[string]string) error {
-	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(plan)
-	if err != nil {
+func (c *cli) submit(ctx context.Context, cl *client.Client, detached bool, s client.Submission, plan *metapb.Plan) error {
+	var err error
+	if s.Plan, err = (proto.MarshalOptions{Deterministic: true}).Marshal(plan); err != nil {
 		return fmt.Errorf("encode plan of %q: %w", plan.Name, err)
 	}
-	id, err := cl.Submit(ctx, client.Submission{
-		Binary: p.binary, Plan: encoded, Settings: typed, ClientVersion: buildflags.Version(), GOARCH: p.arch, Progress: c.uploadProgress(),
-	})
+	b := c.newBar("sending " + plan.Name)
+	s.Progress = b.bytes
+	submitted, err := cl.Submit(ctx, s)
+	b.finish()
 	if err != nil {
 		return err
 	}
+	id := submitted.JobID
 	c.say(fmt.Sprintf("job %q is submitted: %s", plan.Name, id))
-	if f.detached {
+	for _, w := range submitted.Warnings {
+		c.say("warning: " + w)
+	}
+	if detached {
 		c.say("watch it:  weir wait " + id + "    look at it:  weir describe " + id)
 		if c.output == "json" || c.output == "jsonl" {
-			return writeJSON(c.stdout, api.Submitted{JobID: id}, "")
+			return writeJSON(c.stdout, submitted, "")
 		}
 		fmt.Fprintln(c.stdout, id)
 		return nil
 	}
 	return c.follow(ctx, cl, id)
-}
-
-// uploadProgress draws how far the binary is sent, on a terminal.
-func (c *cli) uploadProgress() func(sent, of int64) {
-	if !c.terminal || c.getenv("NO_COLOR") != "" {
-		return nil
-	}
-	drawn := int64(-1)
-	return func(sent, of int64) {
-		percent := sent * 100 / max(of, 1)
-		if percent == drawn {
-			return
-		}
-		drawn = percent
-		fmt.Fprintf(c.stderr, "\rsending %s: %d %%", size(uint64(of)), percent)
-		if sent == of {
-			fmt.Fprint(c.stderr, "\r\033[K")
-		}
-	}
 }
 
 // checkPlan says early what the cluster would refuse.

@@ -21,12 +21,15 @@ func runJobManager(ctx context.Context, c jobManagerConfig) error {
 	err := daemon.JobManager(ctx, daemon.JobManagerOptions{
 		REST: c.REST, RPC: c.RPC, Data: c.Data, Storage: storage, Etcd: c.Etcd, ClusterID: c.ClusterID,
 		Settings: c.Settings.Given(), Effective: settingsView(c.Settings), Token: c.Token, TLS: c.TLS,
-		Hosts:     hostNames(c.Settings.Get(config.RESTAddress)),
-		MaxBinary: c.Settings.Get(config.RESTMaxBody), HeartbeatTimeout: c.Settings.Get(config.HeartbeatTimeout),
+		Hosts:             hostNames(c.Settings.Get(config.RESTAddress)),
+		MaxBinary:         c.Settings.Get(config.RESTMaxBody),
+		HeartbeatInterval: c.Settings.Get(config.HeartbeatInterval), HeartbeatTimeout: c.Settings.Get(config.HeartbeatTimeout),
 		RetainFor: c.Settings.Get(config.HistoryAge), RetainJobs: c.Settings.Get(config.HistorySize),
 		Version: buildflags.Version(), Commit: buildflags.Commit(), Log: c.Log,
 	})
-	c.Log.Info("JobManager stops", "cause", ctx.Err())
+	if ctx.Err() != nil {
+		c.Log.Info("JobManager stopped", "cause", stopCause(ctx))
+	}
 	return err
 }
 

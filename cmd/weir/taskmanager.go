@@ -47,7 +47,7 @@ that gets some. While there is no JobManager it keeps trying.`,
 	d.setting(cmd, "slots", config.TaskSlots.Option, "slots to offer (default 1)")
 	d.flag(cmd, "data", "data folder (default ~/.weir/taskmanager)", folder(config.TaskManagerData.Option, "data"))
 	d.setting(cmd, "host", config.TaskHost.Option, "address at which other hosts reach this one's workers (default 127.0.0.1)")
-	d.setting(cmd, "cluster-id", config.ClusterID.Option, "name of the cluster (default weir)")
+	d.setting(cmd, "cluster-id", config.ClusterID.Option, "name of the cluster; JobManagers of another are refused (default whichever they have)")
 	return cmd
 }
 
@@ -58,7 +58,7 @@ func (c *cli) taskManagerConfig(cmd *cobra.Command, d *daemonFlags) (cfg taskMan
 	}
 	cfg = taskManagerConfig{
 		JobManagers: e.Get(config.TaskJobManagers), Slots: e.Get(config.TaskSlots), Host: e.Get(config.TaskHost),
-		ClusterID: e.Get(config.ClusterID), Memory: e.ProcessMemory(),
+		ClusterID: e.Given()[config.ClusterID.Option.Key], Memory: e.ProcessMemory(),
 	}
 	if len(cfg.JobManagers) == 0 {
 		cfg.JobManagers = []string{net.JoinHostPort(e.Get(config.RPCAddress), strconv.Itoa(e.Get(config.RPCPort)))}
@@ -95,6 +95,6 @@ func runTaskManager(ctx context.Context, cfg taskManagerConfig) error {
 	if err := t.Run(ctx); err != nil {
 		return err
 	}
-	cfg.Log.Info("TaskManager stopped", "taskmanager", t.ID())
+	cfg.Log.Info("TaskManager stopped", "taskmanager", t.ID(), "cause", stopCause(ctx))
 	return nil
 }

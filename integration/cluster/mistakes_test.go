@@ -58,7 +58,8 @@ func TestMistakes(t *testing.T) {
 		{"run TROUBLE -- -mode unstable", 7, "step-"},
 		{"run TROUBLE -- -n 2000 -output " + text, 7, text},
 		{"run WORDCOUNT -- --input " + dir + "/nothing --output " + dir + "/out", 7, dir + "/nothing|no such file"},
-		{"run -D execution.checkpointing.dir=" + text + "/x TROUBLE", 1, text + "|not a directory"},
+		{"run -D execution.checkpointing.dir=" + text + "/x TROUBLE", 2, "execution.checkpointing.dir " + text + "/x can't be used|not a directory|-D execution.checkpointing.dir="},
+		{"run WEIR", 2, "is the weir command, and no Weir job|weir run PKG"},
 	} {
 		t.Run(m.args, func(t *testing.T) {
 			args := strings.Fields(m.args)

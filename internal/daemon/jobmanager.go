@@ -38,9 +38,10 @@ type JobManagerOptions struct {
 	Hosts     []string          // names that the REST API goes by
 	MaxBinary int64
 
-	HeartbeatTimeout time.Duration
-	RetainFor        time.Duration
-	RetainJobs       int
+	HeartbeatInterval time.Duration
+	HeartbeatTimeout  time.Duration
+	RetainFor         time.Duration
+	RetainJobs        int
 
 	Version, Commit string
 	Log             *slog.Logger
@@ -82,7 +83,7 @@ func JobManager(ctx context.Context, o JobManagerOptions) (err error) {
 	rand.Read(id[:])
 	m, err := jobmanager.New(jobmanager.Config{
 		ClusterID: o.ClusterID, HA: store, Storage: o.Storage, Private: private, Settings: o.Settings, Version: o.Version, RPC: o.RPC, Log: o.Log,
-		HeartbeatTimeout: o.HeartbeatTimeout, RetainFor: o.RetainFor, RetainJobs: o.RetainJobs,
+		HeartbeatInterval: o.HeartbeatInterval, HeartbeatTimeout: o.HeartbeatTimeout, RetainFor: o.RetainFor, RetainJobs: o.RetainJobs,
 		Self: &metapb.LeaderRecord{
 			RestAddress: reachable(o.REST.Addr()), RpcAddress: reachable(o.RPC.Addr()), Process: hex.EncodeToString(id[:]), Pid: uint32(os.Getpid()),
 		},

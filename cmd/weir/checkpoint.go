@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weirstream/weir/client"
+	"github.com/weirstream/weir/client/api"
+)
+
+func (c *cli) checkpointCommand() *cobra.Command {
+	var f operationFlags
+	var full bool
+	cmd := &cobra.Command{
+		Use: "checkpoint JOB", Short: "Have a checkpoint of a running job taken now",
+		Long: `Have a checkpoint of a running job taken now, beside those that it takes by itself. It is one of
+the job's checkpoints like any other: kept and deleted as they are. Its folder is the only line on stdout.`,
+		Args: words("JOB"), ValidArgsFunction: c.completeJobs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.checkpoint(cmd.Context(), f, args[0], full)
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().BoolVar(&full, "full", false, "write all state anew, and refer to nothing that older checkpoints wrote")
+	return cmd
+}
+
+func (c *cli) checkpoint(ctx context.Context, f operationFlags, ref string, full bool) error {
+	cl, j, err := c.findJob(ctx, ref)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	r := api.CheckpointRequest{CheckpointType: api.CheckpointConfigured}
+	if full {
+		r.CheckpointType = api.CheckpointFull
+	}
+	out, result, err := c.operate(ctx, cl, operation{
+		verb: "checkpoint", flags: f, job: j, again: "weir checkpoint " + j.ID,
+		start: func(ctx context.Context, trigger string) (client.Operation, error) {
+			return cl.Checkpoint(ctx, j.ID, r)
+		},
+	})
+	if err != nil || result == nil {
+		return err
+	}
+	c.say(fmt.Sprintf("checkpoint %d of job %q is complete after %s", out.CheckpointID, j.Name, took(began)))
+	return c.print(out, out.Location)
+}
