@@ -1,6 +1,7 @@
 package taskmanager
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -30,6 +31,8 @@ type jobManager struct {
 	refusal *weirpb.RegistrationRefused
 	streams chan *jobManagerStream
 	objects chan struct{} // FetchObject waits for it
+	beat    time.Duration // heartbeat.interval; 0 = not named
+	beats   atomic.Int64  // heartbeats received
 }
 
 type leader struct {
@@ -54,7 +57,9 @@ func (j *jobManager) Connect(s grpc.BidiStreamingServer[weirpb.FromTaskManager, 
 	}
 	lead := *j.lead.Load()
 	if err := s.Send(&weirpb.ToTaskManager{LeaderEpoch: lead.epoch, Message: &weirpb.ToTaskManager_Registered{
-		Registered: &weirpb.Registered{ClusterIncarnation: lead.cluster}}}); err != nil {
+		Registered: &weirpb.Registered{
+			ClusterIncarnation: lead.cluster, HeartbeatIntervalMs: uint32(j.beat.Milliseconds()), HeartbeatTimeoutMs: uint32(3 * j.beat.Milliseconds()),
+		}}}); err != nil {
 		return err
 	}
 	c := &jobManagerStream{
@@ -68,6 +73,8 @@ func (j *jobManager) Connect(s grpc.BidiStreamingServer[weirpb.FromTaskManager, 
 			}
 			if m.GetHeartbeat() == nil {
 				c.from <- m
+			} else {
+				j.beats.Add(1)
 			}
 		}
 	}()
@@ -76,7 +83,7 @@ func (j *jobManager) Connect(s grpc.BidiStreamingServer[weirpb.FromTaskManager, 
 	case <-s.Context().Done():
 		return nil
 	}
-	beat := time.NewTicker(time.Second)
+	beat := time.NewTicker(cmp.Or(j.beat, time.Second))
 	defer beat.Stop()
 	for {
 		select {
@@ -503,6 +510,25 @@ func TestStuckSubtask(t *testing.T) {
 			w.ended(p, 1, "subtasks v3[1] ignored their cancellation for 2000 ms", false)
 		})
 	}
+}
+
+// TestHeartbeat: both sides go by the JobManager's heartbeat.interval and timeout.
+func TestHeartbeat(t *testing.T) {
+	inWorld(t, func(w *world) { w.jm.beat = 100 * time.Millisecond }, func(w *world) {
+		began := time.Now()
+		for w.jm.beats.Load() < 20 {
+			<-time.After(time.Millisecond)
+		}
+		if d := time.Since(began); d > 3*time.Second {
+			t.Errorf("20 heartbeats took %v at an interval of %v", d, w.jm.beat)
+		}
+		close(w.stream.quiet)
+		began = time.Now()
+		w.stream = <-w.jm.streams
+		if d := time.Since(began); d > time.Second {
+			t.Errorf("a silent JobManager was left after %v, want %v", d, 3*w.jm.beat)
+		}
+	})
 }
 
 // TestReconnect: the leader goes, workers go on and are told; a former leader is

@@ -1,6 +1,7 @@
 package taskmanager
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,8 @@ type session struct {
 	// one.
 	cluster string
 	cancel  context.CancelCauseFunc
+	// The JobManager's heartbeat.interval and heartbeat.timeout, which hold for both sides.
+	beat, silence time.Duration
 }
 
 // Bounds of the wait between two tries to reach a JobManager. The first retry is
@@ -113,6 +116,8 @@ func (t *TaskManager) runSession(ctx context.Context, address string) (registere
 		return false, fmt.Errorf("JobManager %s answers registration with %T", address, first.Message)
 	}
 	s.epoch, s.cluster = first.LeaderEpoch, first.GetRegistered().ClusterIncarnation
+	s.beat = cmp.Or(time.Duration(first.GetRegistered().HeartbeatIntervalMs)*time.Millisecond, heartbeatInterval)
+	s.silence = cmp.Or(time.Duration(first.GetRegistered().HeartbeatTimeoutMs)*time.Millisecond, sessionSilence)
 	go func() {
 		if err := s.out.Drain(ctx.Done(), stream.Send); err != nil {
 			cancel(fmt.Errorf("send to JobManager: %w", err))
@@ -144,13 +149,15 @@ func (e *refused) handle(t *TaskManager) {
 // maxMessage bounds a control message; larger acks travel in chunks.
 const maxMessage = 16 << 20
 
-// sessionSilence is how long a JobManager may say nothing: it sends a heartbeat
-// each second.
-const sessionSilence = 5 * time.Second
+// What holds where the JobManager names no times.
+const (
+	heartbeatInterval = time.Second
+	sessionSilence    = 5 * time.Second // that a JobManager may say nothing
+)
 
 func (t *TaskManager) readSession(stream grpc.BidiStreamingClient[weirpb.FromTaskManager, weirpb.ToTaskManager], s *session) error {
-	silence := time.AfterFunc(sessionSilence, func() {
-		s.cancel(fmt.Errorf("JobManager silent for %v", sessionSilence))
+	silence := time.AfterFunc(s.silence, func() {
+		s.cancel(fmt.Errorf("JobManager silent for %v", s.silence))
 	})
 	defer silence.Stop()
 	for {
@@ -161,7 +168,7 @@ func (t *TaskManager) readSession(stream grpc.BidiStreamingClient[weirpb.FromTas
 			}
 			return fmt.Errorf("stream from JobManager: %w", err)
 		}
-		silence.Reset(sessionSilence)
+		silence.Reset(s.silence)
 		if m.GetHeartbeat() == nil {
 			t.post(&fromJobManager{s, m})
 		}
@@ -197,6 +204,7 @@ func (e *sessionOpened) handle(t *TaskManager) {
 	}
 	e.taken <- true
 	t.cluster, t.epoch, t.session = e.s.cluster, e.s.epoch, e.s
+	t.heartbeat.Reset(e.s.beat)
 	t.log.Info("registered with JobManager", "address", e.address, "epoch", e.s.epoch, "slots", t.cfg.Slots)
 }
 

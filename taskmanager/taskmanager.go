@@ -71,17 +71,18 @@ type TaskManager struct {
 	done   chan struct{}
 
 	// Owned by the loop.
-	session  *session // the present stream to a JobManager, nil while there is none
-	cluster  string   // incarnation of the cluster that epoch belongs to
-	epoch    uint64   // highest leader epoch seen (I2)
-	workers  map[uint64]*worker
-	stopping bool
-	killAt   <-chan time.Time // when what is stopping is killed
-	refusal  error            // why a JobManager will not have this TaskManager
-	agent    *grpc.Server
-	sockets  *sockets.Folder // of the agent and the workers; nil in local mode
-	binaries *binaryCache
-	cleaning sync.WaitGroup // folders being removed
+	session   *session // the present stream to a JobManager, nil while there is none
+	heartbeat *time.Ticker
+	cluster   string // incarnation of the cluster that epoch belongs to
+	epoch     uint64 // highest leader epoch seen (I2)
+	workers   map[uint64]*worker
+	stopping  bool
+	killAt    <-chan time.Time // when what is stopping is killed
+	refusal   error            // why a JobManager will not have this TaskManager
+	agent     *grpc.Server
+	sockets   *sockets.Folder // of the agent and the workers; nil in local mode
+	binaries  *binaryCache
+	cleaning  sync.WaitGroup // folders being removed
 }
 
 // event is what the loop takes in.
@@ -127,6 +128,7 @@ func (t *TaskManager) Run(ctx context.Context) error {
 		close(t.done)
 		return err
 	}
+	t.heartbeat = time.NewTicker(heartbeatInterval)
 	sessions := make(chan struct{})
 	sctx, cancel := context.WithCancel(ctx)
 	go func() {
@@ -140,8 +142,7 @@ func (t *TaskManager) Run(ctx context.Context) error {
 		t.closeAgent()
 		t.cleaning.Wait()
 	}()
-	heartbeat := time.NewTicker(heartbeatInterval)
-	defer heartbeat.Stop()
+	defer t.heartbeat.Stop()
 	sweep := time.NewTicker(sweepInterval)
 	defer sweep.Stop()
 	t.sweepNow()
@@ -150,7 +151,7 @@ func (t *TaskManager) Run(ctx context.Context) error {
 		select {
 		case e := <-t.events:
 			e.handle(t)
-		case <-heartbeat.C:
+		case <-t.heartbeat.C:
 			t.send(&weirpb.FromTaskManager{Message: &weirpb.FromTaskManager_Heartbeat{Heartbeat: &weirpb.Heartbeat{}}})
 		case <-sweep.C:
 			t.sweepNow()
@@ -178,9 +179,6 @@ func (t *TaskManager) stop(reason string) {
 		w.stop(reason, stopGrace)
 	}
 }
-
-// heartbeatInterval: one second, so that a silent peer is noticed within five.
-const heartbeatInterval = time.Second
 
 // send hands m to the JobManager, if there is one; else it is dropped: a new
 // leader asks for what it needs.
