@@ -1228,7 +1228,7 @@ type SubtaskSnapshot struct {
 	Ended          bool                   `protobuf:"varint,7,opt,name=ended,proto3" json:"ended,omitempty"`         // the end-of-input hook has run
 	Watermark      int64                  `protobuf:"varint,8,opt,name=watermark,proto3" json:"watermark,omitempty"` // ms; absent watermark = min int64
 	Results        []*Result              `protobuf:"bytes,9,rep,name=results,proto3" json:"results,omitempty"`
-	Schemas        []*Schema              `protobuf:"bytes,10,rep,name=schemas,proto3" json:"schemas,omitempty"` // of the states, by state id
+	Schemas        []*Schema              `protobuf:"bytes,10,rep,name=schemas,proto3" json:"schemas,omitempty"` // that values of the runs may have, by state id and ordinal
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1333,17 +1333,19 @@ func (x *SubtaskSnapshot) GetSchemas() []*Schema {
 	return nil
 }
 
+// Schema is one that values of a state have. The first that it had has ordinal 0; later
+// ones, of whichever state of the operator, are numbered from 1 in the order in which they
+// came. All are listed for as long as a run may hold values of them; the highest of a state
+// is not always the present one.
 type Schema struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
 	StateId         uint32                 `protobuf:"varint,1,opt,name=state_id,json=stateId,proto3" json:"state_id,omitempty"`
 	Schema          []byte                 `protobuf:"bytes,2,opt,name=schema,proto3" json:"schema,omitempty"`                                          // of the value, or of a list's element
 	NamespaceSchema []byte                 `protobuf:"bytes,3,opt,name=namespace_schema,json=namespaceSchema,proto3" json:"namespace_schema,omitempty"` // of a map's keys
 	Kind            StateKind              `protobuf:"varint,4,opt,name=kind,proto3,enum=weir.meta.v1.StateKind" json:"kind,omitempty"`
-	// Values name the version they were written with. A state's newest version is the
-	// highest; older ones are listed as long as a run may hold them.
-	Version       uint32 `protobuf:"varint,5,opt,name=version,proto3" json:"version,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Ordinal         uint32                 `protobuf:"varint,5,opt,name=ordinal,proto3" json:"ordinal,omitempty"` // by which values name it; from 1 its place in the tables of runs
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Schema) Reset() {
@@ -1404,9 +1406,9 @@ func (x *Schema) GetKind() StateKind {
 	return StateKind_STATE_KIND_UNSPECIFIED
 }
 
-func (x *Schema) GetVersion() uint32 {
+func (x *Schema) GetOrdinal() uint32 {
 	if x != nil {
-		return x.Version
+		return x.Ordinal
 	}
 	return 0
 }
@@ -3266,7 +3268,7 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\x06schema\x18\x02 \x01(\fR\x06schema\x12)\n" +
 	"\x10namespace_schema\x18\x03 \x01(\fR\x0fnamespaceSchema\x12+\n" +
 	"\x04kind\x18\x04 \x01(\x0e2\x17.weir.meta.v1.StateKindR\x04kind\x12\x18\n" +
-	"\aversion\x18\x05 \x01(\rR\aversion\"\xce\x02\n" +
+	"\aordinal\x18\x05 \x01(\rR\aordinal\"\xce\x02\n" +
 	"\x03Run\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12+\n" +
 	"\x05files\x18\x02 \x03(\v2\x15.weir.meta.v1.RunFileR\x05files\x12!\n" +

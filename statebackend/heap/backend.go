@@ -42,7 +42,7 @@ func (b *Backend) Store() *table.Store { return b.store }
 // Restore loads what the old subtasks' runs hold of this one's key groups. The
 // runs stay in the list, by reference.
 func (b *Backend) Restore(ctx context.Context, from []statebackend.Restored) error {
-	if err := runlist.CheckSchemas(b.store.Descriptors(), from); err != nil {
+	if err := b.cuts.Evolve(from); err != nil {
 		return err
 	}
 	if err := b.list.Restore(from); err != nil {

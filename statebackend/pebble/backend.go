@@ -73,7 +73,7 @@ const bytesInMemory = 3
 // memory if that is little, else by attaching the runs' files to the cold tier, timers
 // excepted. Then Advance loads them bundle by bundle as far as memory allows.
 func (b *Backend) Restore(ctx context.Context, from []statebackend.Restored) error {
-	if err := runlist.CheckSchemas(b.store.Descriptors(), from); err != nil {
+	if err := b.cuts.Evolve(from); err != nil {
 		return err
 	}
 	if err := b.list.Restore(from); err != nil {

@@ -3,9 +3,9 @@ package runlist
 import (
 	"fmt"
 
-	"github.com/weirstream/weir/codec"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/statebackend"
+	"github.com/weirstream/weir/statebackend/run"
 	"github.com/weirstream/weir/statebackend/table"
 	"github.com/weirstream/weir/stream"
 )
@@ -34,7 +34,7 @@ func (c *Cuts) Freeze(id stream.CheckpointID) (*Snapshot, error) {
 	if n := len(c.flying); n > 0 {
 		prev = c.flying[n-1]
 	}
-	s := c.list.Snapshot(id, cut, prev, c.store.Descriptors())
+	s := c.list.Snapshot(id, cut, prev, c.store.Schemas())
 	c.flying = append(c.flying, s)
 	return s, nil
 }
@@ -68,38 +68,19 @@ func (c *Cuts) Resolve(durable func(files []string) error) error {
 // Busy reports whether a cut is unresolved.
 func (c *Cuts) Busy() bool { return len(c.flying) > 0 }
 
-// CheckSchemas compares the states of a snapshot with those of the program. A
-// difference that the program's codecs cannot read is an error that names it.
-func CheckSchemas(ds []statebackend.Descriptor, from []statebackend.Restored) error {
+// Evolve tells the store and the list which schemas the values of a restored snapshot
+// have. One that the program's codecs cannot read is an error that names the state.
+func (c *Cuts) Evolve(from []statebackend.Restored) error {
+	var listed []*metapb.Schema
 	for _, r := range from {
-		for _, old := range r.Schemas {
-			for _, d := range ds {
-				if uint32(d.ID) != old.StateId {
-					continue
-				}
-				if err := checkSchema(d, old); err != nil {
-					return err
-				}
-			}
-		}
+		listed = append(listed, r.Schemas...)
 	}
-	return nil
-}
-
-func checkSchema(d statebackend.Descriptor, old *metapb.Schema) error {
-	if old.Kind != metapb.StateKind_STATE_KIND_UNSPECIFIED && old.Kind != d.Kind {
-		return fmt.Errorf("state %q was a %v in the snapshot and is a %v now: %w", d.Name, old.Kind, d.Kind, statebackend.ErrSchema)
+	if err := c.store.Evolve(listed); err != nil {
+		return err
 	}
-	for _, p := range []struct {
-		what     string
-		old, now []byte
-	}{{"value", old.Schema, d.ValueSchema}, {"map key", old.NamespaceSchema, d.NamespaceSchema}} {
-		if string(p.old) == string(p.now) {
-			continue
-		}
-		if c, why := codec.Compatible(p.old, p.now); c != codec.AsIs {
-			return fmt.Errorf("state %q: the %s's type has changed since the snapshot (%s): %w", d.Name, p.what, why, statebackend.ErrSchema)
-		}
+	c.list.schemas = nil
+	for _, s := range c.store.Evolved() {
+		c.list.schemas = append(c.list.schemas, run.Schema{State: statebackend.StateID(s.StateId), Bytes: s.Schema})
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ const coldBlock = 8 << 10
 // write makes a run of what encode yields: on local disk, or inline if it is not
 // larger than inline bytes.
 func (l *List) write(ctx context.Context, id string, inline int64, encode func(table.Sink) error) (*entry, error) {
-	o := run.Options{ID: id, Dir: l.o.Dir, Folder: folder, InlineLimit: int(inline), Attempt: l.o.Attempt}
+	o := run.Options{ID: id, Dir: l.o.Dir, Folder: folder, InlineLimit: int(inline), Attempt: l.o.Attempt, Schemas: l.schemas}
 	if l.o.Cold {
 		o.BlockSize = coldBlock
 	}

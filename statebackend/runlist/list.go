@@ -40,7 +40,8 @@ const maxOverlap = 8
 
 // List is the run list of one subtask.
 type List struct {
-	o Options
+	o       Options
+	schemas []run.Schema // table of the runs written; immutable after Cuts.Evolve
 
 	// Of the list's background goroutines: life ends with Close.
 	life       context.Context

@@ -48,16 +48,8 @@ var ErrPrevious = errors.New("the cut before it was lost, and this one holds onl
 
 // Snapshot makes the snapshot of a cut. prev is the last one, if it had not been
 // resolved at the freeze. Mailbox goroutine.
-func (l *List) Snapshot(id stream.CheckpointID, c *table.Cut, prev *Snapshot, ds []statebackend.Descriptor) *Snapshot {
-	return &Snapshot{ID: id, Cut: c, l: l, prev: prev, schemas: schemasOf(ds), done: make(chan struct{})}
-}
-
-func schemasOf(ds []statebackend.Descriptor) []*metapb.Schema {
-	out := make([]*metapb.Schema, 0, len(ds))
-	for _, d := range ds {
-		out = append(out, &metapb.Schema{StateId: uint32(d.ID), Schema: d.ValueSchema, NamespaceSchema: d.NamespaceSchema, Kind: d.Kind})
-	}
-	return out
+func (l *List) Snapshot(id stream.CheckpointID, c *table.Cut, prev *Snapshot, schemas []*metapb.Schema) *Snapshot {
+	return &Snapshot{ID: id, Cut: c, l: l, prev: prev, schemas: schemas, done: make(chan struct{})}
 }
 
 // Phase says how far the snapshot has come, and which files the cold tier, if there
@@ -197,7 +189,7 @@ func (l *List) upload(ctx context.Context, id stream.CheckpointID) ([]*metapb.Ru
 	runs := make([]*metapb.Run, 0, len(entries))
 	for i, e := range entries {
 		var err error
-		if e.run.Inline != nil && i < len(entries)-1 && e.run.Attempt == l.o.Attempt {
+		if e.run.Inline != nil && i < len(entries)-1 && e.own {
 			if e, err = l.outline(e); err != nil {
 				return nil, fmt.Errorf("run %s: %w", e.run.ID, err)
 			}

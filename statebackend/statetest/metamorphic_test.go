@@ -59,7 +59,7 @@ func TestMetamorphic(t *testing.T) {
 		return
 	}
 	for i, s := range sum {
-		if s.Completed == 0 || s.Aborted == 0 || s.Failed == 0 || s.Crashes == 0 || s.Rescales == 0 || s.DuringCut == 0 || i > 1 && s.Spilled == 0 {
+		if s.Completed == 0 || s.Aborted == 0 || s.Failed == 0 || s.Crashes == 0 || s.Rescales == 0 || s.DuringCut == 0 || s.Evolved == 0 || i > 1 && s.Spilled == 0 {
 			t.Errorf("configuration %d did not take every path: %+v", i, s)
 		}
 		t.Logf("configuration %d: %+v", i, s)
@@ -74,4 +74,5 @@ func add(a *statetest.Stats, b statetest.Stats) {
 	a.Rescales += b.Rescales
 	a.Spilled += b.Spilled
 	a.DuringCut += b.DuringCut
+	a.Evolved += b.Evolved
 }

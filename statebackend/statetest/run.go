@@ -33,7 +33,7 @@ type Config struct {
 
 // Stats is what happened in a run: a scenario asserts that it took its path.
 type Stats struct {
-	Completed, Aborted, Failed, Crashes, Rescales, Spilled, DuringCut int
+	Completed, Aborted, Failed, Crashes, Rescales, Spilled, DuringCut, Evolved int
 }
 
 // world is a job of one keyed operator with all its subtasks.
@@ -46,6 +46,7 @@ type world struct {
 	stats *Stats
 
 	attempt int
+	version int // of the program: its layouts
 	subs    []*subtask
 	dirs    []string // of the backends' local runs
 	model   *Model
@@ -61,6 +62,7 @@ type world struct {
 // checkpoint is one cut of all subtasks.
 type checkpoint struct {
 	id        stream.CheckpointID
+	version   int // of the program that took it
 	model     *Model
 	now       int64
 	snapshots []statebackend.Snapshot
@@ -100,6 +102,11 @@ func (w *world) sub(k string) *subtask {
 // start makes parallelism many subtasks from a checkpoint, or empty ones.
 func (w *world) start(from *checkpoint, parallelism int) {
 	w.attempt++
+	if from == nil {
+		w.version = w.r.IntN(len(versions))
+	} else if w.version = next(w.r, from.version); w.version != from.version {
+		w.stats.Evolved++
+	}
 	w.subs, w.dirs, w.flying = nil, nil, nil
 	w.dropped, w.listed = make([]map[string]bool, parallelism), make([]map[string]bool, parallelism)
 	for i := range parallelism {
@@ -115,7 +122,7 @@ func (w *world) start(from *checkpoint, parallelism int) {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		s := newSubtask(w.t, b)
+		s := newSubtask(w.t, b, versions[w.version])
 		w.subs, w.dirs = append(w.subs, s), append(w.dirs, filepath.Join(dir, "runs"))
 		if from == nil {
 			continue
@@ -189,7 +196,7 @@ func (w *world) step() {
 
 func (w *world) freeze() {
 	w.id++
-	c := &checkpoint{id: w.id, model: w.model.Clone(), now: w.now}
+	c := &checkpoint{id: w.id, version: w.version, model: w.model.Clone(), now: w.now}
 	for _, s := range w.subs {
 		snap, err := s.b.Freeze(w.id)
 		if err != nil {

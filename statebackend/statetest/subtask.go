@@ -39,7 +39,7 @@ type subtask struct {
 	timer *table.Timers
 }
 
-func newSubtask(t *testing.T, b Backend) *subtask {
+func newSubtask(t *testing.T, b Backend, as layouts) *subtask {
 	t.Helper()
 	s := &subtask{t: t, b: b, key: keyCodec}
 	desc := func(id statebackend.StateID, name string, k metapb.StateKind, schema codec.Schema) statebackend.Descriptor {
@@ -47,12 +47,12 @@ func newSubtask(t *testing.T, b Backend) *subtask {
 	}
 	var errs [5]error
 	st := b.Store()
-	s.num, errs[0] = table.NewValue(st, desc(9, "num", metapb.StateKind_STATE_KIND_VALUE, numCodec.Schema()), numCodec)
-	s.text, errs[1] = table.NewValue(st, desc(1, "text", metapb.StateKind_STATE_KIND_VALUE, textCodec.Schema()), textCodec)
-	s.list, errs[2] = table.NewList(st, desc(300, "list", metapb.StateKind_STATE_KIND_LIST, textCodec.Schema()), textCodec)
-	dict := desc(2, "dict", metapb.StateKind_STATE_KIND_MAP, numCodec.Schema())
+	s.num, errs[0] = table.NewValue(st, desc(9, "num", metapb.StateKind_STATE_KIND_VALUE, as.num.Schema()), as.num)
+	s.text, errs[1] = table.NewValue(st, desc(1, "text", metapb.StateKind_STATE_KIND_VALUE, as.text.Schema()), as.text)
+	s.list, errs[2] = table.NewList(st, desc(300, "list", metapb.StateKind_STATE_KIND_LIST, as.text.Schema()), as.text)
+	dict := desc(2, "dict", metapb.StateKind_STATE_KIND_MAP, as.num.Schema())
 	dict.NamespaceSchema = keyCodec.Schema()
-	s.dict, errs[3] = table.NewMap(st, dict, keyCodec, numCodec)
+	s.dict, errs[3] = table.NewMap(st, dict, keyCodec, as.num)
 	s.timer, errs[4] = table.NewTimers(st, desc(4, "timer", metapb.StateKind_STATE_KIND_TIMER, nil))
 	for _, err := range errs {
 		if err != nil {
@@ -62,11 +62,7 @@ func newSubtask(t *testing.T, b Backend) *subtask {
 	return s
 }
 
-var (
-	keyCodec  = must(codec.ForKey[string]())
-	numCodec  = must(codec.For[int64]())
-	textCodec = must(codec.For[string]())
-)
+var keyCodec = must(codec.ForKey[string]())
 
 func must[T any](v T, err error) T {
 	if err != nil {

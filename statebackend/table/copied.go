@@ -276,7 +276,7 @@ func (s *sorted[V]) emit(group stream.KeyGroup, e *encoder) error {
 			}
 			continue
 		}
-		e.value = appendEnvelope(e.value[:0], t.d.Kind)
+		e.value = appendEnvelope(e.value[:0], t.d.Kind, t.ordinal)
 		e.value = t.hooks.encode(e.value, s.chunks[a.chunk].slab, &sl.val)
 		if err := e.sink.Set(e.key, e.value); err != nil {
 			return err

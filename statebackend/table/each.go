@@ -35,7 +35,7 @@ func (v *Value[V]) Each(b int, f func(k Key, x V) error) error {
 	if t := v.inline; t != nil {
 		return each(t, b,
 			func(k Key, g *segment[V], at int) error { return f(k, g.slots[at].val) },
-			func(k Key, payload []byte) error { return v.eachCold(t.d, k, payload, f) })
+			func(k Key, payload []byte) error { return v.eachCold(k, payload, f) })
 	}
 	t := v.coded
 	if t == nil {
@@ -49,24 +49,20 @@ func (v *Value[V]) Each(b int, f func(k Key, x V) error) error {
 			}
 			return f(k, x)
 		},
-		func(k Key, payload []byte) error { return v.eachCold(t.d, k, payload, f) })
+		func(k Key, payload []byte) error { return v.eachCold(k, payload, f) })
 }
 
-func (v *Value[V]) eachCold(d statebackend.Descriptor, k Key, value []byte, f func(k Key, x V) error) error {
-	payload, err := openEnvelope(value, d.Kind)
-	if err != nil {
-		return fmt.Errorf("read state %q from the cold tier: %w", d.Name, err)
-	}
+func (v *Value[V]) eachCold(k Key, payload []byte, f func(k Key, x V) error) error {
 	x, err := decodeAll(v.c, payload)
 	if err != nil {
-		return fmt.Errorf("decode state %q from the cold tier: %w: %w", d.Name, statebackend.ErrCorrupt, err)
+		return fmt.Errorf("decode state %q from the cold tier: %w: %w", v.name, statebackend.ErrCorrupt, err)
 	}
 	return f(k, x)
 }
 
 // each walks bundle b: the live slots of the table, then what only the cold tier
 // has (what the table knows, tombstones too, is newer).
-func each[V any](t *tbl[V], b int, hot func(k Key, g *segment[V], at int) error, cold func(k Key, value []byte) error) (err error) {
+func each[V any](t *tbl[V], b int, hot func(k Key, g *segment[V], at int) error, cold func(k Key, payload []byte) error) (err error) {
 	width := t.s.opt.KeyWidth
 	t.segments(b, func(g *segment[V]) {
 		for at := range g.slots {
@@ -104,7 +100,12 @@ func each[V any](t *tbl[V], b int, hot func(k Key, g *segment[V], at int) error,
 			if t.words {
 				k.Word, k.Enc = wordOf(k.Enc), nil
 			}
-			err = cold(k, value)
+			var payload []byte
+			if payload, err = t.open(value); err != nil {
+				err = fmt.Errorf("read state %q from the cold tier: %w", t.d.Name, err)
+				return false
+			}
+			err = cold(k, payload)
 			return err == nil
 		})
 		if scanned != nil && err == nil {

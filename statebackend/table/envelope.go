@@ -1,6 +1,7 @@
 package table
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"github.com/weirstream/weir/proto/metapb"
@@ -11,8 +12,9 @@ import (
 //
 //	byte 0     kind of the state (bits 0-3, metapb.StateKind), has-time (bit 4),
 //	           compressed (bit 5); bits 6 and 7 are 0
-//	uvarint    ordinal of the state's schema in the run's table, from 1; 0: the schema that
-//	           the subtask's snapshot lists for the state id
+//	uvarint    ordinal of the value's schema: the place in the run's table, from 1, which
+//	           is the ordinal that the subtask's snapshot lists it with; 0: the first schema of
+//	           the state (evolve.go)
 //	…          payload: the codec's bytes of a value or map entry; of a list
 //	           uvarint count, then its elements one behind the other; of a timer
 //	           nothing
@@ -22,17 +24,19 @@ const (
 	envelopeZip  = 0x20 // no writer yet
 )
 
-func appendEnvelope(dst []byte, kind metapb.StateKind) []byte {
-	return append(dst, byte(kind)&envelopeKind, 0)
+func appendEnvelope(dst []byte, kind metapb.StateKind, ordinal uint64) []byte {
+	return binary.AppendUvarint(append(dst, byte(kind)&envelopeKind), ordinal)
 }
 
-// openEnvelope returns the payload of a value of the given kind.
-func openEnvelope(b []byte, kind metapb.StateKind) ([]byte, error) {
+// openEnvelope returns the payload of a value of the given kind, and its schema's
+// ordinal.
+func openEnvelope(b []byte, kind metapb.StateKind) (payload []byte, ordinal uint64, err error) {
 	if len(b) < 2 {
-		return nil, fmt.Errorf("value of %d bytes has no envelope: %w", len(b), statebackend.ErrCorrupt)
+		return nil, 0, fmt.Errorf("value of %d bytes has no envelope: %w", len(b), statebackend.ErrCorrupt)
 	}
-	if b[0] != byte(kind)&envelopeKind || b[1] != 0 {
-		return nil, fmt.Errorf("value begins with %#02x %#02x, want a %v: %w", b[0], b[1], kind, statebackend.ErrCorrupt)
+	ordinal, n := binary.Uvarint(b[1:])
+	if b[0] != byte(kind)&envelopeKind || n <= 0 || n > 1 && b[n] == 0 {
+		return nil, 0, fmt.Errorf("value begins with %#02x %#02x, want a %v: %w", b[0], b[1], kind, statebackend.ErrCorrupt)
 	}
-	return b[2:], nil
+	return b[1+n:], ordinal, nil
 }

@@ -39,6 +39,7 @@ func NewList[E any](s *Store, d statebackend.Descriptor, c codec.Codec[E]) (*Lis
 			}
 			return ref{n: uint32(n)}, b[w:], nil
 		},
+		from: moveMany(c),
 	})
 	return l, s.add(l.t)
 }

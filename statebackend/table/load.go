@@ -47,7 +47,7 @@ func (s *Store) load(key, value []byte, again bool) error {
 func (t *tbl[V]) resident() bool { return t.hooks.pinned }
 
 func (t *tbl[V]) load(group stream.KeyGroup, rest, value []byte, again bool) error {
-	payload, err := openEnvelope(value, t.d.Kind)
+	payload, err := t.open(value)
 	if err != nil {
 		return err
 	}

@@ -51,6 +51,7 @@ func NewMap[K, V any](s *Store, d statebackend.Descriptor, kc codec.Key[K], vc c
 		ref:    func(l *link) *ref { return &l.ref },
 		encode: func(dst, slab []byte, l *link) []byte { return append(dst, slab[l.ref.pos:l.ref.pos+l.ref.len]...) },
 		decode: func(b []byte) (link, []byte, error) { return link{}, b, nil },
+		from:   moveOne(vc),
 		split:  s.splitMapKey,
 		relink: m.relink,
 		loaded: func(g *segment[link], at int, user []byte, hash uint64) {
@@ -329,7 +330,7 @@ func (m *Map[K, V]) coldEntries(t *tbl[link], es []entry) []entry {
 		if _, _, _, ok := m.findEncoded(t, false); ok {
 			return true
 		}
-		payload, err := openEnvelope(value, t.d.Kind)
+		payload, err := t.open(value)
 		if err != nil {
 			s.fail(fmt.Errorf("read state %q from the cold tier: %w", t.d.Name, err))
 			return false

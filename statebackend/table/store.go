@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"slices"
 
+	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/statebackend"
 	"github.com/weirstream/weir/stream"
 )
@@ -59,8 +60,9 @@ type Store struct {
 	enc  []byte
 	gen  uint64
 
-	states  []state // in order of creation
-	spilled []bool  // by bundle: the cold tier may hold keys that the table does not
+	states  []state          // in order of creation
+	listed  []*metapb.Schema // see Schemas; by state id and ordinal
+	spilled []bool           // by bundle: the cold tier may hold keys that the table does not
 	loading loading
 
 	seq    uint64 // cuts so far
@@ -78,6 +80,8 @@ type Store struct {
 // state is what the store asks of its tables.
 type state interface {
 	desc() statebackend.Descriptor
+	from(l *metapb.Schema) (payloadMover, error)
+	setSchema(ordinal uint64, movers map[uint64]payloadMover)
 	bytes() int64
 	warm(hashes []uint64) uint64
 	entries() int

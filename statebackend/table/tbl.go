@@ -16,6 +16,10 @@ type tbl[V any] struct {
 	words bool // slots are found by the store's word; else by bytes
 	hooks hooks[V]
 
+	// Immutable after Store.Evolve.
+	ordinal uint64 // of the schema of the values written
+	older   older
+
 	dirs []dir[V] // by bundle
 	mem  int64
 	live int // entries with a value in memory
@@ -41,6 +45,9 @@ type hooks[V any] struct {
 	encode func(dst []byte, slab []byte, v *V) []byte
 	// decode is its inverse: it returns v, and the bytes to put into the slab.
 	decode func(payload []byte) (v V, bytes []byte, err error)
+	// from returns how payloads of another schema become those that decode takes; a nil
+	// mover if they are the same. nil: there are no schemas.
+	from func(writer []byte) (payloadMover, error)
 	// place appends what follows the state id in a full key to dst; key is the
 	// slot's. nil: the key itself.
 	place func(dst, key []byte) []byte
@@ -197,7 +204,7 @@ func (t *tbl[V]) readCold(key []byte) (payload []byte, ok bool) {
 	value, ok, err := s.opt.Cold.Get(s.value[:0], s.key)
 	if err == nil && ok {
 		s.value = value
-		payload, err = openEnvelope(value, t.d.Kind)
+		payload, err = t.open(value)
 	}
 	if err != nil {
 		s.fail(fmt.Errorf("read state %q from the cold tier: %w", t.d.Name, err))

@@ -36,6 +36,7 @@ func NewValue[V any](s *Store, d statebackend.Descriptor, c codec.Codec[V]) (*Va
 				v, err = decodeAll(c, b)
 				return v, nil, err
 			},
+			from: moveOne(c),
 		})
 		return v, s.add(v.inline)
 	}
@@ -43,6 +44,7 @@ func NewValue[V any](s *Store, d statebackend.Descriptor, c codec.Codec[V]) (*Va
 		ref:    func(r *ref) *ref { return r },
 		encode: func(dst, slab []byte, r *ref) []byte { return append(dst, slab[r.pos:r.pos+r.len]...) },
 		decode: func(b []byte) (ref, []byte, error) { return ref{}, b, nil },
+		from:   moveOne(c),
 	})
 	return v, s.add(v.coded)
 }
