@@ -23,7 +23,7 @@ func TestRegistrationRefused(t *testing.T) {
 		{"no id", func(h *weirpb.RegisterTaskManager) { h.TaskmanagerId = "" }, true, true},
 		{"another host on loopback", func(h *weirpb.RegisterTaskManager) { h.Machine = "elsewhere" }, true, true},
 	} {
-		hello := &weirpb.RegisterTaskManager{ProtocolVersion: ProtocolVersion, TaskmanagerId: "tm-1", Slots: 1, Host: "127.0.0.1", Machine: machine.ID()}
+		hello := &weirpb.RegisterTaskManager{ProtocolVersion: weirpb.ProtocolVersion, TaskmanagerId: "tm-1", Slots: 1, Host: "127.0.0.1", Machine: machine.ID()}
 		c.change(hello)
 		if reason, final := s.refusal(&Dispatcher{}, hello); (reason != "") != c.refused || final != c.final {
 			t.Errorf("%s: refused with %q, final %v; want %v, final %v", c.name, reason, final, c.refused, c.final)
