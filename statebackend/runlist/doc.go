@@ -6,8 +6,9 @@
 // The run list is the truth (A1): oldest run first, a newer one shadows an older
 // one. Every result is the whole list, and nothing in it depends on which
 // checkpoints completed (A3): an aborted one changes nothing here. A run that has
-// left the list is never listed again. Names are <attempt>-<operator
-// hash>-<subtask>-<counter>, unique for ever, never derived from content (A4).
+// left the list is never listed again. Names are <job>-<attempt>-<operator
+// hash>-<subtask>-<counter>, unique for ever, never derived from content (A4); <job> is a
+// hash of where the checkpoint folder is.
 //
 // A rebase merges adjacent runs and uploads the result in a goroutine of its own, one
 // at a time in a process, and takes its place between two acks. A cut waits for it

@@ -40,7 +40,7 @@ func (l *List) write(ctx context.Context, id string, inline int64, encode func(t
 	if err != nil {
 		return nil, err
 	}
-	return &entry{run: r, local: r.Inline == nil, stored: r.Inline != nil}, nil
+	return &entry{run: r, local: r.Inline == nil, own: true, stored: r.Inline != nil}, nil
 }
 
 // merge writes the merger of adjacent runs as a new one; nil if nothing is left.
@@ -108,12 +108,30 @@ func (l *List) opener(e *entry) run.Opener {
 		return l.o.Store.Open
 	}
 	return func(ctx context.Context, name string) (objstore.Reader, error) {
-		s, err := objstore.Parse(e.base)
+		s, err := l.foreignStore(e.base)
 		if err != nil {
 			return nil, fmt.Errorf("open the snapshot restored from: %w", err)
 		}
 		return s.Open(ctx, name)
 	}
+}
+
+// foreignStore is the store that foreign runs with that base lie in.
+func (l *List) foreignStore(base string) (*objstore.FS, error) {
+	l.foreign.Lock()
+	defer l.foreign.Unlock()
+	if s := l.foreign.stores[base]; s != nil {
+		return s, nil
+	}
+	s, err := objstore.OpenExisting(base)
+	if err != nil {
+		return nil, err
+	}
+	if l.foreign.stores == nil {
+		l.foreign.stores = map[string]*objstore.FS{}
+	}
+	l.foreign.stores[base] = s
+	return s, nil
 }
 
 // link makes links in dir to e's files, which are on local disk or inline.
@@ -172,7 +190,7 @@ func (l *List) outline(e *entry) (*entry, error) {
 		return nil, err
 	}
 	r.Inline, r.Digest, r.Files = nil, nil, []run.File{f}
-	out := &entry{run: r, local: true, firstAck: e.firstAck}
+	out := &entry{run: r, local: true, own: true, firstAck: e.firstAck}
 	l.replace([]*entry{e}, out)
 	return out, nil
 }

@@ -55,7 +55,7 @@ func (l *List) linkEntry(ctx context.Context, e *entry, dir string, number int) 
 	if !ok {
 		return Linked{}, nil
 	}
-	if own := e.local || e.run.Attempt == l.o.Attempt; own {
+	if e.own {
 		r.Files, err = l.link(e, dir)
 		return r, err
 	}

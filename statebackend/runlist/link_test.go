@@ -87,3 +87,78 @@ func TestLinkClips(t *testing.T) {
 		t.Fatalf("the first part ends at %x, the second begins at %x", a, b)
 	}
 }
+
+// TestForeignRuns: a job that is started from another's snapshot has attempts of the same
+// numbers. Its runs have other names, the other's are read where they lie, without a
+// folder opened for each read, and a folder that isn't there is not made.
+func TestForeignRuns(t *testing.T) {
+	for _, inline := range []int64{0, 1 << 20} {
+		dir := t.TempDir()
+		first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
+		a := newJobIn(t, first, "e1.n1", inline)
+		for range 2 {
+			if _, err := a.cut(context.Background(), 500); err != nil {
+				t.Fatal(err)
+			}
+		}
+		res, err := a.cut(context.Background(), 500)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range res.Runs {
+			if len(r.Files) > 0 {
+				r.BasePath = first
+			}
+		}
+		b := newJobIn(t, second, "e1.n1", inline)
+		from := []statebackend.Restored{{Range: stream.AllKeyGroups, Runs: res.Runs, Schemas: res.Schemas}}
+		if err := b.list.Restore(from); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.list.Read(context.Background(), b.s.Load); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.list.Link(context.Background(), t.TempDir()); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(b.list.foreign.stores); n > 1 {
+			t.Errorf("%d folders are open", n)
+		}
+		seen := map[string]bool{}
+		for range 3 {
+			after, err := b.cut(context.Background(), 50)
+			if err != nil {
+				t.Fatal(err)
+			}
+			clear(seen)
+			for _, r := range after.Runs {
+				if seen[r.Id] {
+					t.Errorf("inline %d: run %s is listed twice", inline, r.Id)
+				}
+				seen[r.Id] = true
+			}
+		}
+		for _, r := range from[0].Runs {
+			r.BasePath = filepath.Join(dir, "gone")
+		}
+		c := newJobIn(t, filepath.Join(dir, "third"), "e1.n1", inline)
+		if err := c.list.Restore(from); err != nil {
+			t.Fatal(err)
+		}
+		err = c.list.Read(context.Background(), c.s.Load)
+		if _, serr := os.Stat(filepath.Join(dir, "gone")); inline == 0 && err == nil || serr == nil {
+			t.Errorf("runs that are gone: %v; their folder: %v", err, serr)
+		}
+	}
+}
+
+func newJobIn(t *testing.T, dir, attempt string, inline int64) *job {
+	store, err := objstore.OpenFS(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	j := newJob(t, store, attempt)
+	j.list.o.InlineLimit = inline
+	return j
+}

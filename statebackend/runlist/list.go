@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/zeebo/xxh3"
+
 	"github.com/weirstream/weir/statebackend"
 	"github.com/weirstream/weir/statebackend/objstore"
 	"github.com/weirstream/weir/statebackend/run"
@@ -22,8 +24,8 @@ type Options struct {
 	Dir string
 	// Store is the job's checkpoint folder.
 	Store objstore.Store
-	// Attempt is "e<epoch>.n<number>"; with Operator (a hash of the uid) and Subtask it
-	// makes run names unique for ever.
+	// Attempt is "e<epoch>.n<number>"; with the checkpoint folder, Operator (a hash of the
+	// uid) and Subtask it makes run names unique for ever.
 	Attempt  string
 	Operator string
 	Subtask  int
@@ -42,11 +44,21 @@ const maxOverlap = 8
 type List struct {
 	o       Options
 	schemas []run.Schema // table of the runs written; immutable after Cuts.Evolve
+	// job, in the names of runs, tells jobs apart: attempts of different ones have the same
+	// numbers, and a job started from another's snapshot lists runs of both.
+	job string
 
 	// Of the list's background goroutines: life ends with Close.
 	life       context.Context
 	end        context.CancelFunc
 	background sync.WaitGroup
+
+	// Where foreign runs lie, by entry.base: opened by the first read, until Close. Taken
+	// last.
+	foreign struct {
+		sync.Mutex
+		stores map[string]*objstore.FS
+	}
 
 	// Taken in this order.
 	finish sync.Mutex // held by the Finish whose turn it is
@@ -65,6 +77,7 @@ type entry struct {
 	run   run.Run // immutable; its FirstAck does not count
 	base  string  // where the store of a foreign run is; "" = the job's
 	local bool    // its files are in Options.Dir
+	own   bool    // this list wrote it
 
 	// Guarded by List.mu.
 	stored   bool   // in the store, or inline
@@ -79,7 +92,8 @@ func New(o Options) (*List, error) {
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make the folder of local runs: %w", err)
 	}
-	l := &List{o: o}
+	job := xxh3.HashString128(o.Store.URL()).Bytes()
+	l := &List{o: o, job: fmt.Sprintf("%x", job[:6])}
 	l.life, l.end = context.WithCancel(context.Background())
 	return l, nil
 }
@@ -139,7 +153,7 @@ func (l *List) name() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.mu.counter++
-	return fmt.Sprintf("%s-%s-%d-%d", l.o.Attempt, l.o.Operator, l.o.Subtask, l.mu.counter)
+	return fmt.Sprintf("%s-%s-%s-%d-%d", l.job, l.o.Attempt, l.o.Operator, l.o.Subtask, l.mu.counter)
 }
 
 // Add writes the cut of an eviction to local disk, appends it to the list and
@@ -199,12 +213,20 @@ func (l *List) forget(old []*entry) error {
 	return errors.Join(errs...)
 }
 
-// Close stops what runs in the background and removes the local files.
+// Close stops what runs in the background, removes the local files and closes the
+// folders of foreign runs.
 func (l *List) Close() error {
 	l.end()
 	l.background.Wait()
-	if err := os.RemoveAll(l.o.Dir); err != nil {
-		return fmt.Errorf("remove local runs: %w", err)
+	var errs []error
+	l.foreign.Lock()
+	for _, s := range l.foreign.stores {
+		errs = append(errs, s.Close())
 	}
-	return nil
+	l.foreign.stores = nil
+	l.foreign.Unlock()
+	if err := os.RemoveAll(l.o.Dir); err != nil {
+		errs = append(errs, fmt.Errorf("remove local runs: %w", err))
+	}
+	return errors.Join(errs...)
 }

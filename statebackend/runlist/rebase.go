@@ -136,7 +136,7 @@ func (l *List) makeRoom(ctx context.Context) error {
 // run, which it outlines or absorbs. The caller holds mu.
 func (l *List) settled() []*entry {
 	for i, e := range l.mu.entries {
-		if e.run.Inline != nil && (e.run.Attempt == l.o.Attempt || i == len(l.mu.entries)-1) {
+		if e.run.Inline != nil && (e.own || i == len(l.mu.entries)-1) {
 			return slices.Clone(l.mu.entries[:i])
 		}
 	}

@@ -189,7 +189,7 @@ func (l *List) upload(ctx context.Context, id stream.CheckpointID) ([]*metapb.Ru
 	runs := make([]*metapb.Run, 0, len(entries))
 	for i, e := range entries {
 		var err error
-		if e.run.Inline != nil && i < len(entries)-1 && e.run.Attempt == l.o.Attempt {
+		if e.run.Inline != nil && i < len(entries)-1 && e.own {
 			if e, err = l.outline(e); err != nil {
 				return nil, fmt.Errorf("run %s: %w", e.run.ID, err)
 			}
