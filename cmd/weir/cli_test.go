@@ -87,7 +87,8 @@ func golden(t *testing.T, name, got string) {
 
 func TestHelp(t *testing.T) {
 	var all strings.Builder
-	for _, verb := range []string{"", "run", "list", "describe", "wait", "savepoint", "checkpoint", "stop", "cancel", "rescale", "jobmanager", "taskmanager", "demo", "config", "config explain", "config list", "config lint", "version"} {
+	for _, verb := range []string{"", "run", "list", "describe", "wait", "savepoint", "checkpoint", "stop", "cancel", "rescale",
+		"snapshot", "snapshot list", "snapshot describe", "snapshot verify", "snapshot diff", "snapshot copy", "snapshot delete", "jobmanager", "taskmanager", "demo", "config", "config explain", "config list", "config lint", "version"} {
 		args := append(strings.Fields(verb), "--help")
 		c := weirCommand(t, nil, nil, args...)
 		if c.exit != 0 || c.stderr != "" {
@@ -161,6 +162,8 @@ func TestMistakes(t *testing.T) {
 		"run -n DIR/text", "run -s /sp -restoreMode own DIR/text", "run -s /sp --restore-mode legcy DIR/text", "run -s /sp --map-uid x DIR/text", "run -s /sp --map-uid a=x --map-uid a=y DIR/text",
 		"savepoint", "savepoint orders --type natve", "savepoint orders --type rdb", "savepoint -d /sp x", "savepoint orders /a /b", "savepoint -yid 1 orders", "savepoint orders --trigger-id 7", "savepoint orders --timeout 5",
 		"stop", "stop a b", "stop nope", "cancel a b -s", "cancel -s", "checkpoint", "checkpoint orders now", "rescale", "rescale orders", "rescale orders -p none", "rescale orders count", "rescale orders count=0", "rescale orders count=1 count=2",
+		"snapshot verfy /sp", "snapshot describe", "snapshot describe DIR/none", "snapshot verify DIR", "snapshot list DIR/none", "snapshot diff DIR", "snapshot copy DIR/none DIR/to", "snapshot copy /sp /to --type rdb",
+		"snapshot delete DIR", "snapshot delete DIR --yes --offline",
 		"run DIR/nothing", "run DIR/empty", "run DIR/script", "run DIR/text", "run DIR/noise", "run DIR/cut", "run DIR/riscv", "run /bin/true", "run cli_test.go", "run /dev/null",
 		"-m nowhere list", "list -m 127.0.0.1:8081/x",
 		"jobmanager --rest 8081", "jobmanager --rest 0.0.0.0:8081", "jobmanager --rpc 10.1.2.3:6123", "jobmanager -D rest.port=many", "jobmanager --config DIR/conf.yaml", "jobmanager --config DIR/nothing",

@@ -100,6 +100,17 @@ func TestRunRestores(t *testing.T) {
 	}
 }
 
+// Any list is written an element at a time.
+func TestLists(t *testing.T) {
+	for form, want := range map[string]string{"jsonl": "{\"a\":1}\n{\"a\":2}\n", "yaml": "a: 1\n---\na: 2\n"} {
+		var out strings.Builder
+		c := &cli{stdout: &out, output: form}
+		if done, err := c.structured([]map[string]int{{"a": 1}, {"a": 2}}, nil); !done || err != nil || out.String() != want {
+			t.Errorf("%s: %v, %q", form, err, out.String())
+		}
+	}
+}
+
 // Operators are those that the user has declared.
 func TestHiddenOperators(t *testing.T) {
 	plan := &metapb.Plan{Operators: []*metapb.Operator{{Uid: "lines#splits", Hidden: true}, {Uid: "lines"}, {Uid: "count"}}}

@@ -5,14 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"reflect"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/knadh/koanf/parsers/yaml"
-
-	"github.com/weirstream/weir/client/api"
 )
 
 // outputs are the forms of -o. JSON, JSON lines and YAML are of the views of package
@@ -45,13 +44,14 @@ func (c *cli) structured(v any, names []string) (done bool, err error) {
 	return false, nil
 }
 
+// eachElement calls f for each element of a slice, or for v itself.
 func eachElement(v any, f func(any) error) error {
-	jobs, ok := v.([]*api.Job)
-	if !ok {
+	list := reflect.ValueOf(v)
+	if list.Kind() != reflect.Slice {
 		return f(v)
 	}
-	for _, j := range jobs {
-		if err := f(j); err != nil {
+	for i := range list.Len() {
+		if err := f(list.Index(i).Interface()); err != nil {
 			return err
 		}
 	}
