@@ -142,6 +142,7 @@ type elementCodec[E any] interface {
 	Append(dst []byte, v E) []byte
 	Decode(src []byte) (v E, n int, err error)
 	Schema() codec.Schema
+	From(writer codec.Schema) (codec.Mover, error)
 }
 
 // Get returns the elements: at first those restored, then what was set. The slice
@@ -185,7 +186,7 @@ func (s *Setup) Splits() *OperatorList[[]byte] {
 
 func listOf[E any](s *Setup, name string, kind metapb.StateKind) *OperatorList[E] {
 	l := &OperatorList[E]{name: name, kind: kind}
-	c, err := codec.For[E]()
+	c, err := codec.In[E](s.o.Types)
 	if err != nil {
 		s.fail(fmt.Errorf("operator %q can't keep state %q: %w", s.o.UID, name, err))
 		return l
@@ -217,22 +218,40 @@ func (l *OperatorList[E]) restore(s *Setup) {
 }
 
 func (l *OperatorList[E]) load(st *metapb.OperatorState) error {
+	var move codec.Mover
 	if len(st.Schema) > 0 {
-		if c, why := codec.Compatible(st.Schema, l.c.Schema()); c != codec.AsIs {
-			return fmt.Errorf("%w: %s", statebackend.ErrSchema, why)
+		var err error
+		if move, err = l.c.From(st.Schema); err != nil {
+			return fmt.Errorf("%w: %w", statebackend.ErrSchema, err)
 		}
 	}
 	for i, b := range st.Entries {
-		v, n, err := l.c.Decode(b)
-		if err == nil && n != len(b) {
-			err = fmt.Errorf("element takes %d of %d bytes", n, len(b))
-		}
+		v, err := l.element(b, move)
 		if err != nil {
 			return fmt.Errorf("decode element %d of %d: %w: %w", i, len(st.Entries), statebackend.ErrCorrupt, err)
 		}
 		l.items = append(l.items, v)
 	}
 	return nil
+}
+
+// element decodes b, which move, if there is one, brings into the present layout.
+func (l *OperatorList[E]) element(b []byte, move codec.Mover) (v E, err error) {
+	whole := func(n int, err error) error {
+		if err == nil && n != len(b) {
+			return fmt.Errorf("element takes %d of %d bytes", n, len(b))
+		}
+		return err
+	}
+	if move != nil {
+		moved, n, err := move(nil, b)
+		if err := whole(n, err); err != nil {
+			return v, err
+		}
+		b = moved
+	}
+	v, n, err := l.c.Decode(b)
+	return v, whole(n, err)
 }
 
 // rawBytes keeps elements as they are. It has no schema: what is in them is the
@@ -243,4 +262,6 @@ func (rawBytes) Append(dst, v []byte) []byte { return append(dst, v...) }
 func (rawBytes) Decode(src []byte) ([]byte, int, error) {
 	return append([]byte(nil), src...), len(src), nil
 }
-func (rawBytes) Schema() codec.Schema { return nil }
+
+func (rawBytes) Schema() codec.Schema                   { return nil }
+func (rawBytes) From(codec.Schema) (codec.Mover, error) { return nil, nil }

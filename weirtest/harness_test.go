@@ -265,3 +265,66 @@ func TestSinkOverRestores(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+// spentV1 and spent are two versions of an operator: the second keeps more of each user.
+type (
+	spentV1State struct{ Cents int32 }
+	spentState   struct {
+		Total int64 `weir:"was=Cents"`
+		Last  string
+	}
+	spentV1 struct {
+		sum  *weir.Value[spentV1State]
+		seen *weir.OperatorList[spentV1State]
+	}
+	spent struct {
+		sum  *weir.Value[spentState]
+		seen *weir.OperatorList[spentState]
+	}
+)
+
+func newSpentV1(s *weir.Setup) *spentV1 {
+	return &spentV1{s.Value[spentV1State]("sum"), s.SplitList[spentV1State]("seen")}
+}
+
+func (p *spentV1) Process(_ *weir.Ctx[string], o order, _ *weir.Collector[string]) error {
+	s, _ := p.sum.Get()
+	s.Cents += int32(o.Cents)
+	p.sum.Set(s)
+	p.seen.Append(spentV1State{int32(o.Cents)})
+	return nil
+}
+
+func newSpent(s *weir.Setup) *spent {
+	return &spent{s.Value[spentState]("sum"), s.SplitList[spentState]("seen")}
+}
+
+func (p *spent) Process(c *weir.Ctx[string], o order, out *weir.Collector[string]) error {
+	s, _ := p.sum.Get()
+	s.Total += o.Cents
+	out.Emit(fmt.Sprintf("%s %d, last %q, %d seen", c.Key(), s.Total, s.Last, len(p.seen.Get())))
+	s.Last = fmt.Sprint(o.Cents)
+	p.sum.Set(s)
+	return nil
+}
+
+// TestUpgradedOperator: a snapshot of the old version starts the new one.
+func TestUpgradedOperator(t *testing.T) {
+	old := Keyed(t, newSpentV1, user)
+	for _, u := range []string{"ann", "bob", "ann"} {
+		old.Push(Start, order{u, 5})
+	}
+	h := Keyed(t, newSpent, user)
+	h.Restore(old.Snapshot())
+	h.Push(Start, order{"ann", 1})
+	h.RestoreAt(2, h.Snapshot()) // bob's is still as it was
+	h.Push(Start, order{"bob", 1})
+	h.Push(Start, order{"ann", 2})
+	want := []string{`ann 11, last "", 3 seen`, `bob 6, last "", `, `ann 13, last "1", `}
+	got := h.Output()
+	for i := range want {
+		if len(got) != len(want) || !strings.HasPrefix(got[i], want[i]) {
+			t.Fatalf("%q, want %q", got, want)
+		}
+	}
+}

@@ -45,6 +45,7 @@ type Snapshot struct {
 	cells    map[string][]byte // keyed state of all subtasks
 	subtasks []*metapb.SubtaskSnapshot
 	ids      map[string]statebackend.StateID
+	schemas  []*metapb.Schema // that its keyed values may have
 }
 
 // String describes s.
@@ -72,6 +73,9 @@ func (h *Harness[T, B]) newSubtask(i, n int, from *Snapshot, part restore.Operat
 	err := h.make(s, s.setup)
 	if err == nil {
 		err = s.setup.Err()
+	}
+	if err == nil && s.store != nil {
+		err = s.store.Evolve(from.schemas)
 	}
 	for _, k := range slices.Sorted(maps.Keys(from.cells)) {
 		if err == nil && s.groups.Contains(groupOf(k)) {
@@ -185,6 +189,9 @@ func (s *subtask[T, B]) snapshot(into *Snapshot) {
 		s.store.Durable(cut)
 	}
 	maps.Copy(into.cells, s.cells.m)
+	if s.store != nil {
+		into.schemas = s.store.Schemas() // all subtasks list the same
+	}
 }
 
 func (s *subtask[T, B]) commit(id stream.CheckpointID) {

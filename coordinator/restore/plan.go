@@ -134,7 +134,7 @@ func keyedStateIn(m *metapb.CheckpointMetadata, s *metapb.StateID) bool {
 			continue
 		}
 		for _, sub := range op.Subtasks {
-			if len(sub.Runs) > 0 && slices.ContainsFunc(sub.Schemas, func(c *metapb.Schema) bool { return c.StateId == s.Id }) {
+			if len(sub.Runs) > 0 && slices.ContainsFunc(sub.Schemas, func(c *metapb.Schema) bool { return c.StateId == s.Id && c.Ordinal == 0 }) {
 				return true
 			}
 		}
@@ -208,9 +208,6 @@ func takeKeyed(r *Operator, snapshot *metapb.OperatorSnapshot, groups stream.Key
 		if first || s.Watermark < r.Watermark {
 			r.Watermark, first = s.Watermark, false
 		}
-		if len(s.Runs) == 0 {
-			continue
-		}
 		k := Keyed{Range: shared, Schemas: s.Schemas, Folder: o.Folder}
 		for _, run := range s.Runs {
 			if run.FirstGroup > uint32(shared.Last) || run.LastGroup < uint32(shared.First) {
@@ -218,7 +215,7 @@ func takeKeyed(r *Operator, snapshot *metapb.OperatorSnapshot, groups stream.Key
 			}
 			k.Runs = append(k.Runs, owned(run, o))
 		}
-		if len(k.Runs) > 0 {
+		if len(k.Runs) > 0 || len(k.Schemas) > 0 { // all subtasks number schemas alike
 			r.Keyed = append(r.Keyed, k)
 		}
 	}

@@ -260,3 +260,16 @@ func TestStateIDs(t *testing.T) {
 		t.Error("the old table was changed")
 	}
 }
+
+// TestSchemasWithoutRuns: a subtask that takes over no run numbers schemas as its
+// neighbours do.
+func TestSchemasWithoutRuns(t *testing.T) {
+	m := snapshot(2, split)
+	m.Operators[0].Subtasks[0].Runs = nil
+	m.Operators[0].Subtasks[0].Schemas = []*metapb.Schema{{StateId: 3}, {StateId: 3, Ordinal: 1}}
+	for i, op := range operators(t, m, plan(), 4, Options{AllowNonRestored: true})[:2] {
+		if len(op.Keyed) != 1 || len(op.Keyed[0].Runs) != 0 || len(op.Keyed[0].Schemas) != 2 {
+			t.Errorf("subtask %d starts from %v", i, op.Keyed)
+		}
+	}
+}

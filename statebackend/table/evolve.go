@@ -48,6 +48,9 @@ func (s *Store) Evolve(listed []*metapb.Schema) error {
 			return fmt.Errorf("schemas of keyed state: ordinal %d stands at place %d: %w", l.Ordinal, i+1, statebackend.ErrCorrupt)
 		}
 	}
+	s.listed = slices.DeleteFunc(s.listed, func(l *metapb.Schema) bool {
+		return l.Ordinal == 0 && !slices.ContainsFunc(s.states, func(t state) bool { return uint32(t.desc().ID) == l.StateId })
+	})
 	for _, t := range s.states { // in the order of creation: the same in every subtask
 		if err := s.evolve(t); err != nil {
 			return err
@@ -120,8 +123,9 @@ func (s *Store) evolve(t state) error {
 	return nil
 }
 
-// Schemas is what a snapshot lists: every schema that a value in its runs may have, also
-// of states that the program no longer has.
+// Schemas is what a snapshot lists: every schema that a value in its runs may have. Of a
+// state that the program no longer has the ordinals stay taken, but its first schema is
+// gone from the list, and with it the state.
 func (s *Store) Schemas() []*metapb.Schema {
 	if s.listed == nil { // a fresh start
 		for _, t := range s.states {
