@@ -91,6 +91,9 @@ type part struct {
 	operators  []*metapb.OperatorSnapshot // nil until acked
 	stillReads []string
 	acked      bool
+	ackedAt    time.Time
+	newBytes   uint64
+	timings    Timings
 }
 
 // checkpoint is one checkpoint in the making.

@@ -97,6 +97,26 @@ func (c *Coordinator) barrier(id stream.CheckpointID, kind stream.BarrierKind) s
 	return b
 }
 
+// Progress is how many subtasks of how many have acked the checkpoint that answers the
+// want of that trigger id.
+func (c *Coordinator) Progress(trigger string) (n, of int, underWay bool) {
+	for _, p := range c.open {
+		if slices.ContainsFunc(p.wants, func(w want) bool { return w.trigger == trigger }) {
+			return len(p.parts) - p.missing, len(p.parts), true
+		}
+	}
+	return 0, 0, false
+}
+
+// Parts is what the subtasks have done so far for checkpoint id; nil if it is not under
+// way.
+func (c *Coordinator) Parts(id stream.CheckpointID) []PartInfo {
+	if p := c.find(id); p != nil {
+		return p.partInfos()
+	}
+	return nil
+}
+
 // Acks is how many subtasks have acked checkpoint id, which is under way.
 func (c *Coordinator) Acks(id stream.CheckpointID) (n int, underWay bool) {
 	p := c.find(id)
@@ -150,6 +170,7 @@ func (c *Coordinator) acked(now time.Time, e Acked, effects []Effect) []Effect {
 		return c.abort(now, p, SubtaskRefused, fmt.Sprintf("subtask %v lists %s, which it had dropped", e.Execution.Subtask, gone), effects)
 	}
 	t.operators, t.acked, t.stillReads = e.Operators, true, e.StillReads
+	t.ackedAt, t.newBytes, t.timings = now, e.NewBytes, e.Timings
 	p.newBytes += e.NewBytes
 	p.worsen(e.Timings)
 	if p.missing--; p.missing == 0 {
@@ -315,6 +336,7 @@ func (c *Coordinator) complete(now time.Time, p *checkpoint, effects []Effect) [
 		Subtasks: len(p.parts), NewBytes: p.newBytes, StateBytes: p.pointer.StateBytes, MetadataBytes: p.pointer.Size,
 		StartDelay: time.Duration(p.worst.StartDelay), Alignment: time.Duration(p.worst.Alignment),
 		Sync: time.Duration(p.worst.Sync), Async: time.Duration(p.worst.Async), LongestStall: time.Duration(p.worst.LongestStall),
+		Parts: p.partInfos(),
 	}})
 	if p.pointer.Terminal && c.phase != PhaseCleaning {
 		c.enter(PhaseCommitting)
@@ -339,7 +361,7 @@ func (c *Coordinator) abort(now time.Time, p *checkpoint, cause Cause, reason st
 	}
 	effects = append(effects, Record{CheckpointFailedInfo{
 		ID: p.id, Kind: p.kind, TriggeredAt: p.triggeredAt, Duration: now.Sub(p.triggeredAt), Cause: cause,
-		Reason: reason, Acks: len(p.parts) - p.missing, Of: len(p.parts), Consecutive: c.failures,
+		Reason: reason, Acks: len(p.parts) - p.missing, Of: len(p.parts), Consecutive: c.failures, Parts: p.partInfos(),
 	}})
 	var to []Execution
 	for i := range p.parts {

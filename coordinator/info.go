@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/stream"
 )
 
@@ -36,6 +38,26 @@ type CheckpointCompletedInfo struct {
 	MetadataBytes uint64
 	// The largest of any subtask.
 	StartDelay, Alignment, Sync, Async, LongestStall time.Duration
+	Parts                                            []PartInfo
+}
+
+// PartInfo is what one subtask did for a checkpoint.
+type PartInfo struct {
+	Subtask    job.SubtaskID
+	AckedAt    time.Time // zero: it has not
+	NewBytes   uint64
+	StateBytes uint64
+	Timings    Timings
+}
+
+func (p *checkpoint) partInfos() []PartInfo {
+	all := make([]PartInfo, len(p.parts))
+	for i := range p.parts {
+		t := &p.parts[i]
+		all[i] = PartInfo{Subtask: t.execution.Subtask, AckedAt: t.ackedAt, NewBytes: t.newBytes, Timings: t.timings}
+		all[i].StateBytes = stateBytes(&metapb.CheckpointMetadata{Operators: t.operators})
+	}
+	return all
 }
 
 // CheckpointFailedInfo: it will never complete.
@@ -48,6 +70,7 @@ type CheckpointFailedInfo struct {
 	Reason      string
 	Acks, Of    int
 	Consecutive int // failures that count, with this one
+	Parts       []PartInfo
 }
 
 // CheckpointSubsumedInfo: newer ones have replaced it; its pointer is gone.

@@ -143,6 +143,12 @@ func NewGraphOf(plan *metapb.Plan, vertices []*metapb.VertexParallelism) (*Graph
 		}
 		g.Vertices[p.Vertex].Parallelism = int(p.Parallelism)
 	}
+	for i := range g.Edges { // a rescale may have parted what the plan has equal
+		e := &g.Edges[i]
+		if e.Distribution == metapb.Distribution_DISTRIBUTION_FORWARD && g.Vertices[e.From].Parallelism != g.Vertices[e.To].Parallelism {
+			e.Distribution = metapb.Distribution_DISTRIBUTION_REBALANCE
+		}
+	}
 	return g, nil
 }
 

@@ -36,6 +36,8 @@ func apiError(err error) error {
 		return api.NewError(api.ErrNotFound, "JOB_NOT_FOUND", err.Error(), "weir list -a")
 	case errors.Is(err, ErrUnreadable):
 		return api.NewError(api.ErrConflict, "JOB_UNREADABLE", err.Error(), "run the version of weir that recorded the job")
+	case errors.Is(err, ErrRunning):
+		return api.NewError(api.ErrConflict, "OPERATION_RUNNING", err.Error(), "weir list shows the job's state; wait for the operation to end")
 	case errors.Is(err, ErrEnded):
 		return api.NewError(api.ErrConflict, "JOB_ENDED", err.Error())
 	case errors.Is(err, ha.ErrConflict):
@@ -265,29 +267,26 @@ func workerPID(j *api.Job, taskManager string) int {
 }
 
 // Submit implements rest.Cluster.
-func (a API) Submit(ctx context.Context, s *api.Submission) (job.ID, error) {
+func (a API) Submit(ctx context.Context, s *api.Submission) (api.Submitted, error) {
 	if !a.m.Leads() {
-		return "", apiError(ErrNotLeader)
-	}
-	if s.Restore.Path != "" {
-		return "", api.NewError(api.ErrInvalid, "NOT_AVAILABLE", "starting from a snapshot is not available in this version")
+		return api.Submitted{}, apiError(ErrNotLeader)
 	}
 	if s.GOARCH != "" && s.GOARCH != runtime.GOARCH {
-		return "", api.NewError(api.ErrInvalid, "WRONG_ARCHITECTURE",
+		return api.Submitted{}, api.NewError(api.ErrInvalid, "WRONG_ARCHITECTURE",
 			fmt.Sprintf("the job binary is built for %s, this cluster runs on %s", s.GOARCH, runtime.GOARCH),
 			"GOARCH="+runtime.GOARCH+" go build, or let `weir run PKG` build it")
 	}
 	plan := new(metapb.Plan)
 	if err := proto.Unmarshal(s.Plan, plan); err != nil {
-		return "", api.NewError(api.ErrInvalid, "BAD_PLAN", fmt.Sprintf("decode plan of %d bytes: %v", len(s.Plan), err))
+		return api.Submitted{}, api.NewError(api.ErrInvalid, "BAD_PLAN", fmt.Sprintf("decode plan of %d bytes: %v", len(s.Plan), err))
 	}
 	defer a.m.objects.hold(s.BinarySHA256[:])()
 	sum, err := a.m.PutBinary(s.Binary)
 	if err != nil {
-		return "", err
+		return api.Submitted{}, err
 	}
-	id, err := a.m.Submit(ctx, Submission{ID: job.ID(s.ID), Plan: plan, BinarySHA256: sum, Settings: s.Settings})
-	return id, apiError(err)
+	id, warnings, err := a.m.Submit(ctx, Submission{ID: job.ID(s.ID), Plan: plan, BinarySHA256: sum, Settings: s.Settings, Restore: s.Restore})
+	return api.Submitted{JobID: string(id), Warnings: warnings}, apiError(err)
 }
 
 // Cancel implements rest.Cluster.

@@ -41,15 +41,22 @@ type Dispatcher struct {
 		byID map[string]*taskManager
 	}
 
+	// What the jobs that have not ended need of the file system.
+	usages struct {
+		sync.Mutex
+		byID map[job.ID]usage
+	}
+
 	// Owned by the loop.
-	masters map[job.ID]*JobMaster
-	ended   map[job.ID]*ha.JobState
-	broken  map[job.ID]error    // jobs on record that this version can't run
-	views   map[job.ID]*api.Job // last views of jobs that ended under this leader
-	pool    slots.Pool
-	seq     uint64         // of jobs, for the ids of their workers
-	running sync.WaitGroup // JobMasters
-	ctx     context.Context
+	masters   map[job.ID]*JobMaster
+	ended     map[job.ID]*ha.JobState
+	broken    map[job.ID]error    // jobs on record that this version can't run
+	views     map[job.ID]*api.Job // last views of jobs that ended under this leader
+	pool      slots.Pool
+	seq       uint64         // of jobs, for the ids of their workers
+	disposals []*disposal    // oldest first
+	running   sync.WaitGroup // JobMasters
+	ctx       context.Context
 }
 
 // event is what the dispatcher's loop takes in.
@@ -63,6 +70,7 @@ func newDispatcher(ctx context.Context, m *JobManager, lead ha.Leadership) (*Dis
 		masters: map[job.ID]*JobMaster{}, broken: map[job.ID]error{}, ended: map[job.ID]*ha.JobState{}, views: map[job.ID]*api.Job{},
 	}
 	d.tms.byID = map[string]*taskManager{}
+	d.usages.byID = map[job.ID]usage{}
 	var err error
 	if d.cluster, err = d.jobs.Cluster(ctx, time.Now()); err != nil {
 		return nil, err
@@ -117,6 +125,11 @@ func (d *Dispatcher) startMaster(s *ha.JobState) error {
 		return err
 	}
 	d.masters[m.id] = m
+	needed := ""
+	if !s.Record.SourceReleased {
+		needed = s.Record.RestoreFrom
+	}
+	d.use(m.id, m.settings.checkpointFolder(m.id), needed)
 	d.running.Go(func() { m.run(d.ctx) })
 	return nil
 }
@@ -232,10 +245,11 @@ type slotsWanted struct {
 	number uint64
 	n      int
 	have   []string
+	wanted int
 }
 
 func (e *slotsWanted) handle(d *Dispatcher) {
-	d.pool.Request(e.id, e.number, e.n, e.have)
+	d.pool.Request(e.id, e.number, e.n, e.have, e.wanted)
 	d.grant()
 }
 
@@ -264,6 +278,7 @@ type Submission struct {
 	Args         []string
 	BinarySHA256 []byte // in the high-availability store; nil in local mode
 	Settings     map[string]string
+	Restore      api.Restore // what it starts from
 }
 
 // ErrRefused marks a submission that can't be run as it is.
@@ -281,28 +296,29 @@ func (m *JobManager) PutBinary(r io.Reader) ([]byte, error) {
 	return sum[:], nil
 }
 
-// Submit records a job and starts it.
-func (m *JobManager) Submit(ctx context.Context, s Submission) (job.ID, error) {
+// Submit records a job and starts it. Warnings are for the user.
+func (m *JobManager) Submit(ctx context.Context, s Submission) (id job.ID, warnings []string, err error) {
 	d := m.leader()
 	if d == nil {
-		return "", ErrNotLeader
+		return "", nil, ErrNotLeader
 	}
 	if s.ID == "" {
 		s.ID = job.ID(randomHex(16))
 	}
 	if err := s.ID.Validate(); err != nil {
-		return "", fmt.Errorf("%w: %w", ErrRefused, err)
+		return "", nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	settings, err := settingsOf(m.cfg.Settings, s.Plan, s.Settings, m.cfg.Storage)
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrRefused, err)
+		return "", nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	if _, err := job.NewGraph(s.Plan, settings.Parallelism); err != nil {
-		return "", fmt.Errorf("%w: %w", ErrRefused, err)
+	g, err := job.NewGraph(s.Plan, settings.Parallelism)
+	if err != nil {
+		return "", nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	// Before the job is on record: one whose folder is of no use would stay there, broken.
 	if err := m.tryFolder(ctx, settings.checkpointFolder(s.ID)); err != nil {
-		return "", api.NewError(api.ErrInvalid, "CHECKPOINT_DIR", fmt.Sprintf("%s %s can't be used: %v", config.CheckpointDir.Key, settings.CheckpointDir, err),
+		return "", nil, api.NewError(api.ErrInvalid, "CHECKPOINT_DIR", fmt.Sprintf("%s %s can't be used: %v", config.CheckpointDir.Key, settings.CheckpointDir, err),
 			"-D "+config.CheckpointDir.Key+"=FOLDER, one that the JobManager and all TaskManagers can write")
 	}
 	hash := job.PlanHash(s.Plan)
@@ -310,18 +326,21 @@ func (m *JobManager) Submit(ctx context.Context, s Submission) (job.ID, error) {
 		JobId: string(s.ID), Name: s.Plan.Name, PlanSha256: hash[:], Plan: s.Plan, BinarySha256: s.BinarySHA256,
 		Config: settings.Effective, SubmittedAtMs: time.Now().UnixMilli(),
 	}
+	if warnings, err = m.checkRestore(ctx, d, s.Restore, rec, g); err != nil {
+		return "", nil, err
+	}
 	if err := m.storePlan(rec); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	reply := make(chan error, 1)
 	if d.loop.Post(&submitted{ctx, rec, reply}) != nil {
-		return "", ErrNotLeader
+		return "", nil, ErrNotLeader
 	}
 	select {
 	case err := <-reply:
-		return s.ID, err
+		return s.ID, warnings, err
 	case <-ctx.Done():
-		return s.ID, context.Cause(ctx)
+		return s.ID, nil, context.Cause(ctx)
 	}
 }
 
@@ -480,6 +499,7 @@ type masterEnded struct {
 func (e *masterEnded) handle(d *Dispatcher) {
 	if d.masters[e.m.id] == e.m {
 		delete(d.masters, e.m.id)
+		d.useNothing(e.m.id)
 		d.ended[e.m.id], d.views[e.m.id] = e.state, e.view
 		close(e.m.over)
 		d.pool.Release(e.m.id)

@@ -42,9 +42,10 @@ func (m *JobMaster) doCoord(f coordinator.Effect) { //lint:step
 		m.loop.Go("write metadata", func(ctx context.Context) masterEvent { return m.writeMetadata(ctx, f) })
 	case coordinator.CommitPointer:
 		f.Pointer.Path = m.settings.checkpointFolder(m.id) + "/" + f.ID.String()
+		stats := m.history.statistics(f.Pointer)
 		m.write(0, func(ctx context.Context) masterEvent {
-			o, problem := outcomeOf(m.d.jobs.PutPointer(ctx, m.id, f.Pointer))
-			return &pointerCommitted{f.Pointer, coordinator.PointerCommitted{ID: f.ID, Outcome: o, Problem: problem}}
+			o, problem := outcomeOf(m.d.jobs.PutPointer(ctx, m.id, f.Pointer, stats))
+			return &pointerCommitted{f.Pointer, stats, coordinator.PointerCommitted{ID: f.ID, Outcome: o, Problem: problem}}
 		})
 	case coordinator.ReadPointer:
 		m.write(f.After, func(ctx context.Context) masterEvent { return m.readPointer(ctx, f.ID) })
@@ -77,12 +78,19 @@ func (m *JobMaster) doCoord(f coordinator.Effect) { //lint:step
 		m.forGraph(execgraph.FailRegions{Reason: f.Reason})
 	case coordinator.Finished:
 		m.finished(f)
+	case coordinator.CheckpointTaken:
+		m.taken(f)
 	case coordinator.Refused:
-		m.log.Warn("checkpoint on demand refused", "trigger", f.TriggerID, "reason", f.Reason)
+		m.refused(f)
+	case coordinator.DrainSources:
+		m.drain(f)
+	case coordinator.SourceReleased:
+		m.releaseSource()
 	case coordinator.LeadershipLost:
 		_ = m.d.loop.Post(leadershipLost{}) // closed already: the same end
 	case coordinator.CleanedUp:
-		m.cleanedUp(f)
+		m.cleanedUp = &f
+		m.maybeCleaned()
 	case coordinator.Record:
 		m.history.record(f.Info)
 		m.log.Info("checkpoint", "event", f.Info.String())
@@ -121,6 +129,15 @@ func (m *JobMaster) trigger(f coordinator.Trigger) {
 		m.toSubtasks(k.taskManager, &weirpb.ToSubtasks{Command: &weirpb.ToSubtasks_Trigger{Trigger: &weirpb.TriggerCheckpoint{
 			CheckpointId: uint64(f.Barrier.ID), Kind: uint32(f.Barrier.Kind), Incarnation: uint64(k.incarnation), Subtasks: subtasks[k],
 			Unaligned: f.Barrier.Unaligned, AlignmentTimeoutMs: uint32(f.Barrier.AlignmentTimeout / time.Millisecond),
+		}}})
+	}
+}
+
+func (m *JobMaster) drain(f coordinator.DrainSources) {
+	order, subtasks := m.destinations(f.To)
+	for _, k := range order {
+		m.toSubtasks(k.taskManager, &weirpb.ToSubtasks{Command: &weirpb.ToSubtasks_Drain{Drain: &weirpb.DrainSources{
+			Incarnation: uint64(k.incarnation), Subtasks: subtasks[k],
 		}}})
 	}
 }
@@ -196,13 +213,15 @@ func (m *JobMaster) readPointer(ctx context.Context, id stream.CheckpointID) mas
 }
 
 type pointerCommitted struct {
-	p *metapb.CheckpointPointer
-	e coordinator.PointerCommitted
+	p     *metapb.CheckpointPointer
+	stats *metapb.CheckpointStatistics
+	e     coordinator.PointerCommitted
 }
 
 func (e *pointerCommitted) apply(m *JobMaster) {
 	if e.e.Outcome == coordinator.OK {
 		m.state.Pointers = append(m.state.Pointers, e.p)
+		m.state.Statistics = e.stats
 	}
 	m.forCoord(e.e)
 }
@@ -285,6 +304,7 @@ func (e *resultWritten) apply(m *JobMaster) {
 		m.writeResult(e.r, resultRetry)
 	default:
 		m.state.Result, m.ending = e.r, e.r.State
+		m.jobOver()
 		m.log.Info("job ended", "state", e.r.State, "duration_ms", e.r.DurationMs, "closing_line", e.r.ClosingLine)
 		m.forCoord(coordinator.JobEnded{State: e.r.State})
 		m.forGraph(execgraph.ResultPersisted{State: terminalStates[e.r.State]})
@@ -295,14 +315,20 @@ var terminalStates = map[string]execgraph.JobState{
 	"FINISHED": execgraph.Finished, "FAILED": execgraph.Failed, "CANCELED": execgraph.Canceled,
 }
 
-// cleanedUp: what the job's checkpoints held is gone, as far as it was to go.
-func (m *JobMaster) cleanedUp(f coordinator.CleanedUp) {
-	r := proto.CloneOf(m.state.Result)
+// maybeCleaned ends the job's life here once its checkpoints are gone, as far as they
+// were to go, and the end of every operation is on record.
+func (m *JobMaster) maybeCleaned() {
+	f := m.cleanedUp
+	if f == nil || m.busy() {
+		return
+	}
+	m.cleanedUp = nil
+	r, rec := proto.CloneOf(m.state.Result), m.record
 	r.Cleaned = true
 	m.loop.Go("clean up", func(ctx context.Context) masterEvent {
 		var err error
 		if f.Folder {
-			err = m.removeFolder(ctx)
+			err = errors.Join(m.removeFolder(ctx), deleteClaimed(ctx, rec))
 		}
 		return &cleaned{errors.Join(err, m.d.jobs.UpdateResult(ctx, m.id, r))}
 	})

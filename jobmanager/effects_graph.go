@@ -17,13 +17,14 @@ import (
 	"github.com/weirstream/weir/jobmanager/execgraph"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/proto/weirpb"
+	"github.com/weirstream/weir/stream"
 )
 
 // doGraph carries out an effect of the execution graph.
 func (m *JobMaster) doGraph(f execgraph.Effect) { //lint:step
 	switch f := f.(type) {
 	case execgraph.RequestSlots:
-		_ = m.d.loop.Post(&slotsWanted{m.id, f.Number, f.N, f.Have}) // a closed loop ends this one too
+		_ = m.d.loop.Post(&slotsWanted{m.id, f.Number, f.N, f.Have, f.Wanted}) // a closed loop ends this one too
 	case execgraph.ReleaseSlots:
 		_ = m.d.loop.Post(&slotsReleased{m.id})
 	case execgraph.StartWorker:
@@ -62,6 +63,12 @@ func (m *JobMaster) doGraph(f execgraph.Effect) { //lint:step
 		if !f.At.IsZero() {
 			m.gTimer = m.loop.After(f.At.Sub(m.loop.Now()), &toGraph{execgraph.Tick{}})
 		}
+	case execgraph.RescaleReady:
+		m.rescaleReady(f.Own)
+	case execgraph.RescaleFailed:
+		m.rescaleFailed(f.Reason)
+	case execgraph.Rescaled:
+		m.rescaleDone(f.Own)
 	case execgraph.JobTerminal:
 		m.persistResult(&metapb.JobResult{State: f.State.String(), Failure: f.Failure.Cause})
 	default:
@@ -111,17 +118,17 @@ func (m *JobMaster) restoreFrom(f coordinator.RestoreFrom) {
 		m.forGraph(execgraph.SnapshotReady{Problem: f.Problem})
 		return
 	}
+	options := restore.Options{Folder: m.settings.checkpointFolder(m.id)}
+	if f.Metadata == nil && m.source != nil { // nothing of its own yet
+		f.Pointer, f.Metadata, options = m.source.pointer(), m.source.meta, m.source.options(m.record)
+	}
 	m.snapshot = &f
-	if f.Metadata != nil {
-		from := restore.StateIDs{IDs: f.Metadata.StateIds, Next: f.Metadata.NextStateId}
-		if from.Next > m.stateIDs.Next {
-			m.stateIDs = from
-		}
+	if f.Metadata != nil && f.Metadata.NextStateId > m.stateIDs.Next {
+		m.stateIDs = restore.LiveStateIDs(f.Metadata)
 	}
 	m.stateIDs = restore.AllocateStateIDs(m.stateIDs, m.plan)
 	var err error
-	m.restored, err = restore.Plan(f.Metadata, m.graph.Job(), restore.Options{Folder: m.settings.checkpointFolder(m.id)})
-	if err != nil {
+	if m.restored, err = restore.Plan(f.Metadata, m.graph.Job(), options); err != nil {
 		m.forGraph(execgraph.SnapshotReady{Problem: err.Error()})
 		return
 	}
@@ -159,7 +166,7 @@ func (e *incarnationWritten) apply(m *JobMaster) {
 	} else {
 		m.state.Incarnation = e.inc
 	}
-	m.forGraph(execgraph.IncarnationPersisted{Problem: problem})
+	m.forGraph(execgraph.IncarnationPersisted{Number: job.Incarnation(e.inc.Number), Problem: problem})
 }
 
 // fenced ends this leader if err says that there is another.
@@ -184,7 +191,8 @@ func (m *JobMaster) deploy(f execgraph.Deploy) {
 	base := &weirpb.Deploy{
 		Incarnation: uint64(f.Incarnation), Attempt: attemptPB(f.Attempt), StateIds: m.stateIDs.IDs, Secret: m.secret,
 		ClusterId: m.d.manager.cfg.ClusterID, CheckpointDir: m.settings.checkpointFolder(m.id), RestoredCheckpoint: restoredID,
-		Config: m.settings.Effective,
+		Config:  m.settings.Effective,
+		Stopped: stream.BarrierKind(m.snapshot.Pointer.GetKind()) == stream.StopBarrier && m.snapshot.Pointer.GetTerminal(),
 	}
 	for _, v := range g.Vertices {
 		base.Parallelism = append(base.Parallelism, &metapb.VertexParallelism{Vertex: uint32(v.ID), Parallelism: uint32(v.Parallelism)})
@@ -203,6 +211,9 @@ func (m *JobMaster) deploy(f execgraph.Deploy) {
 		d := proto.CloneOf(base)
 		d.Subtasks = byTM[tm]
 		m.toSubtasks(tm, &weirpb.ToSubtasks{Command: &weirpb.ToSubtasks_Deploy{Deploy: d}})
+	}
+	if restoredID != 0 {
+		m.history.restored++
 	}
 	m.log.Info("deployed", "incarnation", f.Incarnation, "attempt", f.Attempt.String(), "subtasks", len(f.Executions), "restored", restoredID)
 }

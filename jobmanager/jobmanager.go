@@ -74,6 +74,9 @@ type JobManager struct {
 	log     *slog.Logger
 	objects *objectStore
 	stores  func(folder string) (objstore.Store, error) // opens checkpoint folders
+	// copySnapshot writes a savepoint, self-contained, out of a completed checkpoint, and
+	// returns its size. What an earlier try left is no hindrance.
+	copySnapshot func(ctx context.Context, from, to string, t metapb.SnapshotType) (bytes uint64, err error)
 
 	mu struct {
 		sync.Mutex
@@ -90,7 +93,7 @@ func New(cfg Config) (*JobManager, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &JobManager{cfg: cfg, log: cfg.Log, objects: objects, stores: objstore.Parse}, nil
+	return &JobManager{cfg: cfg, log: cfg.Log, objects: objects, stores: objstore.Parse, copySnapshot: copySavepoint}, nil
 }
 
 // maxMessage bounds a control message; larger acks travel in chunks.

@@ -290,7 +290,7 @@ func TestRepliesAtTheEnd(t *testing.T) {
 		}
 		go func() { _, err := w.manager.Wait(ctx, testJob); replies <- err }()
 		go func() {
-			_, err := w.manager.Submit(ctx, Submission{Plan: testPlan()})
+			_, _, err := w.manager.Submit(ctx, Submission{Plan: testPlan()})
 			replies <- err
 		}()
 		synctest.Wait()
@@ -351,7 +351,7 @@ func TestUnreadableRecords(t *testing.T) {
 		if err := w.manager.Cancel(t.Context(), broken); !errors.Is(err, ErrUnreadable) {
 			t.Errorf("cancel of an unreadable job: %v", err)
 		}
-		if _, err := w.manager.Submit(t.Context(), Submission{ID: newer, Plan: testPlan()}); !errors.Is(err, ErrUnreadable) {
+		if _, _, err := w.manager.Submit(t.Context(), Submission{ID: newer, Plan: testPlan()}); !errors.Is(err, ErrUnreadable) {
 			t.Errorf("submission under its id: %v", err)
 		}
 		if _, err := w.store.Get(t.Context(), "jobs/"+broken+"/graph"); err != nil {

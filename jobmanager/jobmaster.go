@@ -28,7 +28,7 @@ type JobMaster struct {
 	// Immutable after newJobMaster.
 	d        *Dispatcher
 	id       job.ID
-	record   *metapb.JobRecord
+	accepted *metapb.JobRecord
 	plan     *metapb.Plan
 	settings jobSettings
 	store    objstore.Store // the job's checkpoint folder
@@ -39,7 +39,8 @@ type JobMaster struct {
 	over     chan struct{} // closed by the dispatcher when the job has ended
 
 	// Owned by the loop.
-	state    *ha.JobState // as read at the start, and as written since
+	state    *ha.JobState      // as read at the start, and as written since
+	record   *metapb.JobRecord // what was accepted, and changed since
 	graph    *execgraph.Graph
 	coord    *coordinator.Coordinator
 	todo     []coreEvent // events for the cores, in order
@@ -58,6 +59,11 @@ type JobMaster struct {
 	chunks   map[chunkKey]*chunks // large acks on their way
 	history  history
 	counters map[job.SubtaskID]*weirpb.Counters
+	ops      map[string]*operation // by trigger id; those that ended, too
+	source   *source               // snapshot that the job was started from; nil = none, or not needed
+	// Its checkpoints are cleaned up; what is left waits for operations. nil: not yet.
+	cleanedUp *coordinator.CleanedUp
+	rescaling bool // the execution graph is at it
 }
 
 // masterEvent is what a JobMaster's loop takes in.
@@ -94,12 +100,13 @@ func newJobMaster(d *Dispatcher, s *ha.JobState, seq uint64) (*JobMaster, error)
 		return nil, fmt.Errorf("checkpoint folder of job %s: %w", id, err)
 	}
 	m := &JobMaster{
-		d: d, id: id, record: s.Record, plan: plan, settings: settings, store: store, state: s,
+		d: d, id: id, record: s.Record, accepted: s.Record, plan: plan, settings: settings, store: store, state: s,
 		log: d.log.With("job", string(id), "name", s.Record.Name), secret: randomHex(16),
-		workers: d.epoch()<<40 | seq<<20, over: make(chan struct{}), chunks: map[chunkKey]*chunks{}, counters: map[job.SubtaskID]*weirpb.Counters{}, passed: map[uint64]string{},
+		workers: d.epoch()<<40 | seq<<20, over: make(chan struct{}), chunks: map[chunkKey]*chunks{}, counters: map[job.SubtaskID]*weirpb.Counters{}, passed: map[uint64]string{}, ops: map[string]*operation{},
 	}
+	m.history.load(s.Statistics)
 	m.ending = s.Result.GetState() // an earlier leader left the clean-up undone
-	g, err := job.NewGraph(plan, settings.Parallelism)
+	g, err := graphOf(plan, settings.Parallelism, s.Record)
 	if err != nil {
 		return nil, err
 	}

@@ -17,9 +17,24 @@ type jobSettings struct {
 	Parallelism   int
 	Checkpoint    coordinator.Config
 	CheckpointDir string // execution.checkpointing.dir, absolute
+	SavepointDir  string // execution.checkpointing.savepoint-dir; "" = none
 	Restart       job.RestartPolicy
 	SlotWait      time.Duration
 	Effective     []*metapb.Setting // all of them, sorted by key
+}
+
+func (s jobSettings) deletesOnCancellation() bool {
+	return s.Checkpoint.Retention == coordinator.DeleteOnCancellation
+}
+
+// setting is the effective value of one setting, as text.
+func (s jobSettings) setting(key string) string {
+	for _, kv := range s.Effective {
+		if kv.Key == key {
+			return kv.Value
+		}
+	}
+	return ""
 }
 
 // checkpointFolder is {dir}/{job-id}.
@@ -62,10 +77,10 @@ func parseSettings(effective []*metapb.Setting) (jobSettings, error) {
 		return jobSettings{}, err
 	}
 	s := jobSettings{
-		Effective: effective, Parallelism: cmp.Or(c.Parallelism, 1), CheckpointDir: c.Checkpoints.Dir, Restart: c.Restart,
+		Effective: effective, Parallelism: cmp.Or(c.Parallelism, 1), CheckpointDir: c.Checkpoints.Dir, SavepointDir: c.Checkpoints.SavepointDir, Restart: c.Restart,
 		Checkpoint: coordinator.Config{
 			Interval: c.Checkpoints.Interval, Timeout: c.Checkpoints.Timeout, MinPause: c.Checkpoints.MinPause,
-			TolerableFailures: c.Checkpoints.TolerableFailures, Retained: c.Checkpoints.Retained,
+			TolerableFailures: c.Checkpoints.TolerableFailures, Retained: c.Checkpoints.Retained, Concurrent: c.Checkpoints.Concurrent,
 		},
 	}
 	if c.Checkpoints.DeleteOnCancellation {

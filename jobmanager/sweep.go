@@ -48,7 +48,7 @@ func (d *Dispatcher) objectInUse(sum []byte) bool {
 		return bytes.Equal(r.BinarySha256, sum) || bytes.Equal(r.PlanSha256, sum)
 	}
 	for _, m := range d.masters {
-		if names(m.record) {
+		if names(m.accepted) {
 			return true
 		}
 	}

@@ -22,15 +22,15 @@ import (
 func (m *JobMaster) startLoad() {
 	// Of a job that is not going to run, what can't be read need not be waited for.
 	anyway := m.cancelled() || m.state.Result != nil
-	pointers := m.state.Pointers
-	m.loop.Go("load", func(ctx context.Context) masterEvent { return m.load(ctx, pointers, anyway) })
+	pointers, rec := m.state.Pointers, m.record
+	m.loop.Go("load", func(ctx context.Context) masterEvent { return m.load(ctx, pointers, rec, anyway) })
 }
 
 func (m *JobMaster) cancelled() bool {
 	return m.state.Intent != nil && m.state.Intent.Kind == metapb.Intent_KIND_CANCEL
 }
 
-func (m *JobMaster) load(ctx context.Context, pointers []*metapb.CheckpointPointer, anyway bool) masterEvent {
+func (m *JobMaster) load(ctx context.Context, pointers []*metapb.CheckpointPointer, rec *metapb.JobRecord, anyway bool) masterEvent {
 	var completed []coordinator.Completed
 	for _, p := range pointers {
 		c := coordinator.Completed{Pointer: p}
@@ -43,7 +43,15 @@ func (m *JobMaster) load(ctx context.Context, pointers []*metapb.CheckpointPoint
 		}
 		completed = append(completed, c)
 	}
-	return &loaded{completed}
+	l := &loaded{completed: completed}
+	if rec.RestoreFrom != "" && len(completed) == 0 && !anyway {
+		src, err := readSource(ctx, rec.RestoreFrom, rec.UidMap)
+		if err != nil {
+			return &notLoaded{fmt.Errorf("read the snapshot to start from: %w", err)}
+		}
+		l.source = src
+	}
+	return l
 }
 
 // loadMetadata reads what a pointer points to. Damaged says that the bytes are not
@@ -85,15 +93,26 @@ type loadAgain struct{}
 func (*loadAgain) apply(m *JobMaster) { m.startLoad() }
 
 // loaded: what the store holds of the job is known.
-type loaded struct{ completed []coordinator.Completed }
+type loaded struct {
+	completed []coordinator.Completed
+	source    *source // what the job starts from, if it has no checkpoint of its own
+}
 
 func (e *loaded) apply(m *JobMaster) {
 	m.loaded = true
-	t := coordinator.TookOver{Reserved: m.state.CheckpointID, Completed: e.completed}
+	t := coordinator.TookOver{Reserved: m.state.CheckpointID, Completed: e.completed, Source: sourceState(m.record)}
 	if inc := m.state.Incarnation; inc != nil {
 		t.Incarnation = job.Incarnation(inc.Number)
 	}
+	if m.source = e.source; m.source != nil {
+		// Ids go on from those of the snapshot: names of runs and of sinks' files carry
+		// them, and barriers that a subtask knows already are not for it.
+		t.Reserved = max(t.Reserved, streamID(m.source.meta.CheckpointId))
+		t.Incarnation = max(t.Incarnation, job.Incarnation(m.source.meta.Incarnation))
+		m.graph.Continue(t.Incarnation)
+	}
 	m.forCoord(t)
+	m.resume()
 	if r := m.state.Result; r != nil { // only the clean-up is left
 		m.forCoord(coordinator.JobEnded{State: r.State})
 		m.forGraph(execgraph.ResultPersisted{State: terminalStates[r.State]})

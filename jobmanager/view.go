@@ -77,7 +77,6 @@ func recordView(s *ha.JobState, now time.Time) *api.Job {
 		j.StartedAt, j.Incarnation, j.Restarts = &started, inc.Number, int(inc.Restarts)
 		j.DurationMS = now.Sub(started).Milliseconds()
 		if inc.RestoredCheckpoint != 0 {
-			j.Checkpoints.Restored = int(inc.Number - 1)
 			j.Checkpoints.RestoredFrom = &api.Checkpoint{ID: inc.RestoredCheckpoint, Path: inc.RestoredPath, Status: api.CheckpointCompleted}
 		}
 	}
@@ -85,6 +84,9 @@ func recordView(s *ha.JobState, now time.Time) *api.Job {
 		c := pointerView(s.Pointers[n-1])
 		j.LastCheckpoint = &c
 	}
+	var h history
+	h.load(s.Statistics)
+	h.fill(j, s.Pointers)
 	if res := s.Result; res != nil {
 		ended := time.UnixMilli(res.EndedAtMs).UTC()
 		j.EndedAt, j.State, j.DurationMS, j.Restarts = &ended, res.State, res.DurationMs, int(res.Restarts)
@@ -127,10 +129,76 @@ const (
 
 // history is what a JobMaster remembers of checkpoints and failures for people.
 type history struct {
-	checkpoints []api.Checkpoint // newest last
-	failures    []api.Failure    // newest last
+	checkpoints []api.Checkpoint                  // newest last
+	failures    []api.Failure                     // newest last
+	parts       map[uint64][]coordinator.PartInfo // of the checkpoints that this leader has seen
 	completed   int
 	failed      int
+	restored    int
+}
+
+// keepParts remembers what the subtasks did for a checkpoint, as long as it is in the
+// history.
+func (h *history) keepParts(id stream.CheckpointID, parts []coordinator.PartInfo) {
+	kept := map[uint64][]coordinator.PartInfo{uint64(id): parts}
+	for _, c := range h.checkpoints {
+		if old := h.parts[c.ID]; old != nil && c.ID != uint64(id) {
+			kept[c.ID] = old
+		}
+	}
+	h.parts = kept
+}
+
+// load takes over what an earlier leader has put on record.
+func (h *history) load(s *metapb.CheckpointStatistics) {
+	h.completed, h.failed, h.restored = int(s.GetCompleted()), int(s.GetFailed()), int(s.GetRestored())
+	h.checkpoints = nil
+	for _, c := range s.GetHistory() {
+		h.checkpoints = append(h.checkpoints, checkpointView(c))
+	}
+}
+
+func checkpointView(c *metapb.CheckpointRecord) api.Checkpoint {
+	v := api.Checkpoint{
+		ID: c.CheckpointId, Status: api.CheckpointCompleted, Kind: stream.BarrierKind(c.Kind).String(), Failure: c.Failure,
+		TriggeredAt: time.UnixMilli(c.TriggeredAtMs).UTC(), DurationMS: c.DurationMs, Bytes: c.StateBytes, NewBytes: c.NewBytes,
+		Subtasks: int(c.Subtasks), Acked: int(c.Acked), Discarded: c.Discarded, Path: c.Path,
+	}
+	if c.Failure != "" {
+		v.Status = api.CheckpointFailed
+	}
+	return v
+}
+
+// statistics is what is put on record with the pointer p, which they count already.
+func (h *history) statistics(p *metapb.CheckpointPointer) *metapb.CheckpointStatistics {
+	s := &metapb.CheckpointStatistics{Completed: uint64(h.completed) + 1, Failed: uint64(h.failed), Restored: uint64(h.restored)}
+	for _, c := range h.checkpoints {
+		if c.Status == api.CheckpointInProgress || c.ID == p.CheckpointId {
+			continue
+		}
+		s.History = append(s.History, &metapb.CheckpointRecord{
+			CheckpointId: c.ID, Kind: uint32(kindOf(c.Kind)), Failure: c.Failure, TriggeredAtMs: c.TriggeredAt.UnixMilli(), DurationMs: c.DurationMS,
+			StateBytes: c.Bytes, NewBytes: c.NewBytes, Subtasks: uint32(c.Subtasks), Acked: uint32(c.Acked), Discarded: c.Discarded, Path: c.Path,
+		})
+	}
+	s.History = append(s.History, &metapb.CheckpointRecord{
+		CheckpointId: p.CheckpointId, Kind: p.Kind, TriggeredAtMs: p.CompletedAtMs - p.DurationMs, DurationMs: p.DurationMs,
+		StateBytes: p.StateBytes, NewBytes: p.NewBytes, Subtasks: p.Subtasks, Acked: p.Subtasks, Path: p.Path,
+	})
+	if n := len(s.History) - checkpointHistory; n > 0 {
+		s.History = s.History[n:]
+	}
+	return s
+}
+
+func kindOf(name string) stream.BarrierKind {
+	for k := stream.CheckpointBarrier; k <= stream.FullBarrier; k++ {
+		if k.String() == name {
+			return k
+		}
+	}
+	return stream.CheckpointBarrier
 }
 
 // record takes in an entry of the checkpoint history.
@@ -145,11 +213,13 @@ func (h *history) record(info coordinator.Info) {
 		}
 	case coordinator.CheckpointCompletedInfo:
 		h.completed++
+		h.keepParts(i.ID, i.Parts)
 		h.update(i.ID, func(c *api.Checkpoint) {
 			c.Status, c.DurationMS, c.Bytes, c.NewBytes, c.Acked = api.CheckpointCompleted, i.Duration.Milliseconds(), i.StateBytes, i.NewBytes, i.Subtasks
 		})
 	case coordinator.CheckpointFailedInfo:
 		h.failed++
+		h.keepParts(i.ID, i.Parts)
 		h.update(i.ID, func(c *api.Checkpoint) {
 			c.Status, c.DurationMS, c.Acked, c.Failure = api.CheckpointFailed, i.Duration.Milliseconds(), i.Acks, i.Cause.String()+": "+i.Reason
 		})
@@ -182,7 +252,7 @@ func (h *history) fail(f execgraph.RegionFailed, task string) {
 
 // fill puts the history into a view.
 func (h *history) fill(j *api.Job, pointers []*metapb.CheckpointPointer) {
-	j.Checkpoints.Completed, j.Checkpoints.Failed = h.completed, h.failed
+	j.Checkpoints.Completed, j.Checkpoints.Failed, j.Checkpoints.Restored = h.completed, h.failed, h.restored
 	j.Checkpoints.History = []api.Checkpoint{}
 	for _, c := range slices.Backward(h.checkpoints) {
 		for _, p := range pointers {

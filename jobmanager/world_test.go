@@ -149,7 +149,7 @@ func (w *world) submit(settings ...string) error {
 		k, v, _ := strings.Cut(s, "=")
 		values[k] = v
 	}
-	_, err := w.manager.Submit(w.t.Context(), Submission{ID: testJob, Plan: testPlan(), Settings: values})
+	_, _, err := w.manager.Submit(w.t.Context(), Submission{ID: testJob, Plan: testPlan(), Settings: values})
 	return err
 }
 

@@ -19,6 +19,8 @@
 //	jobs/{id}/sequence         of the job's last transaction: "<epoch>.<n>"
 //	jobs/{id}/checkpoint-id    highest id reserved, decimal
 //	jobs/{id}/checkpoints/{n}  metapb.CheckpointPointer, n in 20 digits
+//	jobs/{id}/statistics       metapb.CheckpointStatistics, written with each pointer
+//	jobs/{id}/operations/{t}   metapb.Operation, t is the client's trigger id
 //	jobs/{id}/intent           metapb.Intent
 //	jobs/{id}/result           metapb.JobResult, written once, before clean-up
 //

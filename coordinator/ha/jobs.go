@@ -37,11 +37,13 @@ func (j *Jobs) Epoch() Epoch { return j.lead.Epoch() }
 type JobState struct {
 	ID           job.ID
 	Record       *metapb.JobRecord
-	Incarnation  *metapb.Incarnation         // nil before the first deployment
-	CheckpointID stream.CheckpointID         // highest reserved
-	Pointers     []*metapb.CheckpointPointer // completed and retained, ascending
-	Intent       *metapb.Intent              // nil if none
-	Result       *metapb.JobResult           // nil while the job lives
+	Incarnation  *metapb.Incarnation          // nil before the first deployment
+	CheckpointID stream.CheckpointID          // highest reserved
+	Pointers     []*metapb.CheckpointPointer  // completed and retained, ascending
+	Statistics   *metapb.CheckpointStatistics // nil before the first checkpoint
+	Operations   []*metapb.Operation          // by trigger id
+	Intent       *metapb.Intent               // nil if none
+	Result       *metapb.JobResult            // nil while the job lives
 	// Problem says that the records can't be understood; what else stands here is
 	// only a part of them. Only All returns such a state.
 	Problem error
@@ -117,12 +119,60 @@ func (j *Jobs) ReserveCheckpointIDs(ctx context.Context, id job.ID, upTo stream.
 	}))
 }
 
-// PutPointer makes a checkpoint complete: from here on recovery uses it.
-func (j *Jobs) PutPointer(ctx context.Context, id job.ID, p *metapb.CheckpointPointer) error {
-	key := pointerKey(id, stream.CheckpointID(p.CheckpointId))
-	return j.commit(ctx, id, fmt.Sprintf("complete checkpoint %d of job %s", p.CheckpointId, id), j.live(id, Txn{
-		Puts: []Entry{put(key, p)},
+// PutPointer makes a checkpoint complete: from here on recovery uses it. Statistics
+// go with it; nil leaves them as they are.
+func (j *Jobs) PutPointer(ctx context.Context, id job.ID, p *metapb.CheckpointPointer, stats *metapb.CheckpointStatistics) error {
+	t := Txn{Puts: []Entry{put(pointerKey(id, stream.CheckpointID(p.CheckpointId)), p)}}
+	if stats != nil {
+		t.Puts = append(t.Puts, put(jobKey(id, "statistics"), stats))
+	}
+	return j.commit(ctx, id, fmt.Sprintf("complete checkpoint %d of job %s", p.CheckpointId, id), j.live(id, t))
+}
+
+// PutRecord changes what was accepted: its parallelism, or that what it was restored
+// from is not needed any more.
+func (j *Jobs) PutRecord(ctx context.Context, id job.ID, rec *metapb.JobRecord) error {
+	key := jobKey(id, "graph")
+	return j.commit(ctx, id, "change record of job "+string(id), Txn{Present: []string{key}, Puts: []Entry{put(key, rec)}})
+}
+
+func operationKey(id job.ID, trigger string) string { return jobKey(id, "operations/"+trigger) }
+
+// PutOperation records what a client was promised, before the first RPC that carries
+// it out. ErrConflict: the job has ended.
+func (j *Jobs) PutOperation(ctx context.Context, id job.ID, op *metapb.Operation) error {
+	return j.commit(ctx, id, fmt.Sprintf("record %v %s of job %s", op.Kind, op.TriggerId, id), j.live(id, Txn{
+		Puts: []Entry{put(operationKey(id, op.TriggerId), op)},
 	}))
+}
+
+// OperationEnd is what is recorded with the end of an operation, in one transaction.
+type OperationEnd struct {
+	Operation *metapb.Operation
+	Pointer   *metapb.CheckpointPointer // without its pin; nil = stays as it is
+	Intent    *metapb.Intent            // to cancel the job; nil = none
+	Record    *metapb.JobRecord         // with the parallelism of a rescale; nil = stays as it is
+	Forget    []string                  // trigger ids of operations that ended long ago
+}
+
+// EndOperation records the end of an operation, of a job that has ended too.
+func (j *Jobs) EndOperation(ctx context.Context, id job.ID, e OperationEnd) error {
+	t := Txn{Present: []string{operationKey(id, e.Operation.TriggerId)}, Puts: []Entry{put(operationKey(id, e.Operation.TriggerId), e.Operation)}}
+	if e.Pointer != nil {
+		key := pointerKey(id, stream.CheckpointID(e.Pointer.CheckpointId))
+		t.Present = append(t.Present, key)
+		t.Puts = append(t.Puts, put(key, e.Pointer))
+	}
+	if e.Intent != nil {
+		t.Puts = append(t.Puts, put(jobKey(id, "intent"), e.Intent))
+	}
+	if e.Record != nil {
+		t.Puts = append(t.Puts, put(jobKey(id, "graph"), e.Record))
+	}
+	for _, trigger := range e.Forget {
+		t.Deletes = append(t.Deletes, operationKey(id, trigger))
+	}
+	return j.commit(ctx, id, fmt.Sprintf("record the end of %v %s of job %s", e.Operation.Kind, e.Operation.TriggerId, id), t)
 }
 
 // DeletePointers takes subsumed checkpoints out of the records. Their bytes may go
@@ -279,6 +329,16 @@ func (s *JobState) decode(field string, b []byte) error {
 		n, err := strconv.ParseUint(string(b), 10, 64)
 		s.CheckpointID = stream.CheckpointID(n)
 		return err
+	case field == "statistics":
+		s.Statistics = new(metapb.CheckpointStatistics)
+		return proto.Unmarshal(b, s.Statistics)
+	case strings.HasPrefix(field, "operations/"):
+		op := new(metapb.Operation)
+		if err := proto.Unmarshal(b, op); err != nil {
+			return err
+		}
+		s.Operations = append(s.Operations, op)
+		return nil
 	case strings.HasPrefix(field, "checkpoints/"):
 		p := new(metapb.CheckpointPointer)
 		if err := proto.Unmarshal(b, p); err != nil {

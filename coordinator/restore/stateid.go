@@ -48,3 +48,34 @@ func inRuns(k metapb.StateKind) bool {
 	}
 	return false
 }
+
+// LiveStateIDs are the ids of m's states that a run of it may hold entries of. A state
+// that was dropped at an earlier restore is left out: should a program declare one of
+// that name again, it is a new one and gets another id, not the old one's entries.
+func LiveStateIDs(m *metapb.CheckpointMetadata) StateIDs {
+	live := StateIDs{Next: m.NextStateId}
+	for _, id := range m.StateIds {
+		if !dropped(m, id) {
+			live.IDs = append(live.IDs, id)
+		}
+	}
+	return live
+}
+
+// dropped reports whether the operator of a state is in m and says what states it has,
+// without this one.
+func dropped(m *metapb.CheckpointMetadata, id *metapb.StateID) bool {
+	says := false
+	for _, op := range m.Operators {
+		if op.Uid != id.Uid {
+			continue
+		}
+		for _, s := range op.Subtasks {
+			says = says || len(s.Schemas) > 0
+			if slices.ContainsFunc(s.Schemas, func(c *metapb.Schema) bool { return c.StateId == id.Id && c.Ordinal == 0 }) {
+				return false
+			}
+		}
+	}
+	return says
+}

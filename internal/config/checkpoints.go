@@ -16,6 +16,7 @@ type Checkpoints struct {
 	MinPause             time.Duration
 	TolerableFailures    int
 	Retained             int
+	Concurrent           int
 	DeleteOnCancellation bool   // else they are kept
 	Dir                  string // absolute path; "" = the cluster's default
 	SavepointDir         string // absolute path; "" = none
@@ -28,6 +29,7 @@ func (e *Effective) checkpoints() Checkpoints {
 		MinPause:             e.Get(CheckpointMinPause),
 		TolerableFailures:    e.Get(CheckpointTolerable),
 		Retained:             e.Get(CheckpointRetained),
+		Concurrent:           e.Get(CheckpointConcurrent),
 		DeleteOnCancellation: e.Get(CheckpointRetention) == "DELETE_ON_CANCELLATION",
 		Dir:                  e.Get(CheckpointDir),
 		SavepointDir:         e.Get(SavepointDir),

@@ -32,8 +32,8 @@ var (
 	CheckpointIncremental = enumKey("execution.checkpointing.incremental", []string{"true"},
 		map[string]string{"false": "!is not built: checkpoints write what changed"}, Job,
 		"Checkpoints write what changed since the one before.", "state.backend.incremental")
-	CheckpointConcurrent = intKey("execution.checkpointing.max-concurrent-checkpoints", "1", 1, 1, Job,
-		"How many checkpoints may be under way at a time.")
+	CheckpointConcurrent = intKey("execution.checkpointing.max-concurrent-checkpoints", "1", 1, 100, Job,
+		"How many checkpoints may be under way at a time; with a min-pause it is one.")
 
 	// State and execution.
 

@@ -141,7 +141,7 @@ func (c *Cluster) Submit(ctx context.Context, plan *metapb.Plan, settings map[st
 	ctx, cancel := context.WithTimeout(ctx, leadTimeout)
 	defer cancel()
 	for {
-		id, err := c.manager.Submit(ctx, jobmanager.Submission{Plan: plan, Args: plan.Args, Settings: settings})
+		id, _, err := c.manager.Submit(ctx, jobmanager.Submission{Plan: plan, Args: plan.Args, Settings: settings})
 		if !errors.Is(err, jobmanager.ErrNotLeader) {
 			return id, err
 		}

@@ -16,6 +16,7 @@ type RequestSlots struct {
 	Number uint64 // rises; stands in the answers
 	N      int
 	Have   []string // TaskManager by slot, "" = missing
+	Wanted int      // that the job would use if there were more: it is told when there are
 }
 
 // ReleaseSlots gives all slots back.
@@ -88,6 +89,17 @@ type RegionFailed struct {
 // SetTimer asks for a Tick at At, replacing the earlier request.
 type SetTimer struct{ At time.Time }
 
+// RescaleReady: slots and workers for the new parallelism are there. The JobMaster
+// takes a checkpoint, so that little is done twice, then says RescaleNow. Own: nobody
+// has asked for it, slots have come.
+type RescaleReady struct{ Own bool }
+
+// RescaleFailed: there are not enough slots; the job runs on as it was.
+type RescaleFailed struct{ Reason string }
+
+// Rescaled: every subtask runs with the new parallelism.
+type Rescaled struct{ Own bool }
+
 // JobTerminal: everything has stopped; State (FAILED or CANCELED) is to be put on
 // record. Answered by ResultPersisted.
 type JobTerminal struct {
@@ -108,4 +120,7 @@ func (AttemptsLost) execgraphEffect()       {}
 func (StateChanged) execgraphEffect()       {}
 func (RegionFailed) execgraphEffect()       {}
 func (SetTimer) execgraphEffect()           {}
+func (RescaleReady) execgraphEffect()       {}
+func (RescaleFailed) execgraphEffect()      {}
+func (Rescaled) execgraphEffect()           {}
 func (JobTerminal) execgraphEffect()        {}

@@ -54,6 +54,7 @@ type SnapshotReady struct {
 
 // IncarnationPersisted answers PersistIncarnation.
 type IncarnationPersisted struct {
+	Number  job.Incarnation
 	Problem string // "" = written
 }
 
@@ -80,6 +81,14 @@ type FailRegions struct{ Reason string }
 // terminal checkpoint, or what JobTerminal said. Everything may be let go.
 type ResultPersisted struct{ State JobState }
 
+// Rescale has the job run with the parallelism of Graph, which is of the same plan.
+// Answered with RescaleReady, or RescaleFailed.
+type Rescale struct{ Graph *job.Graph }
+
+// RescaleNow follows RescaleReady: the job stops and starts from its newest checkpoint.
+// Rescaled follows.
+type RescaleNow struct{}
+
 // Tick is a wake-up at the time asked for by SetTimer, or any other time.
 type Tick struct{}
 
@@ -94,4 +103,6 @@ func (Status) execgraphEvent()               {}
 func (CancelJob) execgraphEvent()            {}
 func (FailRegions) execgraphEvent()          {}
 func (ResultPersisted) execgraphEvent()      {}
+func (Rescale) execgraphEvent()              {}
+func (RescaleNow) execgraphEvent()           {}
 func (Tick) execgraphEvent()                 {}

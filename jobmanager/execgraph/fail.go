@@ -31,6 +31,7 @@ func (s *step) fail(regions []*region, f Failure, fatal bool) {
 func (s *step) stop(r *region, reason string) {
 	r.to(regionStopping)
 	r.stopBy = s.now.Add(s.cfg.CancelGrace + stopMargin)
+	s.runningSince = time.Time{}
 	var lost []Execution
 	cancel := map[string]CancelAttempts{}
 	for _, x := range s.of(r) {
@@ -87,6 +88,10 @@ func (s *step) maybeDown(r *region) {
 		return
 	}
 	r.to(regionBackoff)
+	if r.planned {
+		r.until = s.now
+		return
+	}
 	s.backoff(r)
 }
 
@@ -141,6 +146,7 @@ func (s *step) giveUp(f Failure) {
 // stopAll stops every region; when all have stopped the job is terminal.
 func (s *step) stopAll(reason string) {
 	s.round, s.roundRegions = roundNone, nil
+	s.change = rescaling{}
 	for _, r := range s.regions {
 		switch r.phase {
 		case regionIdle, regionBackoff:

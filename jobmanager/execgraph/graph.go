@@ -146,6 +146,7 @@ type region struct {
 	deployed bool      // by this leader, at least once
 	stopBy   time.Time // when workers that don't answer a cancel are stopped; zero: not any more
 	lost     bool      // a process was lost in the present failure
+	planned  bool      // it is down for a rescale, not after a failure
 	fatal    bool      // restarting will not help
 	cause    Failure   // of the present failure
 	failedIn uint64    // number of the step in which it failed
@@ -222,19 +223,22 @@ type Graph struct {
 	cfg   Config
 	graph *job.Graph
 
-	state       JobState
-	stateSince  time.Time
-	executions  map[job.SubtaskID]*Execution
-	regions     []*region
-	slots       []Slot
-	workers     map[string]*Worker // by TaskManager
-	nextWorker  uint64
-	incarnation job.Incarnation
-	attempt     uint32
-	restarts    int
-	resumed     bool // another leader has deployed the job before
-	history     job.RestartHistory
-	failure     Failure // that the job fails or failed with
+	state        JobState
+	stateSince   time.Time
+	runningSince time.Time  // when the last of the subtasks began to run; zero: not all do
+	wanted       *job.Graph // what the job is to have when there are slots
+	change       rescaling
+	executions   map[job.SubtaskID]*Execution
+	regions      []*region
+	slots        []Slot
+	workers      map[string]*Worker // by TaskManager
+	nextWorker   uint64
+	incarnation  job.Incarnation
+	attempt      uint32
+	restarts     int
+	resumed      bool // another leader has deployed the job before
+	history      job.RestartHistory
+	failure      Failure // that the job fails or failed with
 
 	round        roundPhase
 	roundRegions []*region
@@ -263,8 +267,17 @@ func New(cfg Config, s Start) *Graph {
 		cfg: cfg.withDefaults(), state: Created, workers: map[string]*Worker{}, nextWorker: cfg.WorkerIDs,
 		incarnation: s.Incarnation, attempt: s.Attempt, restarts: s.Restarts, resumed: s.Incarnation > 0,
 	}
+	g.wanted = s.Graph
 	g.setGraph(s.Graph)
 	return g
+}
+
+// Continue has the job's incarnations and attempts follow those of the snapshot that
+// it is started from: what carries their numbers must not be written twice. Called
+// before Schedule.
+func (g *Graph) Continue(after job.Incarnation) {
+	g.incarnation = max(g.incarnation, after)
+	g.attempt = max(g.attempt, uint32(after)) // they rise together
 }
 
 func (g *Graph) setGraph(jg *job.Graph) {

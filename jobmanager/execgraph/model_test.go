@@ -31,6 +31,7 @@ type model struct {
 	terminal JobState
 	deploys  int
 	cancels  int
+	rescaled int
 }
 
 type modelTM struct {
@@ -142,7 +143,7 @@ func (m *model) carryOut(effect Effect) {
 	answer := func(e Event) { m.queues[own] = append(m.queues[own], func() { m.step(e) }) }
 	switch e := effect.(type) {
 	case RequestSlots:
-		m.pool.Request("job", e.Number, e.N, e.Have)
+		m.pool.Request("job", e.Number, e.N, e.Have, e.Wanted)
 		m.grants()
 	case ReleaseSlots:
 		m.pool.Release("job")
@@ -165,15 +166,22 @@ func (m *model) carryOut(effect Effect) {
 		answer(SnapshotReady{})
 	case PersistIncarnation:
 		if m.chance(10) {
-			answer(IncarnationPersisted{Problem: "unknown result"})
+			answer(IncarnationPersisted{Number: e.Number, Problem: "unknown result"})
 		} else {
-			answer(IncarnationPersisted{})
+			answer(IncarnationPersisted{Number: e.Number})
 		}
 	case Deploy:
 		m.deploy(e)
 	case CancelAttempts:
 		m.cancels++
 		m.send(e.TaskManager, func(i int, tm *modelTM) { m.cancel(i, e) })
+	case RescaleReady: // the JobMaster takes a checkpoint
+		answer(RescaleNow{})
+	case Rescaled:
+		m.rescaled++
+		if got, want := m.g.Job().Slots(), len(m.g.slots); got != want {
+			m.fail("rescaled to %d slots, the graph has %d", want, got)
+		}
 	case SetTimer:
 		m.timer = e.At
 	case JobTerminal:
@@ -240,7 +248,17 @@ func (m *model) exit(i int, reason string) {
 func (m *model) fault() {
 	i := m.rng.IntN(len(m.tms))
 	tm := m.tms[i]
-	switch m.rng.IntN(6) {
+	switch m.rng.IntN(8) {
+	case 6, 7:
+		p := make([]*metapb.VertexParallelism, len(m.g.graph.Vertices))
+		for v := range p {
+			p[v] = &metapb.VertexParallelism{Vertex: uint32(v), Parallelism: uint32(1 + m.rng.IntN(3))}
+		}
+		g, err := job.NewGraphOf(m.g.graph.Plan, p)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		m.step(Rescale{g})
 	case 0, 1:
 		m.exit(i, "signal: killed")
 	case 2:
@@ -330,7 +348,7 @@ func (m *model) play() {
 			m.join(i)
 		}
 	}
-	for !m.allRunning() {
+	for !m.allRunning() || m.g.change.phase != rescaleNone {
 		if !m.turn() {
 			m.fail("nothing happens and the job does not run; it is %v", m.g.state)
 		}
@@ -344,8 +362,8 @@ func (m *model) play() {
 			q = m.queues[own]
 		}
 	}
-	if !m.allRunning() {
-		return // a message that was still on its way has failed it
+	if !m.allRunning() || m.g.change.phase != rescaleNone {
+		return // a message that was still on its way has failed it, or slots have come
 	}
 	for _, g := range m.pool.Grants() {
 		m.fail("the pool has something to tell although nothing changed: %+v", g)
@@ -379,7 +397,7 @@ func (m *model) play() {
 
 func TestModel(t *testing.T) {
 	policy := job.DefaultRestart
-	deploys, cancels := 0, 0
+	deploys, cancels, rescaled := 0, 0, 0
 	for seed := range uint64(1000) {
 		m := newModel(t, seed, policy)
 		m.play()
@@ -393,7 +411,7 @@ func TestModel(t *testing.T) {
 				}
 			}
 		}
-		deploys, cancels = deploys+m.deploys, cancels+m.cancels
+		deploys, cancels, rescaled = deploys+m.deploys, cancels+m.cancels, rescaled+m.rescaled
 		m.step(CancelJob{})
 		for m.g.state != Canceled {
 			if !m.turn() || m.steps > 6000 {
@@ -404,8 +422,8 @@ func TestModel(t *testing.T) {
 			m.fail("%d of 3 slots are free at the end", free)
 		}
 	}
-	if deploys < 3000 || cancels < 1000 {
-		t.Errorf("only %d deployments and %d cancels", deploys, cancels)
+	if deploys < 3000 || cancels < 1000 || rescaled < 500 {
+		t.Errorf("only %d deployments, %d cancels and %d rescales", deploys, cancels, rescaled)
 	}
 }
 

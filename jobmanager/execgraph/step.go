@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/weirstream/weir/job"
-	"github.com/weirstream/weir/proto/metapb"
 )
 
 // step is one call of Step.
@@ -51,6 +50,10 @@ func (g *Graph) Step(now time.Time, e Event, effects []Effect) []Effect { //lint
 		s.fail(slices.Clone(g.regions), Failure{Time: now, Cause: e.Reason}, false)
 	case ResultPersisted:
 		s.resultPersisted(e)
+	case Rescale:
+		s.rescale(e.Graph)
+	case RescaleNow:
+		s.rescaleNow()
 	case Tick:
 	default:
 		panic(fmt.Sprintf("weir: BUG: execgraph event %T", e))
@@ -79,9 +82,12 @@ func (s *step) slotsGranted(e SlotsGranted) {
 	if e.Number != s.standing {
 		return
 	}
-	for i := range s.slots {
-		if s.slots[i].TaskManager == "" && i < len(e.TaskManagers) {
-			s.slots[i].TaskManager = e.TaskManagers[i]
+	for i, tm := range e.TaskManagers {
+		switch spare := i - len(s.slots); {
+		case spare < 0 && s.slots[i].TaskManager == "":
+			s.slots[i].TaskManager = tm
+		case spare >= 0 && spare < len(s.change.spare):
+			s.change.spare[spare].TaskManager = tm
 		}
 	}
 	s.free = e.Free
@@ -90,9 +96,9 @@ func (s *step) slotsGranted(e SlotsGranted) {
 func (s *step) missingSlots() bool { return slices.Contains(s.slots, Slot{}) }
 
 func (s *step) have() []string {
-	have := make([]string, len(s.slots))
-	for i, sl := range s.slots {
-		have[i] = sl.TaskManager
+	var have []string
+	for _, sl := range append(slices.Clone(s.slots), s.change.spare...) {
+		have = append(have, sl.TaskManager)
 	}
 	return have
 }
@@ -115,10 +121,12 @@ func (s *step) taskManagers() ([]string, map[string]int) {
 
 func (s *step) taskManagerLost(e TaskManagerLost) {
 	lost := false
-	for i := range s.slots {
-		if s.slots[i].TaskManager == e.TaskManager {
-			s.slots[i] = Slot{}
-			lost = true
+	for _, slots := range [][]Slot{s.slots, s.change.spare} {
+		for i := range slots {
+			if slots[i].TaskManager == e.TaskManager {
+				slots[i] = Slot{}
+				lost = true
+			}
 		}
 	}
 	if w := s.workers[e.TaskManager]; w != nil {
@@ -183,15 +191,19 @@ func (s *step) ensureWorkers() (ready bool) {
 	for _, tm := range names {
 		w := s.workers[tm]
 		if w == nil {
-			s.nextWorker++
-			s.workers[tm] = &Worker{TaskManager: tm, ID: s.nextWorker}
-			s.do(StartWorker{TaskManager: tm, ID: s.nextWorker, Slots: count[tm]})
+			s.startWorker(tm, count[tm])
 			ready = false
 			continue
 		}
 		ready = ready && w.Ready
 	}
 	return ready
+}
+
+func (s *step) startWorker(tm string, slots int) {
+	s.nextWorker++
+	s.workers[tm] = &Worker{TaskManager: tm, ID: s.nextWorker}
+	s.do(StartWorker{TaskManager: tm, ID: s.nextWorker, Slots: slots})
 }
 
 // ---- deployment rounds ----
@@ -211,6 +223,10 @@ func (s *step) advance() {
 		return
 	}
 	s.advanceSlots()
+	s.advanceRescale()
+	if s.change.phase == rescaleStopping {
+		return
+	}
 	if s.round != roundNone || s.missingSlots() || !s.active() {
 		return
 	}
@@ -255,35 +271,20 @@ func (s *step) advanceSlots() {
 func (s *step) requestSlots() {
 	s.requests++
 	s.standing = s.requests
-	s.do(RequestSlots{Number: s.requests, N: len(s.slots), Have: s.have()})
+	have := s.have()
+	s.do(RequestSlots{Number: s.requests, N: len(have), Have: have, Wanted: s.wanted.Slots()})
 }
 
 // shrink lowers the parallelism that the program left open to the slots that there
 // are: a job starts with fewer slots rather than not at all. Only while nothing of
 // it lives.
 func (s *step) shrink() {
-	for _, r := range s.regions {
-		if r.phase != regionIdle && r.phase != regionBackoff {
-			return
-		}
-	}
-	if s.free < 1 || s.free >= len(s.slots) || s.round != roundNone {
+	if !s.down() || s.free < 1 || s.free >= len(s.slots) || s.round != roundNone {
 		return
 	}
-	var ps []*metapb.VertexParallelism
-	for _, v := range s.graph.Vertices {
-		p := v.Parallelism
-		if s.graph.Head(v.ID).Parallelism == 0 {
-			p = min(p, s.free)
-		}
-		if p > s.free {
-			return // asked for by the program: not ours to change
-		}
-		ps = append(ps, &metapb.VertexParallelism{Vertex: uint32(v.ID), Parallelism: uint32(p)})
-	}
-	g, err := job.NewGraphOf(s.graph.Plan, ps)
-	if err != nil {
-		panic(fmt.Sprintf("weir: BUG: shrink to %d slots: %v", s.free, err))
+	g := s.limited(s.free)
+	if g == nil {
+		return
 	}
 	slices.SortStableFunc(s.slots, func(a, b Slot) int { // those granted come first
 		switch {
@@ -296,6 +297,7 @@ func (s *step) shrink() {
 	})
 	s.setGraph(g)
 	s.requestSlots() // also when nothing is missing now: the earlier request must not go on
+	s.releaseWorkers()
 }
 
 func (s *step) snapshotReady(e SnapshotReady) {
@@ -314,7 +316,7 @@ func (s *step) snapshotReady(e SnapshotReady) {
 	s.incarnation++
 	s.attempt++
 	for _, r := range s.roundRegions {
-		if r.deployed || s.resumed {
+		if (r.deployed || s.resumed) && !r.planned {
 			s.restarts++
 		}
 	}
@@ -342,9 +344,8 @@ func (s *step) roundHolds() bool {
 }
 
 func (s *step) incarnationPersisted(e IncarnationPersisted) {
-	if s.round != roundPersisting || !s.roundHolds() {
-		s.round, s.roundRegions = roundNone, nil
-		return
+	if s.round != roundPersisting || e.Number != s.incarnation || !s.roundHolds() {
+		return // of a round that was given up; or this one is, now
 	}
 	regions := s.roundRegions
 	s.round, s.roundRegions = roundNone, nil
@@ -354,7 +355,7 @@ func (s *step) incarnationPersisted(e IncarnationPersisted) {
 	}
 	d := Deploy{Incarnation: s.incarnation, Attempt: s.present()}
 	for _, r := range regions {
-		r.deployed = true
+		r.deployed, r.planned = true, false
 		r.to(regionDeploying)
 		for _, x := range s.of(r) {
 			tm := s.slots[x.Subtask.Index].TaskManager
@@ -427,6 +428,8 @@ func (s *step) maybeRunning(r *region) {
 	if s.Graph.state == Restarting {
 		s.state(Running)
 	}
+	s.runningSince = s.now
+	s.rescaled()
 }
 
 func (s *step) setTimer() {
@@ -450,6 +453,12 @@ func (s *step) setTimer() {
 		if !s.slotsSince.IsZero() {
 			earliest(s.slotsSince.Add(s.cfg.SlotWait))
 			earliest(s.slotsSince.Add(s.cfg.SlotTimeout))
+		}
+		switch {
+		case s.change.phase == rescalePreparing:
+			earliest(s.change.since.Add(s.cfg.SlotWait))
+		case s.change.phase == rescaleNone && min(s.free, s.wanted.Slots()) > len(s.slots):
+			earliest(s.growAt())
 		}
 	}
 	if !at.Equal(s.timer) {

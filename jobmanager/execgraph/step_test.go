@@ -88,7 +88,21 @@ func (r *transcript) run(t *testing.T, d *datadriven.TestData) string {
 	case "snapshot":
 		return r.step(SnapshotReady{str("problem")})
 	case "persisted":
-		return r.step(IncarnationPersisted{str("problem")})
+		number := r.g.incarnation
+		if d.HasArg("number") {
+			d.ScanArgs(t, "number", (*uint64)(&number))
+		}
+		return r.step(IncarnationPersisted{number, str("problem")})
+	case "rescale":
+		p := 2
+		d.ScanArgs(t, "p", &p)
+		g, err := job.NewGraph(r.g.graph.Plan, p)
+		if err != nil {
+			d.Fatalf(t, "%v", err)
+		}
+		return r.step(Rescale{g})
+	case "now":
+		return r.step(RescaleNow{})
 	case "status":
 		return r.status(t, d, str)
 	case "cancel":
@@ -189,7 +203,11 @@ func (r *transcript) effect(f Effect) string {
 	case JobTerminal:
 		return fmt.Sprintf("JobTerminal %v %q", f.State, f.Failure.Cause)
 	case RequestSlots:
-		return fmt.Sprintf("RequestSlots %d: %d, have %q", f.Number, f.N, f.Have)
+		s := fmt.Sprintf("RequestSlots %d: %d, have %q", f.Number, f.N, f.Have)
+		if f.Wanted > f.N {
+			s += fmt.Sprintf(", would use %d", f.Wanted)
+		}
+		return s
 	}
 	return strings.TrimPrefix(fmt.Sprintf("%T%+v", f, f), "execgraph.")
 }

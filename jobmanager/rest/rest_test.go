@@ -41,6 +41,7 @@ type model struct {
 	cancelled []job.ID
 	submitted *api.Submission
 	received  []byte
+	asked     []any
 	err       error // of every other method
 }
 
@@ -65,14 +66,76 @@ func (m *model) TaskManagers(context.Context) ([]api.TaskManager, error) {
 	return []api.TaskManager{{ID: "tm-1", Host: "127.0.0.1", PID: 7, SlotsTotal: 2, SlotsFree: 1, RegisteredAt: at(0), LastHeartbeat: at(5)}}, m.err
 }
 
-func (m *model) Submit(_ context.Context, s *api.Submission) (job.ID, error) {
+func (m *model) Submit(_ context.Context, s *api.Submission) (api.Submitted, error) {
 	m.submitted = s
 	b, err := io.ReadAll(s.Binary)
 	if err != nil {
-		return "", fmt.Errorf("store binary: %w", err)
+		return api.Submitted{}, fmt.Errorf("store binary: %w", err)
 	}
 	m.received = b
-	return job.ID(s.ID), m.err
+	return api.Submitted{JobID: s.ID}, m.err
+}
+
+func (m *model) ask(id job.ID, trigger string, request any) (string, error) {
+	if _, err := m.Job(context.Background(), id); err != nil {
+		return "", err
+	}
+	m.asked = append(m.asked, request)
+	return orFirst(trigger), m.err
+}
+
+func (m *model) Savepoint(_ context.Context, id job.ID, r api.SavepointRequest) (string, error) {
+	return m.ask(id, r.TriggerID, r)
+}
+
+func (m *model) Stop(_ context.Context, id job.ID, r api.StopRequest) (string, error) {
+	return m.ask(id, r.TriggerID, r)
+}
+
+func (m *model) Checkpoint(_ context.Context, id job.ID, r api.CheckpointRequest) (string, error) {
+	return m.ask(id, r.TriggerID, r)
+}
+
+func (m *model) Rescale(_ context.Context, id job.ID, r api.RescaleRequest) (string, error) {
+	return m.ask(id, r.TriggerID, r)
+}
+
+func (m *model) Dispose(_ context.Context, r api.DisposalRequest) (string, error) {
+	m.asked = append(m.asked, r)
+	return orFirst(r.TriggerID), m.err
+}
+
+func (m *model) Operation(_ context.Context, id job.ID, trigger string) (*api.Operation, error) {
+	switch trigger {
+	case "running":
+		return api.InProgress(api.OperationProgress{Phase: api.PhaseCheckpoint, Subtasks: 4, Acked: 1}), nil
+	case "done":
+		return api.Completed(api.OperationResult{Location: "/sp/savepoint-1"}), nil
+	case "failed":
+		return api.FailedOperation(api.NewError(api.ErrConflict, "CHECKPOINT_FAILED", "disk full")), nil
+	}
+	return nil, api.ErrNotFound
+}
+
+func (m *model) Disposal(ctx context.Context, trigger string) (*api.Operation, error) {
+	return m.Operation(ctx, "", trigger)
+}
+
+func (m *model) CheckpointConfig(context.Context, job.ID) (api.CheckpointConfig, error) {
+	return api.CheckpointConfig{Mode: "exactly_once", Interval: 10000, MaxConcurrent: 1}, m.err
+}
+
+func (m *model) CheckpointDetails(_ context.Context, id job.ID, n uint64) (*api.CheckpointDetails, error) {
+	for _, j := range m.list {
+		for _, c := range j.Checkpoints.History {
+			if j.ID == string(id) && c.ID == n {
+				return &api.CheckpointDetails{Checkpoint: c, Vertices: []api.CheckpointVertex{{ID: 0, UID: "in", Subtasks: []api.CheckpointSubtask{
+					{Index: 0, AckedAt: ptr(at(9)), DurationMS: 90, SyncMS: 1, AsyncMS: 60, AlignmentMS: 7, StartDelayMS: 3, Bytes: 700, NewBytes: 70}, {Index: 1},
+				}}}}, nil
+			}
+		}
+	}
+	return nil, api.ErrNotFound
 }
 
 func (m *model) Cancel(_ context.Context, id job.ID) error {
@@ -139,7 +202,7 @@ func do(s http.Handler, method, path string, change func(*http.Request)) *httpte
 
 // fillIn gives the wildcards of a route a value.
 func fillIn(path string) string {
-	return strings.NewReplacer("{$}", "", "{id}", jobA).Replace(path)
+	return strings.NewReplacer("{$}", "", "{id}", jobA, "{checkpoint}", "4", "{vertex}", "in", "{trigger}", "done").Replace(path)
 }
 
 // The forms are a stable interface: what stands in testdata may grow, never change.
@@ -419,4 +482,11 @@ func TestServeStops(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Errorf("Serve: %v", err)
 	}
+}
+
+func orFirst(trigger string) string {
+	if trigger == "" {
+		return "t1"
+	}
+	return trigger
 }

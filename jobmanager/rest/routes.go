@@ -39,7 +39,8 @@ type route struct {
 }
 
 // routes are all doors there are: what is not here does not exist. Paths and forms
-// are Flink's, except /, /leader, POST /jobs and those that end in /describe.
+// are Flink's, except /, /leader, POST /jobs and those that end in /describe; of the
+// rescaling, Flink has only the path left.
 var routes = []route{
 	{"GET", "/{$}", leaderOnly, read, noBody, (*Server).page},
 	{"GET", "/livez", anyone, probe, noBody, (*Server).livez},
@@ -59,6 +60,19 @@ var routes = []route{
 	{"GET", "/jobs/{id}/status", leaderOnly, read, noBody, (*Server).status},
 	{"GET", "/jobs/{id}/config", leaderOnly, read, noBody, (*Server).jobConfig},
 	{"GET", "/jobs/{id}/checkpoints", leaderOnly, read, noBody, (*Server).checkpoints},
+	{"POST", "/jobs/{id}/checkpoints", leaderOnly, write, smallBody, (*Server).checkpoint},
+	{"GET", "/jobs/{id}/checkpoints/config", leaderOnly, read, noBody, (*Server).checkpointConfig},
+	{"GET", "/jobs/{id}/checkpoints/details/{checkpoint}", leaderOnly, read, noBody, (*Server).checkpointDetails},
+	{"GET", "/jobs/{id}/checkpoints/details/{checkpoint}/describe", leaderOnly, read, noBody, (*Server).checkpointDescribe},
+	{"GET", "/jobs/{id}/checkpoints/details/{checkpoint}/subtasks/{vertex}", leaderOnly, read, noBody, (*Server).checkpointSubtasks},
+	{"GET", "/jobs/{id}/checkpoints/{trigger}", leaderOnly, read, noBody, (*Server).operation},
+	{"POST", "/jobs/{id}/savepoints", leaderOnly, write, smallBody, (*Server).savepoint},
+	{"GET", "/jobs/{id}/savepoints/{trigger}", leaderOnly, read, noBody, (*Server).operation},
+	{"POST", "/jobs/{id}/stop", leaderOnly, write, smallBody, (*Server).stop},
+	{"PATCH", "/jobs/{id}/rescaling", leaderOnly, write, smallBody, (*Server).rescale},
+	{"GET", "/jobs/{id}/rescaling/{trigger}", leaderOnly, read, noBody, (*Server).operation},
+	{"POST", "/savepoint-disposal", leaderOnly, write, smallBody, (*Server).dispose},
+	{"GET", "/savepoint-disposal/{trigger}", leaderOnly, read, noBody, (*Server).disposal},
 	{"GET", "/jobs/{id}/exceptions", leaderOnly, read, noBody, (*Server).exceptions},
 	{"GET", "/jobs/{id}/execution-result", leaderOnly, read, noBody, (*Server).executionResult},
 }

@@ -42,11 +42,11 @@ func (s *Server) submit(w http.ResponseWriter, r *http.Request) error {
 	sub.Binary = &checkedReader{
 		r: &patientReader{body, http.NewResponseController(w)}, want: sub.BinarySHA256, left: sub.BinarySize, sum: sha256.New(),
 	}
-	id, err := s.opts.Cluster.Submit(r.Context(), sub)
+	answer, err := s.opts.Cluster.Submit(r.Context(), sub)
 	if err != nil {
 		return err
 	}
-	s.write(w, r, http.StatusAccepted, api.Submitted{JobID: string(id)})
+	s.write(w, r, http.StatusAccepted, answer)
 	return nil
 }
 

@@ -23,6 +23,7 @@ type request struct {
 	job     job.ID
 	number  uint64
 	slots   []string // TaskManager by slot, "" = missing
+	wanted  int      // that the job would use if there were more
 	before  []string // where the slots were, for those that are missing
 	granted bool     // the present slots have been told
 }
@@ -61,7 +62,7 @@ func (p *Pool) Remove(name string) {
 // untell has every waiting job told again: what the cluster could give has changed.
 func (p *Pool) untell() {
 	for _, r := range p.requests {
-		if r.missing() > 0 {
+		if r.missing() > 0 || r.wanted > len(r.slots) {
 			r.granted = false
 		}
 	}
@@ -71,13 +72,15 @@ func (p *Pool) untell() {
 // the job's earlier request; slots beyond n are given back. Grants carry number: a
 // request and a grant may pass each other on their way, and then both sides would
 // believe something else.
-func (p *Pool) Request(id job.ID, number uint64, n int, have []string) {
+//
+// A job that could use more, wanted in all, is told whenever there may be more.
+func (p *Pool) Request(id job.ID, number uint64, n int, have []string, wanted int) {
 	r := p.request(id)
 	if r == nil {
 		r = &request{job: id}
 		p.requests = append(p.requests, r)
 	}
-	r.number = number
+	r.number, r.wanted = number, wanted
 	was := r.slots
 	p.giveBack(r)
 	r.before, r.slots, r.granted = was, make([]string, n), false

@@ -43,7 +43,7 @@ func TestPool(t *testing.T) {
 					slots = append(slots, strings.Trim(s, "-"))
 				}
 				number++
-				p.Request(job.ID(name), number, n, slots)
+				p.Request(job.ID(name), number, n, slots, 0)
 			case "release":
 				p.Release(job.ID(name))
 			default:

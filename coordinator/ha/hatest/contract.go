@@ -74,8 +74,8 @@ func jobLife(t *testing.T, b Backend) {
 	steps := []error{
 		j.PutIncarnation(ctx, testJob, &metapb.Incarnation{Number: 1}),
 		j.ReserveCheckpointIDs(ctx, testJob, 100),
-		j.PutPointer(ctx, testJob, &metapb.CheckpointPointer{CheckpointId: 9, Path: "chk-9"}),
-		j.PutPointer(ctx, testJob, &metapb.CheckpointPointer{CheckpointId: 10, Path: "chk-10"}),
+		j.PutPointer(ctx, testJob, &metapb.CheckpointPointer{CheckpointId: 9, Path: "chk-9"}, nil),
+		j.PutPointer(ctx, testJob, &metapb.CheckpointPointer{CheckpointId: 10, Path: "chk-10"}, nil),
 		j.PutIntent(ctx, testJob, &metapb.Intent{Kind: metapb.Intent_KIND_CANCEL}),
 		j.DeletePointers(ctx, testJob, 9),
 	}
@@ -110,7 +110,7 @@ func deposedLeaderIsFenced(t *testing.T, b Backend) {
 	resign(t, old)
 	now := lead(t, b, "b")
 	defer resign(t, now)
-	err := oldJobs.PutPointer(t.Context(), testJob, &metapb.CheckpointPointer{CheckpointId: 1})
+	err := oldJobs.PutPointer(t.Context(), testJob, &metapb.CheckpointPointer{CheckpointId: 1}, nil)
 	if !errors.Is(err, ha.ErrFenced) {
 		t.Fatalf("a deposed leader's transaction: %v, want %v", err, ha.ErrFenced)
 	}
@@ -153,7 +153,7 @@ func terminalIsAbsorbing(t *testing.T, b Backend) {
 	for name, err := range map[string]error{
 		"result":      j.PutResult(ctx, testJob, &metapb.JobResult{State: "FINISHED"}),
 		"incarnation": j.PutIncarnation(ctx, testJob, &metapb.Incarnation{Number: 2}),
-		"pointer":     j.PutPointer(ctx, testJob, &metapb.CheckpointPointer{CheckpointId: 2}),
+		"pointer":     j.PutPointer(ctx, testJob, &metapb.CheckpointPointer{CheckpointId: 2}, nil),
 		"intent":      j.PutIntent(ctx, testJob, &metapb.Intent{}),
 	} {
 		if !errors.Is(err, ha.ErrConflict) {
@@ -239,7 +239,7 @@ func manyPointers(t *testing.T, b Backend) {
 	const n = 3 * ha.MaxOps
 	var ids []stream.CheckpointID
 	for i := range uint64(n) {
-		if err := j.PutPointer(ctx, testJob, &metapb.CheckpointPointer{CheckpointId: i + 1}); err != nil {
+		if err := j.PutPointer(ctx, testJob, &metapb.CheckpointPointer{CheckpointId: i + 1}, nil); err != nil {
 			t.Fatal(err)
 		}
 		ids = append(ids, stream.CheckpointID(i+1))
@@ -349,7 +349,7 @@ func lateTransaction(t *testing.T, b Backend) {
 	}
 	// It arrives just before the next one, which has looked already.
 	kv.hold = true
-	if err := j.PutPointer(ctx, testJob, &metapb.CheckpointPointer{CheckpointId: 1}); !errors.Is(err, ha.ErrUnknown) {
+	if err := j.PutPointer(ctx, testJob, &metapb.CheckpointPointer{CheckpointId: 1}, nil); !errors.Is(err, ha.ErrUnknown) {
 		t.Fatalf("held transaction: %v", err)
 	}
 	kv.onGet = func() {
@@ -357,7 +357,7 @@ func lateTransaction(t *testing.T, b Backend) {
 			t.Errorf("transaction in its place: %v", err)
 		}
 	}
-	if err := j.PutPointer(ctx, testJob, &metapb.CheckpointPointer{CheckpointId: 2}); err != nil {
+	if err := j.PutPointer(ctx, testJob, &metapb.CheckpointPointer{CheckpointId: 2}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if s, err := j.Get(ctx, testJob); err != nil || len(s.Pointers) != 2 {

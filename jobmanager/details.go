@@ -1,0 +1,87 @@
+package jobmanager
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/weirstream/weir/client/api"
+	"github.com/weirstream/weir/coordinator"
+	"github.com/weirstream/weir/job"
+)
+
+// detailsLook asks what the subtasks did for a checkpoint; the answer is nil if the
+// history does not have it.
+type detailsLook struct {
+	checkpoint uint64
+	reply      chan<- *api.CheckpointDetails
+}
+
+func (e *detailsLook) abandon() { e.reply <- nil }
+
+func (e *detailsLook) apply(m *JobMaster) { e.reply <- m.details(e.checkpoint) }
+
+func (m *JobMaster) details(id uint64) *api.CheckpointDetails {
+	for _, c := range m.view().Checkpoints.History {
+		if c.ID != id {
+			continue
+		}
+		d := &api.CheckpointDetails{Checkpoint: c, Vertices: []api.CheckpointVertex{}}
+		parts := m.history.parts[id]
+		if parts == nil {
+			parts = m.coord.Parts(streamID(id))
+		}
+		for _, p := range parts {
+			if n := len(d.Vertices); n == 0 || d.Vertices[n-1].ID != int(p.Subtask.Vertex) {
+				d.Vertices = append(d.Vertices, api.CheckpointVertex{
+					ID: int(p.Subtask.Vertex), UID: m.graph.Job().VertexUID(p.Subtask.Vertex), Subtasks: []api.CheckpointSubtask{},
+				})
+			}
+			v := &d.Vertices[len(d.Vertices)-1]
+			v.Subtasks = append(v.Subtasks, partView(p, c.TriggeredAt))
+		}
+		return d
+	}
+	return nil
+}
+
+func partView(p coordinator.PartInfo, triggered time.Time) api.CheckpointSubtask {
+	s := api.CheckpointSubtask{Index: p.Subtask.Index, Bytes: p.StateBytes, NewBytes: p.NewBytes}
+	if p.AckedAt.IsZero() {
+		return s
+	}
+	at := p.AckedAt.UTC()
+	s.AckedAt, s.DurationMS = &at, at.Sub(triggered).Milliseconds()
+	ms := func(ns int64) int64 { return time.Duration(ns).Milliseconds() }
+	s.StartDelayMS, s.AlignmentMS, s.SyncMS, s.AsyncMS = ms(p.Timings.StartDelay), ms(p.Timings.Alignment), ms(p.Timings.Sync), ms(p.Timings.Async)
+	s.LongestStallMS = ms(p.Timings.LongestStall)
+	return s
+}
+
+// CheckpointDetails implements rest.Cluster.
+func (a API) CheckpointDetails(ctx context.Context, id job.ID, checkpoint uint64) (*api.CheckpointDetails, error) {
+	f, err := a.m.find(ctx, id)
+	if err != nil {
+		return nil, apiError(err)
+	}
+	unknown := api.NewError(api.ErrNotFound, "CHECKPOINT_NOT_FOUND", fmt.Sprintf("the history of job %s does not have checkpoint %d", id, checkpoint))
+	if f.view != nil {
+		for _, c := range f.view.Checkpoints.History {
+			if c.ID == checkpoint {
+				return &api.CheckpointDetails{Checkpoint: c, Vertices: []api.CheckpointVertex{}}, nil
+			}
+		}
+		return nil, unknown
+	}
+	reply := make(chan *api.CheckpointDetails, 1)
+	f.master.post(&detailsLook{checkpoint, reply})
+	select {
+	case d := <-reply:
+		if d == nil {
+			return nil, unknown
+		}
+		return d, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
