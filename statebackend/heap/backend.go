@@ -59,6 +59,9 @@ func (b *Backend) Freeze(id stream.CheckpointID) (statebackend.Snapshot, error) 
 	return b.cuts.Freeze(id)
 }
 
+// Full implements task.Backend: records never wait, over the budget the job fails.
+func (b *Backend) Full() bool { return false }
+
 // Advance copies up to budget entries of the frozen ones, notes what became of
 // cuts, and reports whether there is more to copy.
 func (b *Backend) Advance(budget int) (busy bool) {

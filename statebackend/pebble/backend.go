@@ -158,7 +158,19 @@ func remove(files []string) (err error) {
 
 func (b *Backend) over() bool {
 	budget := b.store.Budget()
-	return budget > 0 && b.store.Memory() > budget
+	return budget > 0 && b.store.Memory()+b.cutsBeyond(budget) > budget
+}
+
+// cutsBeyond is the bytes of the copies of cuts beyond those that have room beside
+// the budget; see Full.
+func (b *Backend) cutsBeyond(budget int64) int64 { return max(0, b.store.Copies()-budget) }
+
+// Full reports whether records must wait: while cuts are being written nothing dirty
+// can leave memory, and what they and the table take together has outgrown twice the
+// budget, by a quarter of it. It ends when the run of the oldest cut is on local disk.
+func (b *Backend) Full() bool {
+	budget := b.store.Budget()
+	return budget > 0 && b.store.Busy() && !b.store.Copying() && b.store.Memory()+b.store.Copies() > budget*2+budget/4
 }
 
 // loadSlice entries of 100 bytes are ~90 µs of work: ~250 ns to read one from the cold

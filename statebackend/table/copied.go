@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"math/bits"
 	"slices"
+	"unsafe"
 
 	"github.com/weirstream/weir/statebackend"
 	"github.com/weirstream/weir/stream"
@@ -15,7 +16,8 @@ import (
 type copied[V any] struct {
 	t       *tbl[V]
 	bundles [][]chunk[V]
-	n, gone int // entries, tombstones among them
+	n, gone int   // entries, tombstones among them
+	slabs   int64 // bytes of the chunks' slabs
 }
 
 type chunk[V any] struct {
@@ -32,6 +34,9 @@ const (
 func (p *copied[V]) id() statebackend.StateID { return p.t.d.ID }
 func (p *copied[V]) len() int                 { return p.n }
 func (p *copied[V]) live() int                { return p.n - p.gone }
+func (p *copied[V]) bytes() int64 {
+	return int64(p.n)*int64(unsafe.Sizeof(slot[V]{})) + p.slabs
+}
 
 func (p *copied[V]) add(g *segment[V], sl *slot[V]) {
 	chunks := p.bundles[g.bundle]
@@ -56,12 +61,14 @@ func (p *copied[V]) add(g *segment[V], sl *slot[V]) {
 		key := g.keyOf(sl)
 		dst.key = uint64(len(c.slab))<<32 | uint64(len(key))
 		c.slab = append(c.slab, key...)
+		p.slabs += int64(len(key))
 	}
 	if p.t.hooks.ref != nil {
 		r := p.t.hooks.ref(&dst.val)
 		b := g.valueOf(r)
 		r.pos = uint32(len(c.slab))
 		c.slab = append(c.slab, b...)
+		p.slabs += int64(len(b))
 	}
 }
 

@@ -33,6 +33,7 @@ type part interface {
 	id() statebackend.StateID
 	len() int
 	live() int // without tombstones
+	bytes() int64
 	// bundle sorts the entries of bundle b and returns an iterator over them.
 	bundle(b int) emitter
 }
@@ -102,6 +103,26 @@ func (c *Cut) Encode(sink Sink) error {
 	return nil
 }
 
+func (c *Cut) bytes() (n int64) {
+	for _, p := range c.parts {
+		n += p.bytes()
+	}
+	return n
+}
+
+// Copies is the bytes that the cuts take which are neither durable nor failed.
+func (s *Store) Copies() (n int64) {
+	if s.flying == 0 {
+		return 0
+	}
+	for _, c := range s.cuts {
+		if c != nil {
+			n += c.bytes()
+		}
+	}
+	return n
+}
+
 const maxFlying = 6 // cuts neither durable nor failed; slot tags tell 7 apart
 
 // errTooManyCuts: tags of cuts would be confused.
@@ -131,7 +152,7 @@ func (s *Store) Freeze(full bool) (*Cut, error) {
 	for _, t := range s.states {
 		c.parts = append(c.parts, t.freeze(full && c.want >= 0))
 	}
-	s.cut = c
+	s.cut, s.cuts[tag] = c, c
 	return c, nil
 }
 
@@ -181,7 +202,12 @@ func (s *Store) Copying() bool { return s.cut != nil }
 
 // Durable says that the cut's run is durable (and, with a cold tier, can be read
 // through it): its entries are clean. Mailbox goroutine.
-func (s *Store) Durable(c *Cut) { s.flying &^= 1 << c.tag }
+func (s *Store) Durable(c *Cut) { s.land(c) }
+
+func (s *Store) land(c *Cut) {
+	s.flying &^= 1 << c.tag
+	s.cuts[c.tag] = nil
+}
 
 // Failed says that the cut's run will not be: its keys, deleted ones too, are dirty
 // again. Mailbox goroutine.
@@ -197,5 +223,5 @@ func (s *Store) Failed(c *Cut) {
 			}
 		}
 	}
-	s.flying &^= 1 << c.tag
+	s.land(c)
 }

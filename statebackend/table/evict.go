@@ -27,7 +27,7 @@ func (s *Store) CutBundles(first, limit int) (c *Cut, n int) {
 	s.seq++
 	c = &Cut{s: s, seq: s.seq, tag: s.seq%7 + 1, want: -1}
 	s.flying |= 1 << c.tag
-	s.cut = c
+	s.cut, s.cuts[c.tag] = c, c
 	for _, t := range s.states {
 		c.parts = append(c.parts, t.newPart())
 	}

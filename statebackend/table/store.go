@@ -65,9 +65,10 @@ type Store struct {
 	spilled []bool           // by bundle: the cold tier may hold keys that the table does not
 	loading loading
 
-	seq    uint64 // cuts so far
-	cut    *Cut   // being copied
-	flying uint8  // bit t set: the cut with tag t is neither durable nor failed
+	seq    uint64  // cuts so far
+	cut    *Cut    // being copied
+	flying uint8   // bit t set: the cut with tag t is neither durable nor failed
+	cuts   [8]*Cut // by tag, those that fly
 
 	memory int64  // bytes of all states, slack included
 	warmed uint64 // keeps the loads of Warm from being optimised away

@@ -44,7 +44,7 @@ func (t *Task) turn() (progress bool, wait time.Duration, err error) {
 	}
 	t.meter.due(t)
 	busy := t.backend != nil && t.advance()
-	if t.phase != ended && !t.room() {
+	if t.phase != ended && (!t.room() || t.backend != nil && t.backend.Full()) {
 		listened, err := t.head.listen()
 		if err == nil {
 			err = t.failed()

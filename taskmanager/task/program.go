@@ -45,6 +45,8 @@ type Backend interface {
 	// Advance does a slice of the work behind (copying frozen entries, at most budget of
 	// them; eviction) and reports whether there is more to do at once.
 	Advance(budget int) (busy bool)
+	// Full reports whether records must wait until the run of a cut is on local disk.
+	Full() bool
 	// Failed gives a snapshot up: its keys are dirty again.
 	Failed(s statebackend.Snapshot)
 	// Confirm says that the checkpoint completed.

@@ -21,6 +21,10 @@ const (
 	exchangeShare = 0.15 // records between subtasks
 	slackShare    = 0.10 // Go and user code
 	cacheShare    = 0.20 // of what is left: Pebble's block cache
+	// copiesShare of what the tables have is for the copies of the cut being written: at
+	// worst every entry is dirty, and copied. It is a little less than half, because a
+	// copy has no slack.
+	copiesShare = 0.45
 )
 
 // defaultMemory is taken where the agent names no memory: local mode without a limit.
@@ -86,7 +90,7 @@ func (b *backends) factory(store objstore.Store, attempt job.Attempt, keyed int,
 		if err := os.MkdirAll(runs, 0o700); err != nil {
 			return nil, fmt.Errorf("make folder for runs: %w", err)
 		}
-		c.Table.Budget = b.memory.tables / int64(max(1, keyed))
+		c.Table.Budget = int64(float64(b.memory.tables)*(1-copiesShare)) / int64(max(1, keyed))
 		list := runlist.Options{
 			Dir: runs, Store: store, Attempt: attempt.String(), Operator: fmt.Sprintf("%08x", uint32(codec.HashBytes([]byte(c.UID)))), Subtask: c.Subtask.Index,
 			InlineLimit: inline,
