@@ -99,6 +99,11 @@ func (r *registry) note(snapshot map[string]bool, id stream.CheckpointID, operat
 					add(f.Name, writer)
 				}
 			}
+			for _, c := range s.ChannelStates {
+				if c.File != "" {
+					add(c.File, c.Attempt)
+				}
+			}
 		}
 	}
 	for _, name := range stillReads {

@@ -252,6 +252,9 @@ func restoredPB(s restore.Subtask) []*weirpb.RestoredOperator {
 				FirstGroup: uint32(k.Range.First), LastGroup: uint32(k.Range.Last), Runs: k.Runs, Schemas: k.Schemas, BasePath: k.Folder,
 			})
 		}
+		for _, c := range o.Channels {
+			r.Channels = append(r.Channels, &weirpb.RestoredChannel{Input: uint32(c.Input), State: c.State, BasePath: c.Folder})
+		}
 		all = append(all, r)
 	}
 	return all

@@ -41,6 +41,9 @@ type Operator struct {
 	States  []*metapb.OperatorState // redistributed, sorted by name
 	Ended   Ended
 	Results []*metapb.Result // base of the subtask's named results
+	// Channels are the records that were in flight, in the order in which they are to be
+	// taken.
+	Channels []Channel
 	// Watermark in ms: the least of the old subtasks taken over; NoWatermark if one
 	// had none.
 	Watermark int64
@@ -95,7 +98,7 @@ func Plan(m *metapb.CheckpointMetadata, g *job.Graph, o Options) ([]Subtask, err
 		for _, i := range vertex.Operators {
 			op := g.Plan.Operators[i]
 			if snapshot := old[op.Uid]; snapshot != nil {
-				if err := divide(op, snapshot, mine, o); err != nil {
+				if err := divide(g, i, snapshot, mine, o); err != nil {
 					return nil, err
 				}
 			}
@@ -166,17 +169,14 @@ func stateOf(op *metapb.Operator, name string) *metapb.State {
 }
 
 // divide gives the snapshot of one operator to its new subtasks.
-func divide(op *metapb.Operator, snapshot *metapb.OperatorSnapshot, subtasks []Subtask, o Options) error {
-	for _, s := range snapshot.Subtasks {
-		if len(s.ChannelStates) > 0 {
-			return fmt.Errorf("%w: operator %q subtask %d has records of an unaligned checkpoint, which this version can't restore", ErrIncompatible, op.Uid, s.Index)
-		}
-	}
+func divide(g *job.Graph, index int, snapshot *metapb.OperatorSnapshot, subtasks []Subtask, o Options) error {
+	op := g.Plan.Operators[index]
 	states, err := redistribute(op, snapshot, len(subtasks), o)
 	if err != nil {
 		return err
 	}
 	ended := endedOf(snapshot)
+	all := make([]*Operator, len(subtasks))
 	for i := range subtasks {
 		r := Operator{UID: op.Uid, States: states[i], Ended: ended, Watermark: NoWatermark}
 		if ended == EndedMixed && len(subtasks) == len(snapshot.Subtasks) {
@@ -192,7 +192,13 @@ func divide(op *metapb.Operator, snapshot *metapb.OperatorSnapshot, subtasks []S
 			}
 		}
 		takeKeyed(&r, snapshot, stream.RangeOf(i, len(subtasks)), o)
-		subtasks[i].Operators = append(subtasks[i].Operators, r)
+		all[i] = &r
+	}
+	if err := divideChannels(g, index, snapshot, all, o); err != nil {
+		return err
+	}
+	for i, r := range all {
+		subtasks[i].Operators = append(subtasks[i].Operators, *r)
 	}
 	return nil
 }

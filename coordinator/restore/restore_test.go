@@ -204,7 +204,7 @@ func TestRefused(t *testing.T) {
 	other := snapshot(1, split)
 	other.Operators[0].Uid = "gone"
 	unaligned := snapshot(1, split)
-	unaligned.Operators[0].Subtasks[0].ChannelStates = []*metapb.ChannelState{{}}
+	unaligned.Operators[0].Subtasks[0].ChannelStates = []*metapb.ChannelState{{FromUid: "other"}}
 	mixed := snapshot(2, split, []string{"a"}, []string{"b"})
 	mixed.Operators[0].Subtasks[1].OperatorStates[0].Kind = union
 	for _, c := range []struct {
@@ -219,7 +219,7 @@ func TestRefused(t *testing.T) {
 		{"operator state is gone", snapshot(1, split, []string{"a"}), plan(), []string{`"s"`, `"op"`}, true},
 		{"kind changed", snapshot(1, union, []string{"a"}), plan(declared), []string{`"s"`, `"op"`, "UNION", "SPLIT"}, false},
 		{"kinds differ", mixed, plan(declared), []string{`"s"`, `"op"`}, false},
-		{"unaligned", unaligned, plan(), []string{`"op"`}, false},
+		{"in flight from elsewhere", unaligned, plan(), []string{`"op"`, `"other"`}, true},
 	} {
 		_, err := Plan(c.m, graph(t, c.p, 2), Options{})
 		if !errors.Is(err, ErrIncompatible) {

@@ -57,7 +57,7 @@ const policy = `
 	proto/weirpb, job, codec, operator < taskmanager/exchange;
 	operator, taskmanager/align, taskmanager/exchange, internal/loop, internal/event < taskmanager/task;
 	proto/weirpb, statebackend/objstore, statebackend/runlist < taskmanager/task;
-	taskmanager/task, statebackend/heap, statebackend/pebble < taskmanager/worker;
+	taskmanager/task, taskmanager/align, statebackend/heap, statebackend/pebble < taskmanager/worker;
 	proto/weirpb, job, statebackend/objstore, internal/loop, internal/event, internal/config < taskmanager;
 
 	# JobManager.

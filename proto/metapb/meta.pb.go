@@ -1718,7 +1718,8 @@ type ChannelState struct {
 	File          string                 `protobuf:"bytes,8,opt,name=file,proto3" json:"file,omitempty"`      // name below the job's checkpoint folder; "" = pieces are inline
 	Offset        uint64                 `protobuf:"varint,9,opt,name=offset,proto3" json:"offset,omitempty"` // of the part of the file
 	Size          uint64                 `protobuf:"varint,10,opt,name=size,proto3" json:"size,omitempty"`
-	Digest        []byte                 `protobuf:"bytes,11,opt,name=digest,proto3" json:"digest,omitempty"` // SHA-256 of the pieces
+	Digest        []byte                 `protobuf:"bytes,11,opt,name=digest,proto3" json:"digest,omitempty"`   // SHA-256 of the pieces
+	Attempt       string                 `protobuf:"bytes,12,opt,name=attempt,proto3" json:"attempt,omitempty"` // who wrote the file
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1828,6 +1829,13 @@ func (x *ChannelState) GetDigest() []byte {
 		return x.Digest
 	}
 	return nil
+}
+
+func (x *ChannelState) GetAttempt() string {
+	if x != nil {
+		return x.Attempt
+	}
+	return ""
 }
 
 type Result struct {
@@ -3297,7 +3305,7 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12+\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x17.weir.meta.v1.StateKindR\x04kind\x12\x18\n" +
 	"\aentries\x18\x03 \x03(\fR\aentries\x12\x16\n" +
-	"\x06schema\x18\x04 \x01(\fR\x06schema\"\xd1\x02\n" +
+	"\x06schema\x18\x04 \x01(\fR\x06schema\"\xeb\x02\n" +
 	"\fChannelState\x12\x19\n" +
 	"\bfrom_uid\x18\x01 \x01(\tR\afromUid\x12!\n" +
 	"\ffrom_subtask\x18\x02 \x01(\rR\vfromSubtask\x12\x14\n" +
@@ -3310,7 +3318,8 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\x06offset\x18\t \x01(\x04R\x06offset\x12\x12\n" +
 	"\x04size\x18\n" +
 	" \x01(\x04R\x04size\x12\x16\n" +
-	"\x06digest\x18\v \x01(\fR\x06digest\"O\n" +
+	"\x06digest\x18\v \x01(\fR\x06digest\x12\x18\n" +
+	"\aattempt\x18\f \x01(\tR\aattempt\"O\n" +
 	"\x06Result\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x03sum\x18\x02 \x01(\x04H\x00R\x03sum\x12\x14\n" +

@@ -78,8 +78,8 @@ type capture struct {
 // Captured is what was in flight on one channel, or a part of it, in order.
 type Captured struct {
 	Input   int
-	From    job.SubtaskID // the producer; of restored records its Vertex is none of this graph
-	FromUID string        // of the operator that emitted them
+	From    int    // subtask index of the producer; of restored records, at that time
+	FromUID string // of the operator that emitted them
 	Records uint64
 	Pieces  []byte // format.go
 }
@@ -130,18 +130,18 @@ func (g *Gate) BeginCapture(id stream.CheckpointID, it Item, at int) {
 func (k *capture) of(g *Gate, c *channel) *Captured {
 	if k.channels[c.number] == nil {
 		e := g.fabric.graph.Edges[c.edge]
-		k.channels[c.number] = &Captured{Input: c.input, From: c.from, FromUID: g.fabric.graph.Plan.Operators[e.FromOperator].Uid}
+		k.channels[c.number] = &Captured{Input: c.input, From: c.from.Index, FromUID: g.fabric.graph.Plan.Operators[e.FromOperator].Uid}
 	}
 	return k.channels[c.number]
 }
 
 func (k *capture) ofOrigin(o *origin) *Captured {
 	for _, c := range k.restored {
-		if c.Input == o.input && c.From.Index == o.from && c.FromUID == o.fromUID {
+		if c.Input == o.input && c.From == o.from && c.FromUID == o.fromUID {
 			return c
 		}
 	}
-	c := &Captured{Input: o.input, From: job.SubtaskID{Index: o.from}, FromUID: o.fromUID}
+	c := &Captured{Input: o.input, From: o.from, FromUID: o.fromUID}
 	k.restored = append(k.restored, c)
 	return c
 }
@@ -204,6 +204,9 @@ func (g *Gate) Capture(ch int) (ended bool) {
 	return ended
 }
 
+// CloseCapture ends the capture of channel ch: Poll has delivered its barrier.
+func (g *Gate) CloseCapture(ch int) { g.capture.open[ch] = false }
+
 // Capturing reports whether channel ch is being captured.
 func (g *Gate) Capturing(ch int) bool { return g.capturing(g.channels[ch]) }
 
@@ -217,7 +220,9 @@ func (g *Gate) CaptureBytes() int {
 
 // CaptureLimit is how much may be: twice what all channels of the worker hold. More
 // comes only if a producer's barrier does not come while its records do.
-func (g *Gate) CaptureLimit() int { return int(2 * g.fabric.network.options.Memory) }
+func (g *Gate) CaptureLimit() int {
+	return int(2 * max(g.fabric.network.options.Memory, defaultMemory))
+}
 
 // EndCapture returns what was captured and ends it; also to give it up.
 func (g *Gate) EndCapture() []*Captured {

@@ -59,6 +59,7 @@ const (
 // graphOf is a graph of two vertices, from → to.
 func graphOf(from, to int, d metapb.Distribution) *job.Graph {
 	return &job.Graph{
+		Plan: &metapb.Plan{Operators: []*metapb.Operator{{Uid: "from"}, {Uid: "to"}}},
 		Vertices: []job.Vertex{
 			{ID: 0, Operators: []int{0}, Parallelism: from, Outputs: []int{0}},
 			{ID: 1, Operators: []int{1}, Parallelism: to, Inputs: []int{0}},

@@ -21,6 +21,7 @@ type snapshot struct {
 	keyed   statebackend.Snapshot // nil if there is no keyed state
 	frozen  time.Time
 	aborted bool // no ack is wanted any more
+	open    int  // parts of the ack that are not there yet: keyed state, records in flight
 }
 
 // checkpoint takes part in a checkpoint whose barrier is complete: the barrier goes
@@ -38,8 +39,13 @@ func (t *Task) checkpoint(f align.Effect) error {
 		t.silent = id
 	}
 	t.broadcast(stream.Event{Kind: stream.BarrierEvent, Barrier: f.Barrier})
+	t.hold(f.Barrier)
 	if err := t.prepare(id); err != nil {
 		return err
+	}
+	capturing := t.aligner.Capturing() == id
+	if capturing {
+		t.beginCapture(id)
 	}
 	s := &snapshot{id: id, ack: &weirpb.CheckpointAck{
 		CheckpointId: uint64(id), Subtask: t.subtask(), Attempt: t.attempt(), Operators: t.operatorSnapshots(),
@@ -59,13 +65,33 @@ func (t *Task) checkpoint(f align.Effect) error {
 	s.frozen = t.o.Now()
 	s.ack.Timings.SyncNs = int64(s.frozen.Sub(begin))
 	s.ack.Timings.LongestStallNs = s.ack.Timings.SyncNs
-	if s.keyed == nil {
-		t.o.Reporter.Ack(s.ack)
-		return nil
-	}
 	t.snapshots = append(t.snapshots, s)
-	t.copying = s
+	if s.keyed != nil {
+		s.open++
+		t.copying = s
+	}
+	if capturing {
+		s.open++
+		t.capturing = s
+	}
+	t.ackIfWhole(s)
 	return nil
+}
+
+// ackIfWhole acks a snapshot when all of it is there.
+func (t *Task) ackIfWhole(s *snapshot) {
+	if s.open > 0 {
+		return
+	}
+	t.drop(s)
+	if !s.aborted {
+		t.o.Reporter.Ack(s.ack)
+	}
+}
+
+// drop forgets a snapshot: it is acked or never will be.
+func (t *Task) drop(s *snapshot) {
+	t.snapshots = slices.DeleteFunc(t.snapshots, func(o *snapshot) bool { return o == s })
 }
 
 // prepare calls the hooks of the operators and brings the head's splits up to date.
@@ -162,25 +188,29 @@ func (t *Task) written(c Command) error {
 	s := c.snapshot
 	t.writing = nil
 	defer t.write()
-	t.snapshots = slices.DeleteFunc(t.snapshots, func(o *snapshot) bool { return o == s })
+	s.open--
 	if c.Err != nil {
 		t.backend.Failed(s.keyed)
 		if s.aborted {
 			t.rt.Log.Warn("keyed state of an aborted checkpoint could not be written", "checkpoint", s.id, "error", c.Err)
-			return nil
+		} else {
+			t.giveUp(s, fmt.Sprintf("write keyed state: %v", c.Err))
 		}
-		t.decline(s.id, fmt.Sprintf("write keyed state: %v", c.Err))
-		return nil
-	}
-	if s.aborted {
+		t.ackIfWhole(s)
 		return nil
 	}
 	sub := s.ack.Operators[0].Subtasks[0]
 	sub.Runs, sub.Schemas = c.result.Runs, c.result.Schemas
-	s.ack.NewBytes = uint64(c.result.NewBytes)
+	s.ack.NewBytes += uint64(c.result.NewBytes)
 	s.ack.Timings.AsyncNs = int64(c.posted.Sub(s.frozen))
-	t.o.Reporter.Ack(s.ack)
+	t.ackIfWhole(s)
 	return nil
+}
+
+// giveUp declines a snapshot that was begun.
+func (t *Task) giveUp(s *snapshot, reason string) {
+	s.aborted = true
+	t.decline(s.id, reason)
 }
 
 // cancelBarrier ends a checkpoint that will not complete.
@@ -202,7 +232,7 @@ func (t *Task) leaderLost() error {
 			return err
 		}
 	}
-	if id := t.aligner.Aligning(); id != 0 {
+	if id := max(t.aligner.Aligning(), t.aligner.Capturing()); id != 0 {
 		return t.cancelBarrier(id, "the leader was lost")
 	}
 	return nil
@@ -218,8 +248,20 @@ func (t *Task) aborted(id stream.CheckpointID, reason string) {
 // forget gives up the ack of a checkpoint that was begun here. Its run is written all
 // the same: it is part of the list, and the next snapshot is the smaller for it.
 func (t *Task) forget(id stream.CheckpointID) {
-	for _, s := range t.snapshots {
-		s.aborted = s.aborted || s.id == id
+	for _, s := range slices.Clone(t.snapshots) {
+		if s.id != id {
+			continue
+		}
+		s.aborted = true
+		if t.capturing == s { // nothing more comes of it
+			t.capturing = nil
+			t.gate.EndCapture()
+			s.open--
+			t.ackIfWhole(s)
+		}
+	}
+	if t.held.id == id {
+		t.held = heldBarrier{}
 	}
 	if t.silent == id {
 		t.silent = 0 // the stop has failed: resume

@@ -28,8 +28,10 @@ const (
 	// connection to another worker (*exchange.PeerError).
 	Fail
 
-	// finished: a snapshot has been written, or has not.
+	// finished: keyed state of a snapshot has been written, or has not.
 	finished
+	// stored: records in flight of a snapshot have been, or have not.
+	stored
 )
 
 // String is the kind's name in logs.
@@ -49,6 +51,8 @@ func (k CommandKind) String() string {
 		return "fail"
 	case finished:
 		return "finished"
+	case stored:
+		return "stored"
 	}
 	return fmt.Sprintf("command-%d", uint8(k))
 }
@@ -60,11 +64,12 @@ type Command struct {
 	ID       stream.CheckpointID // of Abort, Completed
 	Terminal bool                // of Completed
 	Reason   string              // of Abort, Cancel
-	Err      error               // of Fail, finished
+	Err      error               // of Fail, finished, stored
 
 	posted   time.Time
-	snapshot *snapshot           // of finished, with its outcome
+	snapshot *snapshot           // of finished and stored, with its outcome
 	result   statebackend.Result // of finished
+	file     *channelFile        // of stored
 }
 
 // mailbox keeps commands in order until the loop takes them. Any number fits: all

@@ -17,6 +17,7 @@ import (
 	"github.com/weirstream/weir/statebackend/objstore"
 	"github.com/weirstream/weir/statebackend/runlist"
 	"github.com/weirstream/weir/stream"
+	"github.com/weirstream/weir/taskmanager/align"
 	"github.com/weirstream/weir/taskmanager/exchange"
 )
 
@@ -38,6 +39,9 @@ type rig struct {
 	running  sync.WaitGroup
 	reports  *reports
 	stateIDs []*metapb.StateID
+	inline   int // bytes in flight that travel in an ack
+	mode     align.Mode
+	memory   int64 // of the network; 0: its default
 }
 
 func newRig(t testing.TB) *rig {
@@ -124,7 +128,7 @@ func (r *rig) deploy(restored stream.CheckpointID, from map[job.SubtaskID][]*wei
 	if r.graph == nil {
 		r.graph = must[*job.Graph](r.t)(job.NewGraph(r.plan, 1))
 	}
-	network := must[*exchange.Network](r.t)(exchange.NewNetwork(exchange.NetworkOptions{Cluster: "c", Job: "0123456789abcdef0123456789abcdef"}))
+	network := must[*exchange.Network](r.t)(exchange.NewNetwork(exchange.NetworkOptions{Cluster: "c", Job: "0123456789abcdef0123456789abcdef", Memory: r.memory}))
 	here := map[job.SubtaskID]exchange.Location{}
 	for _, s := range r.graph.Subtasks() {
 		here[s] = exchange.Location{Worker: "w"}
@@ -152,7 +156,7 @@ func (r *rig) start(sub job.SubtaskID, restored stream.CheckpointID, from []*wei
 	task := must[*Task](r.t)(New(Options{
 		Graph: r.graph, Subtask: sub, Program: p, Attempt: job.Attempt{Epoch: 1, N: r.n},
 		Incarnation: job.Incarnation(r.n), Fabric: r.fabric, NewBackend: r.backend, StateIDs: r.stateIDs,
-		RestoredCheckpoint: restored, Restored: from, Reporter: r.reports,
+		RestoredCheckpoint: restored, Restored: from, Reporter: r.reports, Store: r.store, InlineLimit: r.inline, Mode: r.mode,
 	}))
 	r.tasks[sub] = task
 	r.running.Go(func() {
@@ -198,9 +202,13 @@ func (r *rig) task(uid string, index int) *Task {
 
 // inject begins a checkpoint at all roots.
 func (r *rig) inject(id stream.CheckpointID, kind stream.BarrierKind) {
+	r.injectBarrier(stream.Barrier{ID: id, Kind: kind})
+}
+
+func (r *rig) injectBarrier(b stream.Barrier) {
 	r.each(func(t *Task) {
 		if r.graph.IsRoot(t.o.Subtask.Vertex) {
-			t.Post(Command{Kind: Inject, Barrier: stream.Barrier{ID: id, Kind: kind}})
+			t.Post(Command{Kind: Inject, Barrier: b})
 		}
 	})
 }

@@ -146,7 +146,7 @@ func (t *Task) lookUp() error {
 			return err
 		}
 	}
-	return nil
+	return t.overtaking()
 }
 
 func (t *Task) command(c Command) error {
@@ -174,6 +174,9 @@ func (t *Task) command(c Command) error {
 		return t.completed(c)
 	case finished:
 		return t.written(c)
+	case stored:
+		t.channelsStored(c)
+		return nil
 	case Fail:
 		return c.Err
 	case Cancel:
@@ -202,6 +205,10 @@ func (t *Task) event(ch int, e stream.Event) error {
 	t.atKey = false
 	switch e.Kind {
 	case stream.BarrierEvent:
+		if t.gate.Capturing(ch) && e.Barrier.ID == t.aligner.Capturing() { // before its announcement was heard
+			t.gate.CloseCapture(ch)
+			return t.align(align.Event{Kind: align.Captured, Channel: ch})
+		}
 		return t.align(align.Event{Kind: align.BarrierArrived, Channel: ch, Barrier: e.Barrier})
 	case stream.CancelBarrierEvent:
 		return t.align(align.Event{Kind: align.BarrierCancelled, Channel: ch, Barrier: e.Barrier})
@@ -214,7 +221,8 @@ func (t *Task) event(ch int, e stream.Event) error {
 
 // align hands e to the aligner and does what it says.
 func (t *Task) align(e align.Event) error {
-	t.effects = t.aligner.Step(t.o.Now().Sub(t.begun), e, t.effects[:0])
+	t.effects = t.aligner.Step(t.clock(), e, t.effects[:0])
+	var captured []int // channels
 	for _, f := range t.effects {
 		switch f.Kind {
 		case align.Block:
@@ -229,12 +237,24 @@ func (t *Task) align(e align.Event) error {
 			if err := t.checkpoint(f); err != nil {
 				return err
 			}
+		case align.Capture:
+			if t.gate.Capture(f.Channel) {
+				captured = append(captured, f.Channel)
+			}
+		case align.CaptureComplete:
+			t.captured(f.Barrier.ID)
 		case align.Abort:
 			t.aborted(f.Barrier.ID, "its barrier was cancelled")
 		case align.AbortStarted:
 			t.forget(f.Barrier.ID)
 		case align.InputEnded:
 			t.inputEnded()
+		}
+	}
+	t.setAlarm()
+	for _, ch := range captured { // another step, with the same scratch
+		if err := t.align(align.Event{Kind: align.Captured, Channel: ch}); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -301,6 +321,7 @@ func (t *Task) endStep() error {
 	}
 	t.broadcast(stream.Event{Kind: stream.EndOfInputEvent})
 	t.phase.to(ended)
+	t.rt.Attention.Store(true) // barriers that came meanwhile
 	if t.isSource() {
 		t.o.Reporter.SourceEnded(&weirpb.SourceEnded{Subtask: t.subtask(), Attempt: t.attempt()})
 	}

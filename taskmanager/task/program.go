@@ -10,8 +10,10 @@ import (
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/proto/weirpb"
 	"github.com/weirstream/weir/statebackend"
+	"github.com/weirstream/weir/statebackend/objstore"
 	"github.com/weirstream/weir/statebackend/table"
 	"github.com/weirstream/weir/stream"
+	"github.com/weirstream/weir/taskmanager/align"
 	"github.com/weirstream/weir/taskmanager/exchange"
 )
 
@@ -88,6 +90,12 @@ type Options struct {
 	Fabric *exchange.Fabric
 	// NewBackend makes the keyed state. nil: no operator of the chain is keyed.
 	NewBackend func(c BackendConfig) (Backend, error)
+	// Store takes the records in flight of unaligned checkpoints, if they are larger than
+	// InlineLimit (bytes): the job's checkpoint folder. nil: they travel in the ack.
+	Store       objstore.Store
+	InlineLimit int
+	// Mode of barrier alignment.
+	Mode align.Mode
 	// StateIDs are those of the job.
 	StateIDs []*metapb.StateID
 	// RestoredCheckpoint is what the job starts from, 0 at a fresh start; Restored is

@@ -48,6 +48,8 @@ type Task struct {
 	onTimer   func(table.Timer) error
 
 	aligner *align.Aligner
+	alarm   *time.Timer         // raises Attention when a barrier has waited for long enough
+	held    heldBarrier         // that waits in an output, not to overtake yet
 	effects []align.Effect      // scratch
 	blocked []int               // channels
 	delayed []Command           // barriers that came while ending
@@ -59,6 +61,7 @@ type Task struct {
 	copying   *snapshot   // the one whose entries are being copied out, or nil
 	toWrite   []*snapshot // copied, in order
 	writing   *snapshot   // the one whose Finish runs, or nil
+	capturing *snapshot   // the one whose records in flight are being captured, or nil
 	timer     *time.Timer
 }
 
@@ -135,6 +138,12 @@ func (t *Task) wakeUp() {
 	}
 }
 
+// attend has the loop look up before the next record; from any goroutine.
+func (t *Task) attend() {
+	t.rt.Attention.Store(true)
+	t.wakeUp()
+}
+
 // Done is closed when Run has returned: nothing of the attempt runs any more.
 func (t *Task) Done() <-chan struct{} { return t.returned }
 
@@ -182,12 +191,15 @@ func (t *Task) live() error {
 	if err := t.link(); err != nil {
 		return err
 	}
-	channels := 0
+	o := align.Options{Restored: t.o.RestoredCheckpoint, Mode: t.o.Mode}
 	if t.gate != nil {
-		channels = t.gate.Channels()
+		o.Channels, o.Overtakes = t.gate.Channels(), t.gate.Overtakes()
 	}
-	t.aligner = align.New(align.Options{Channels: channels, Restored: t.o.RestoredCheckpoint})
+	t.aligner = align.New(o)
 	if err := t.restore(); err != nil {
+		return err
+	}
+	if err := t.restoreChannels(); err != nil {
 		return err
 	}
 	if err := t.open(); err != nil {
@@ -205,6 +217,11 @@ func (t *Task) live() error {
 	t.status(weirpb.SubtaskStatus_STATE_RUNNING, nil)
 	t.timer = time.NewTimer(time.Hour)
 	defer t.timer.Stop()
+	t.alarm = time.AfterFunc(time.Hour, t.attend)
+	defer t.alarm.Stop()
+	if t.gate != nil {
+		t.gate.Attend(t.attend)
+	}
 	return t.loop()
 }
 

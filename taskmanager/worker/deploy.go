@@ -9,6 +9,7 @@ import (
 	"github.com/weirstream/weir/proto/weirpb"
 	"github.com/weirstream/weir/statebackend/objstore"
 	"github.com/weirstream/weir/stream"
+	"github.com/weirstream/weir/taskmanager/align"
 	"github.com/weirstream/weir/taskmanager/exchange"
 	"github.com/weirstream/weir/taskmanager/task"
 )
@@ -142,7 +143,7 @@ func (w *Worker) newDeployment(d *weirpb.Deploy) (*deployment, error) {
 	attempt := job.Attempt{Epoch: d.Attempt.GetEpoch(), N: d.Attempt.GetN()}
 	newBackend := w.backends.factory(store, attempt, keyedSubtasks(graph, d.Subtasks), int64(d.InlineLimit))
 	for _, s := range d.Subtasks {
-		t, err := w.newTask(d, s, graph, dep.fabric, attempt, newBackend)
+		t, err := w.newTask(d, s, graph, dep.fabric, attempt, newBackend, store)
 		if err != nil {
 			dep.fabric.Close()
 			return nil, err
@@ -153,7 +154,7 @@ func (w *Worker) newDeployment(d *weirpb.Deploy) (*deployment, error) {
 }
 
 func (w *Worker) newTask(d *weirpb.Deploy, s *weirpb.SubtaskDeployment, g *job.Graph, f *exchange.Fabric, a job.Attempt,
-	newBackend func(task.BackendConfig) (task.Backend, error),
+	newBackend func(task.BackendConfig) (task.Backend, error), store objstore.Store,
 ) (*task.Task, error) {
 	program, err := w.o.NewProgram() // anew for each attempt: nothing captured is shared or survives
 	if err != nil {
@@ -161,11 +162,19 @@ func (w *Worker) newTask(d *weirpb.Deploy, s *weirpb.SubtaskDeployment, g *job.G
 	}
 	return task.New(task.Options{
 		Graph: g, Subtask: subtaskOf(s.Subtask), Program: program, Attempt: a, Incarnation: job.Incarnation(d.Incarnation),
-		Fabric: f, NewBackend: newBackend, StateIDs: d.StateIds,
+		Fabric: f, NewBackend: newBackend, StateIDs: d.StateIds, Store: store, InlineLimit: int(d.InlineLimit), Mode: w.mode(),
 		RestoredCheckpoint: stream.CheckpointID(d.RestoredCheckpoint), Restored: s.Operators,
 		Reporter: w.reporter(job.Incarnation(d.Incarnation)), Log: w.log.With("job", d.GetClusterId()+"/"+string(w.o.JobID)),
 		JobID: w.o.JobID, JobName: w.start.JobName, ClusterID: d.ClusterId,
 	})
+}
+
+// mode is the guarantee that the job asks for.
+func (w *Worker) mode() align.Mode {
+	if settingsOf(w.start.Config)["execution.checkpointing.mode"] == "AT_LEAST_ONCE" {
+		return align.AtLeastOnce
+	}
+	return align.ExactlyOnce
 }
 
 // keyedSubtasks counts the subtasks that will share the worker's state memory.

@@ -297,7 +297,10 @@ func (w *Worker) trigger(c *weirpb.TriggerCheckpoint) {
 	if d == nil {
 		return // of an incarnation that is over: the checkpoint fails by its missing acks
 	}
-	b := stream.Barrier{ID: stream.CheckpointID(c.CheckpointId), Kind: stream.BarrierKind(c.Kind)}
+	b := stream.Barrier{
+		ID: stream.CheckpointID(c.CheckpointId), Kind: stream.BarrierKind(c.Kind),
+		Unaligned: c.Unaligned, AlignmentTimeout: time.Duration(c.AlignmentTimeoutMs) * time.Millisecond,
+	}
 	for _, s := range c.Subtasks {
 		if t := d.tasks[job.SubtaskID{Vertex: job.VertexID(s.Vertex), Index: int(s.Subtask)}]; t != nil {
 			t.Post(task.Command{Kind: task.Inject, Barrier: b})

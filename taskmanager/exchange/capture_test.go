@@ -1,0 +1,274 @@
+package exchange
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/operator"
+	"github.com/weirstream/weir/stream"
+)
+
+// overtaking is a barrier that may.
+func overtaking(id int, timeout time.Duration) stream.Event {
+	e := barrier(id)
+	e.Barrier.Unaligned, e.Barrier.AlignmentTimeout = timeout == 0, timeout
+	return e
+}
+
+// decoded is what was captured of each channel.
+func decoded(t *testing.T, e *Edge[int], all []*Captured) map[int][]int {
+	t.Helper()
+	got := map[int][]int{}
+	for _, c := range all {
+		for pieces := c.Pieces; len(pieces) > 0; {
+			p, rest, err := cutPiece(pieces)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := newFrame()
+			header{kind: dataFrame, flags: p.flags(), count: uint16(p.records())}.put(f.buf)
+			f.buf = append(f.buf, p.payload()...)
+			b, err := e.decodePiece(f, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got[c.From] = append(got[c.From], b.(*stream.Batch[int]).Values...)
+			pieces = rest
+		}
+		if int(c.Records) != len(got[c.From]) || c.FromUID != "from" {
+			t.Errorf("captured %d records of %q, counted %d", len(got[c.From]), c.FromUID, c.Records)
+		}
+	}
+	return got
+}
+
+// TestOvertake: a barrier behind more records than there is room for is heard of, at
+// once if it comes unaligned, else when its producer is told that it has waited for
+// long enough; and what it overtakes is captured, from the middle of the batch being
+// read on.
+func TestOvertake(t *testing.T) {
+	for name, p := range places(1) {
+		for _, timeout := range []time.Duration{0, time.Second} {
+			t.Run(fmt.Sprint(name, timeout), func(t *testing.T) {
+				bubble(t, graphOf(2, 1, hash), p, 1, func(t *testing.T, s map[string]*site) {
+					overtake(t, p, s, timeout)
+				})
+			})
+		}
+	}
+}
+
+func overtake(t *testing.T, p placement, s map[string]*site, timeout time.Duration) {
+	e := &Edge[int]{Codec: codecOf[int](t), Hash: func(v int) uint64 { return uint64(v) }}
+	var taken []int
+	c := newConsumer(t, s[p.to[0]].Fabric, 0, e, func(v int) { taken = append(taken, v) })
+	calls := 0
+	c.Attend(func() { calls++ })
+	var sent [2][]int
+	var out [2]*producer[int]
+	for i := range out {
+		out[i] = newProducer(t, s[p.from[i]].Fabric, i, e)
+		synctest.Wait()
+		for v := 0; out[i].Room() || len(sent[i]) < 20_000; v++ { // the last call overdraws
+			out[i].Receive(v)
+			sent[i] = append(sent[i], v)
+		}
+	}
+	synctest.Wait()
+	it, ok := c.Poll() // the batch being read
+	if !ok || it.Batch == nil {
+		t.Fatalf("nothing to read: %+v", it)
+	}
+	const read = 7
+	reading := it.Channel
+	first := slices.Clone(it.Batch.(*stream.Batch[int]).Values[:read])
+
+	out[0].Broadcast(overtaking(1, timeout))
+	synctest.Wait()
+	if out[0].Held() {
+		if timeout == 0 {
+			t.Error("an unaligned barrier is held")
+		}
+		out[0].Expedite(2) // another
+		if len(c.News()) > 0 {
+			t.Error("an aligned barrier overtakes")
+		}
+		out[0].Expedite(1)
+		synctest.Wait()
+	}
+	news := c.News()
+	if len(news) != 1 || news[0].Channel != 0 || news[0].Barrier.ID != 1 || calls != 1 {
+		t.Fatalf("news %v after %d calls, want the barrier of channel 0", news, calls)
+	}
+	c.BeginCapture(1, it, read)
+	if !c.Capture(0) || c.Capture(1) {
+		t.Fatal("the barrier of channel 0 is there, that of channel 1 is not")
+	}
+	if !c.Capturing(1) || c.Capturing(0) {
+		t.Error("channel 1 alone is to be captured on")
+	}
+	c.Run(it.Batch, 0)
+	c.Release(it)
+	for range 3 { // what Poll delivers meanwhile is captured already, or by Poll
+		c.next()
+	}
+	out[1].Broadcast(overtaking(1, 0))
+	synctest.Wait()
+	if news = c.News(); len(news) != 1 || !c.Capture(1) {
+		t.Fatalf("news %v, want the barrier of channel 1", news)
+	}
+	for i := range out { // behind the barriers
+		for v := range 600 {
+			out[i].Receive(-v)
+		}
+		out[i].Flush()
+	}
+	got := decoded(t, e, c.EndCapture())
+	got[reading] = append(first, got[reading]...)
+	for i := range out {
+		if !slices.Equal(got[i], sent[i]) {
+			t.Errorf("channel %d: %d records captured, want the %d before the barrier", i, len(got[i]), len(sent[i]))
+		}
+	}
+	n := len(taken)
+	for progress := true; progress; {
+		more, _ := c.drain()
+		n += len(more)
+		progress = len(more) > 0
+		synctest.Wait() // for credit, and what it lets come
+	}
+	if want := len(sent[0]) + len(sent[1]) + 1200; n != want {
+		t.Errorf("%d records were taken, want %d: what is captured is taken all the same", n, want)
+	}
+	if !out[0].Room() || !out[1].Room() {
+		t.Error("no room although everything was taken")
+	}
+}
+
+// TestNotOvertaken: edges that must not be overtaken announce nothing.
+func TestNotOvertaken(t *testing.T) {
+	for name, p := range places(1) {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, graphOf(2, 1, broadcast), p, 1, func(t *testing.T, s map[string]*site) {
+				e := &Edge[int]{Codec: codecOf[int](t)}
+				c := newConsumer(t, s[p.to[0]].Fabric, 0, e, func(int) {})
+				out := newProducer(t, s[p.from[0]].Fabric, 0, e)
+				synctest.Wait()
+				for v := range 50_000 {
+					out.Receive(v)
+				}
+				out.Broadcast(overtaking(1, 0))
+				synctest.Wait()
+				if news := c.News(); len(news) > 0 || c.Overtakes()[0] {
+					t.Errorf("a broadcast edge is overtaken: %v", news)
+				}
+			})
+		})
+	}
+}
+
+// TestRestoreKeepsOwnKeys: of a channel's records a gate takes those of its key groups,
+// and they come before everything else; a key that has changed is refused.
+func TestRestoreKeepsOwnKeys(t *testing.T) {
+	p := alone(1, 2)
+	bubble(t, graphOf(1, 2, hash), p, 0, func(t *testing.T, s map[string]*site) {
+		e := &Edge[int]{Codec: codecOf[int](t), Hash: func(v int) uint64 { return uint64(v) << 48 }}
+		b := e.newBatch(4)
+		for v := range 1500 {
+			b.Values, b.Hashes = append(b.Values, v*40), append(b.Hashes, e.Hash(v*40))
+		}
+		var pieces []byte
+		for at := 0; at < len(b.Values); at += 500 {
+			one := &stream.Batch[int]{Values: b.Values[at : at+500], Hashes: b.Hashes[at : at+500]}
+			pieces, _ = e.appendPieces(pieces, one, 0)
+		}
+		var all []int
+		for i := range 2 {
+			c := newConsumer(t, s[p.to[i]].Fabric, i, e, func(v int) { all = append(all, v) })
+			if err := c.Restore(0, "from", 0, pieces, stream.RangeOf(i, 2)); err != nil {
+				t.Fatal(err)
+			}
+			for {
+				it, ok := c.Poll()
+				if !ok {
+					break
+				}
+				if it.Channel != Restored {
+					t.Fatalf("got %+v", it)
+				}
+				c.Run(it.Batch, 0)
+				c.Release(it)
+			}
+		}
+		if !slices.Equal(all, b.Values) { // ranges ascend, and so do the groups
+			t.Errorf("%d records are taken, want %d, in order", len(all), len(b.Values))
+		}
+		changed := &Edge[int]{Codec: e.Codec, Hash: func(v int) uint64 { return uint64(v+1) << 48 }}
+		g, err := s["a"].network.NewFabric(FabricOptions{Incarnation: 2, Graph: graphOf(1, 2, hash), Worker: "a", Locations: s["a"].locations})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newConsumer(t, g, 0, changed, nil)
+		if err := c.Restore(0, "from", 0, pieces, stream.AllKeyGroups); !operator.IsFatal(err) || !strings.Contains(err.Error(), "another key now") {
+			t.Errorf("changed key: %v", err)
+		}
+		for at := range pieceBytes + 3 {
+			bad := slices.Clone(pieces)
+			bad[at] ^= 1
+			if err := c.Restore(0, "from", 0, bad, stream.AllKeyGroups); !errors.Is(err, errFrame) {
+				t.Errorf("byte %d changed: %v", at, err)
+			}
+			if err := c.Restore(0, "from", 0, pieces[:at+1], stream.AllKeyGroups); !errors.Is(err, errFrame) {
+				t.Errorf("%d bytes: %v", at+1, err)
+			}
+		}
+	})
+}
+
+// FuzzPieces: no bytes make a restore panic, and what it takes it can write again.
+func FuzzPieces(f *testing.F) {
+	e := mixedEdge(f)
+	b := &stream.Batch[mixed]{Values: []mixed{{1, "a"}, {2, "bc"}}, Hashes: []uint64{1, 2}, Times: []int64{3, 4}}
+	good, _ := e.appendPieces(nil, b, 0)
+	f.Add(good)
+	f.Add(appendPiece(good, 0, 1, []byte{1, 2, 3}))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		for len(in) > 0 {
+			p, rest, err := cutPiece(in)
+			if err != nil {
+				return
+			}
+			in = rest
+			fr := newFrame()
+			header{kind: dataFrame, flags: p.flags(), count: uint16(p.records())}.put(fr.buf)
+			fr.buf = append(fr.buf, p.payload()...)
+			if b, err := e.decodePiece(fr, nil); err == nil && b.(*stream.Batch[mixed]).Len() != p.records() {
+				t.Errorf("%d of %d records", b.(*stream.Batch[mixed]).Len(), p.records())
+			}
+		}
+	})
+}
+
+// TestOtherRegions: subtasks that nobody here talks to need no location.
+func TestOtherRegions(t *testing.T) {
+	n, l := newNetwork(t, "a", wire{memory: &Memory{}})
+	g := graphOf(1, 1, hash)
+	g.Vertices = append(g.Vertices, job.Vertex{ID: 2, Operators: []int{0}, Parallelism: 1})
+	o := FabricOptions{Incarnation: 1, Graph: g, Worker: "a", Locations: map[job.SubtaskID]Location{{Vertex: 0}: l, {Vertex: 1}: l}}
+	f, err := n.NewFabric(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	delete(o.Locations, job.SubtaskID{Vertex: 1})
+	o.Incarnation = 2
+	if _, err := n.NewFabric(o); err == nil || !strings.Contains(err.Error(), "v1[0] has no location") {
+		t.Errorf("a partner without location: %v", err)
+	}
+}
