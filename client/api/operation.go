@@ -34,7 +34,7 @@ const (
 
 // SavepointRequest asks for a savepoint of a running job.
 type SavepointRequest struct {
-	TriggerID       string `json:"triggerId,omitempty"`        // 32 hex digits; "" = the cluster chooses
+	TriggerID       string `json:"triggerId,omitempty"`        // letters, digits and dashes, at most 64; "" = the cluster chooses
 	TargetDirectory string `json:"target-directory,omitempty"` // path or URL; "" = execution.checkpointing.savepoint-dir
 	FormatType      string `json:"formatType,omitempty"`       // FormatCanonical (default) or FormatNative
 	// CancelJob cancels the job when the savepoint is complete: `cancel -s`. A savepoint

@@ -160,7 +160,7 @@ func TestMistakes(t *testing.T) {
 		"run", "run a b", "run --workload x", "run -p two DIR/text", "run -D parallelism.defualt=1 DIR/text", "run -D rest.port=1 DIR/text",
 		"run -D parallelism.default=0 DIR/text", "run -p 1 -D parallelism.default=2 DIR/text", "run -D x DIR/text", "run -s /sp DIR/text", "run -c Main DIR/text", "run -restoreMode CLAIM DIR/text",
 		"run -n DIR/text", "run -s /sp -restoreMode own DIR/text", "run -s /sp --restore-mode legcy DIR/text", "run -s /sp --map-uid x DIR/text", "run -s /sp --map-uid a=x --map-uid a=y DIR/text",
-		"savepoint", "savepoint orders --type natve", "savepoint orders --type rdb", "savepoint -d /sp x", "savepoint orders /a /b", "savepoint -yid 1 orders", "savepoint orders --trigger-id 7", "savepoint orders --timeout 5",
+		"savepoint", "savepoint orders --type natve", "savepoint orders --type rdb", "savepoint -d /sp x", "savepoint orders /a /b", "savepoint -yid 1 orders", "savepoint orders --timeout 5",
 		"stop", "stop a b", "stop nope", "cancel a b -s", "cancel -s", "checkpoint", "checkpoint orders now", "rescale", "rescale orders", "rescale orders -p none", "rescale orders count", "rescale orders count=0", "rescale orders count=1 count=2",
 		"snapshot verfy /sp", "snapshot describe", "snapshot describe DIR/none", "snapshot verify DIR", "snapshot list DIR/none", "snapshot diff DIR", "snapshot copy DIR/none DIR/to", "snapshot copy /sp /to --type rdb",
 		"snapshot delete DIR", "snapshot delete DIR --yes --offline",

@@ -15,7 +15,6 @@ import (
 	"github.com/weirstream/weir/client"
 	"github.com/weirstream/weir/client/api"
 	"github.com/weirstream/weir/internal/config"
-	"github.com/weirstream/weir/job"
 )
 
 // operationFlags are those of every verb that starts an operation.
@@ -28,7 +27,7 @@ type operationFlags struct {
 func (f *operationFlags) add(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.BoolVar(&f.detached, "detached", false, "print the operation's id and do not wait for its end")
-	fl.StringVar(&f.trigger, "trigger-id", "", "id of the operation, 32 hex digits; one that was started before is watched, not started again")
+	fl.StringVar(&f.trigger, "trigger-id", "", "`ID` of the operation; one that was started before is watched, not started again")
 	fl.StringVar(&f.timeout, "timeout", "", `longest wait, such as "30s"; the operation goes on after it (default: none)`)
 }
 
@@ -59,9 +58,6 @@ func (c *cli) operate(ctx context.Context, cl *client.Client, o operation) (*out
 	limit, err := parseTimeout(o.flags.timeout)
 	if err != nil {
 		return nil, nil, err
-	}
-	if job.ID(trigger).Validate() != nil { // ids of operations have the form of those of jobs
-		return nil, nil, usage(fmt.Sprintf("--trigger-id %q is not 32 lower-case hex digits", trigger), "leave it out, and one is made")
 	}
 	ctx, stop := attached(ctx)
 	defer stop()

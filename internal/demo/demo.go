@@ -200,18 +200,30 @@ func grouped(n uint64) string {
 
 // ---- kills ----
 
-// running is the job, with every subtask RUNNING, or an error.
-func (d *demo) running(ctx context.Context) (*api.Job, bool) {
-	j, err := d.client.Job(ctx, d.job)
-	if err != nil || j.State != api.StateRunning {
-		return nil, false
+// running is the job and whether every subtask is RUNNING. The error says that it has
+// ended: it won't run again.
+func (d *demo) running(ctx context.Context) (j *api.Job, all bool, err error) {
+	j, err = d.client.Job(ctx, d.job)
+	switch {
+	case err != nil:
+		return nil, false, nil // nobody leads, for a while
+	case api.Terminal(j.State):
+		return nil, false, endError(j)
 	}
+	all = j.State == api.StateRunning
 	for _, v := range j.Vertices {
-		if v.State != api.StateRunning {
-			return nil, false
-		}
+		all = all && v.State == api.StateRunning
 	}
-	return j, true
+	return j, all, nil
+}
+
+// endError says how the job ended, which it should not have.
+func endError(j *api.Job) error {
+	cause := ""
+	if j.LastFailure != nil {
+		cause = ": " + j.LastFailure.Cause
+	}
+	return fmt.Errorf("%w: the job is %s%s", ErrNotExact, j.State, cause)
 }
 
 // recoveryTimeout bounds the wait for a recovery: a lease of 3 s and a restart are
@@ -291,8 +303,9 @@ func (d *demo) awaitRunning(ctx context.Context, after uint64) (*api.Job, error)
 	ctx, cancel := context.WithTimeout(ctx, recoveryTimeout)
 	defer cancel()
 	for {
-		if j, ok := d.running(ctx); ok && j.Incarnation > after {
-			return j, nil
+		j, all, err := d.running(ctx)
+		if err != nil || all && j.Incarnation > after {
+			return j, err
 		}
 		select {
 		case <-time.After(look):
@@ -355,7 +368,7 @@ func (d *demo) awaitEnd(ctx context.Context) error {
 		j, err := d.client.Job(ctx, d.job)
 		if err == nil && api.Terminal(j.State) {
 			if j.State != api.StateFinished {
-				return fmt.Errorf("%w: the job is %s: %+v", ErrNotExact, j.State, j.LastFailure)
+				return endError(j)
 			}
 			if j.Result != nil {
 				d.emitted = j.Result.Sums[resultEmitted]
@@ -389,10 +402,27 @@ func (d *demo) verdict() error {
 	return nil
 }
 
+// awaitFailure waits until the job has ended, which it does only by failing, or ctx has.
+func (d *demo) awaitFailure(ctx context.Context) error {
+	for {
+		if _, _, err := d.running(ctx); err != nil {
+			return err
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
 // interactive obeys keys: k kills a TaskManager, j the leader, q quits.
 func (d *demo) interactive(ctx context.Context) error {
 	d.say("k kills a TaskManager, j the leading JobManager, q quits. Look at the job: http://%s", d.cluster.rest[0])
-	killed := make(chan error, 1)
+	killed, ended := make(chan error, 1), make(chan error, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { ended <- d.awaitFailure(ctx) }()
 	busy := false
 	for {
 		if err := d.audit.scan(); err != nil {
@@ -413,6 +443,8 @@ func (d *demo) interactive(ctx context.Context) error {
 				busy = true
 				go func() { killed <- d.killLeader(ctx) }()
 			}
+		case err := <-ended:
+			return err
 		case err := <-killed:
 			busy = false
 			if err != nil {

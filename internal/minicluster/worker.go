@@ -28,7 +28,7 @@ func (l *launcher) NeedsBinary() bool { return false }
 // Launch implements taskmanager.Launcher.
 func (l *launcher) Launch(s taskmanager.WorkerSpec) (taskmanager.Process, error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &object{cancel: cancel, ended: make(chan taskmanager.Exit, 1), killed: make(chan struct{})}
+	p := &object{cancel: cancel, ended: make(chan taskmanager.Exit, 1)}
 	go func() {
 		err := worker.Run(ctx, worker.Options{
 			JobID: job.ID(s.JobID), WorkerID: s.WorkerID, NewProgram: l.program, DialAgent: l.agent,
@@ -47,7 +47,6 @@ func (l *launcher) Launch(s taskmanager.WorkerSpec) (taskmanager.Process, error)
 type object struct {
 	cancel context.CancelFunc
 	ended  chan taskmanager.Exit
-	killed chan struct{}
 }
 
 // PID implements taskmanager.Process.
