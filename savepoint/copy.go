@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -16,6 +17,7 @@ import (
 
 	"github.com/weirstream/weir/coordinator/metadata"
 	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/statebackend"
 	"github.com/weirstream/weir/statebackend/objstore"
 	"github.com/weirstream/weir/statebackend/run"
 	"github.com/weirstream/weir/stream"
@@ -131,7 +133,7 @@ func (c *copier) merge(ctx context.Context, uid string, sub *metapb.SubtaskSnaps
 	if err != nil {
 		return err
 	}
-	r, err := c.t.write(ctx, runID(c.s.meta, uid, sub.Index), c.inline, func(w *run.Writer) error {
+	r, err := c.t.write(ctx, runID(c.s.meta, uid, sub.Index), c.inline, tableOf(sub.Schemas), func(w *run.Writer) error {
 		return run.Copy(ctx, w, entries)
 	})
 	if err := errors.Join(err, entries.Close()); err != nil {
@@ -149,6 +151,19 @@ func (c *copier) merge(ctx context.Context, uid string, sub *metapb.SubtaskSnaps
 func runID(m *metapb.CheckpointMetadata, uid string, subtask uint32) string {
 	job := xxh3.HashString128(m.ClusterId + "\x00" + m.JobId).Bytes()
 	return fmt.Sprintf("s%x-%d-%016x-%d", job[:8], m.CheckpointId, xxh3.HashString(uid), subtask)
+}
+
+// tableOf is the schema table of a run whose values have the ordinals of schemas: those
+// from 1, in their order.
+func tableOf(schemas []*metapb.Schema) []run.Schema {
+	var table []run.Schema
+	for n := uint32(1); ; n++ {
+		i := slices.IndexFunc(schemas, func(c *metapb.Schema) bool { return c.Ordinal == n })
+		if i < 0 {
+			return table
+		}
+		table = append(table, run.Schema{State: statebackend.StateID(schemas[i].StateId), Bytes: schemas[i].Schema})
+	}
 }
 
 // entries merges what counts of a subtask's runs: each key that has a value, once.
@@ -296,6 +311,19 @@ func (t *target) holds(ctx context.Context, m *metapb.CheckpointMetadata) (bool,
 	return true, nil
 }
 
+// empty refuses a folder with a snapshot in it.
+func (t *target) empty(ctx context.Context) error {
+	r, err := t.store.Open(ctx, metadata.FileName)
+	if errors.Is(err, objstore.ErrNotFound) {
+		return nil
+	}
+	if err == nil {
+		r.Close()
+		err = fmt.Errorf("%w: %s holds a snapshot", ErrTarget, t.store.Path())
+	}
+	return err
+}
+
 // take copies a file of a run, verified on the way.
 func (t *target) take(ctx context.Context, p part) error {
 	t.note(p.name)
@@ -339,13 +367,13 @@ func (t *target) settle(ctx context.Context, err error, r run.Run, n int, name s
 }
 
 // write makes a run of what fill adds; nil if that is nothing.
-func (t *target) write(ctx context.Context, id string, inline int, fill func(*run.Writer) error) (r *metapb.Run, err error) {
+func (t *target) write(ctx context.Context, id string, inline int, schemas []run.Schema, fill func(*run.Writer) error) (r *metapb.Run, err error) {
 	dir, err := os.MkdirTemp(t.store.Path(), tempFolder)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTarget, err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	w, err := run.NewWriter(run.Options{ID: id, Dir: dir, BlockSize: readBlock, InlineLimit: inline, Attempt: attempt})
+	w, err := run.NewWriter(run.Options{ID: id, Dir: dir, BlockSize: readBlock, InlineLimit: inline, Attempt: attempt, Schemas: schemas})
 	if err != nil {
 		return nil, err
 	}
