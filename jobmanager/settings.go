@@ -83,6 +83,9 @@ func parseSettings(effective []*metapb.Setting) (jobSettings, error) {
 			TolerableFailures: c.Checkpoints.TolerableFailures, Retained: c.Checkpoints.Retained, Concurrent: c.Checkpoints.Concurrent,
 		},
 	}
+	if c.Checkpoints.Unaligned {
+		s.Checkpoint.Alignment, s.Checkpoint.AlignmentTimeout = coordinator.UnalignedAfterTimeout, c.Checkpoints.AlignmentTimeout
+	}
 	if c.Checkpoints.DeleteOnCancellation {
 		s.Checkpoint.Retention = coordinator.DeleteOnCancellation
 	}

@@ -17,6 +17,8 @@ type Checkpoints struct {
 	TolerableFailures    int
 	Retained             int
 	Concurrent           int
+	Unaligned            bool // barriers may overtake records once they are older than AlignmentTimeout
+	AlignmentTimeout     time.Duration
 	DeleteOnCancellation bool   // else they are kept
 	Dir                  string // absolute path; "" = the cluster's default
 	SavepointDir         string // absolute path; "" = none
@@ -30,6 +32,8 @@ func (e *Effective) checkpoints() Checkpoints {
 		TolerableFailures:    e.Get(CheckpointTolerable),
 		Retained:             e.Get(CheckpointRetained),
 		Concurrent:           e.Get(CheckpointConcurrent),
+		Unaligned:            e.Get(CheckpointUnaligned) == "true" && e.Get(CheckpointMode) == "EXACTLY_ONCE",
+		AlignmentTimeout:     e.Get(CheckpointAlignmentTimeout),
 		DeleteOnCancellation: e.Get(CheckpointRetention) == "DELETE_ON_CANCELLATION",
 		Dir:                  e.Get(CheckpointDir),
 		SavepointDir:         e.Get(SavepointDir),

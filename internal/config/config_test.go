@@ -124,7 +124,8 @@ func TestMistakes(t *testing.T) {
 		{"env.java.opts.all", "-Xmx1g", "setting env.java.opts.all has no meaning in Weir: there is no JVM; set Go's GOGC, GOMEMLIMIT or GODEBUG in the environment of the daemon"},
 		{"execution.checkpointing.dir", "s3://bucket/x", `execution.checkpointing.dir: value "s3://bucket/x": storage s3:// is not built yet; wanted: an absolute path or file:///…`},
 		{"execution.checkpointing.dir", "checkpoints", `execution.checkpointing.dir: value "checkpoints": is not absolute: the processes of a cluster do not share a working folder; wanted: an absolute path or file:///…`},
-		{"execution.checkpointing.mode", "AT_LEAST_ONCE", `execution.checkpointing.mode: value "AT_LEAST_ONCE": is not built: every job is exactly once; wanted: EXACTLY_ONCE`},
+		{"execution.checkpointing.mode", "AT_MOST_ONCE", `execution.checkpointing.mode: value "AT_MOST_ONCE": is not known; wanted: one of EXACTLY_ONCE, AT_LEAST_ONCE`},
+		{"execution.checkpointing.unaligned.forced", "true", "setting execution.checkpointing.unaligned.forced has no meaning in Weir: unaligned checkpoints have two settings: execution.checkpointing.unaligned.enabled and execution.checkpointing.aligned-checkpoint-timeout"},
 		{"restart-strategy.exponential-delay.max-backoff", "1 ms", "restart-strategy.exponential-delay.initial-backoff (1 s) is longer than restart-strategy.exponential-delay.max-backoff (1 ms)"},
 		{"heartbeat.timeout", "1 s", "heartbeat.timeout (1 s) must be at least twice heartbeat.interval (1 s), and that more than 0"},
 	} {

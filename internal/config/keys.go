@@ -26,9 +26,14 @@ var (
 		[]string{"RETAIN_ON_CANCELLATION", "DELETE_ON_CANCELLATION"},
 		map[string]string{"NO_EXTERNALIZED_CHECKPOINTS": "!Weir keeps the checkpoints of a FAILED job always"}, Job,
 		"What becomes of the checkpoints of a cancelled job; those of a FINISHED job are deleted, those of a FAILED one kept.")
-	CheckpointMode = enumKey("execution.checkpointing.mode", []string{"EXACTLY_ONCE"},
-		map[string]string{"AT_LEAST_ONCE": "!is not built: every job is exactly once"}, Job,
-		"Guarantee of checkpoints.")
+	CheckpointMode = enumKey("execution.checkpointing.mode", []string{"EXACTLY_ONCE", "AT_LEAST_ONCE"}, nil, Job,
+		"Guarantee of checkpoints. With AT_LEAST_ONCE no input ever waits for a barrier, and records may count twice after a restart.")
+	CheckpointUnaligned = enumKey("execution.checkpointing.unaligned.enabled", []string{"true", "false"}, nil, Job,
+		"Whether barriers may overtake records when the job is backpressured; what they overtake is kept in the checkpoint.",
+		"execution.checkpointing.unaligned")
+	CheckpointAlignmentTimeout = durationKey("execution.checkpointing.aligned-checkpoint-timeout", "1 s", Job,
+		"Age at which the barriers of a checkpoint begin to overtake records; 0 lets them from the start.",
+		"execution.checkpointing.alignment-timeout")
 	CheckpointIncremental = enumKey("execution.checkpointing.incremental", []string{"true"},
 		map[string]string{"false": "!is not built: checkpoints write what changed"}, Job,
 		"Checkpoints write what changed since the one before.", "state.backend.incremental")
