@@ -50,6 +50,8 @@ const policy = `
 	coordinator, coordinator/metadata < coordinator/ha;
 	coordinator/ha < coordinator/ha/memha, coordinator/ha/etcdha, coordinator/ha/hatest;
 	statebackend/run, statebackend/objstore, coordinator/metadata, codec < savepoint;
+	# what becomes of a snapshot's state in a program: the JobManager asks, and weir check
+	codec, proto/metapb < compat < jobmanager, cmd/weir;
 	# the JobManager copies a completed checkpoint into a savepoint's folder
 	savepoint < jobmanager;
 

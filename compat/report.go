@@ -1,0 +1,137 @@
+package compat
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Verdict is what becomes of a state.
+type Verdict string
+
+// Verdicts, the mildest first.
+const (
+	New          Verdict = "new"          // the snapshot does not have it: it begins empty
+	Mapped       Verdict = "mapped"       // it goes on as it is
+	Migrated     Verdict = "migrated"     // its values are changed as they are read
+	Dropped      Verdict = "dropped"      // the program does not have it, which was allowed
+	Unmapped     Verdict = "unmapped"     // the program does not have it: refused
+	Incompatible Verdict = "incompatible" // it can't be read: refused
+)
+
+var severity = map[Verdict]int{New: 0, Mapped: 1, Migrated: 2, Dropped: 3, Unmapped: 4, Incompatible: 5}
+
+// worse is the one of two verdicts that says more about the whole.
+func worse(a, b Verdict) Verdict {
+	if severity[b] > severity[a] {
+		return b
+	}
+	return a
+}
+
+// Report is the answer of Check. Its JSON form is stable.
+type Report struct {
+	Checkpoint uint64     `json:"checkpoint-id"`
+	JobName    string     `json:"job-name"`
+	Restorable bool       `json:"restorable"`
+	Bytes      uint64     `json:"bytes"`     // of the state that the program takes
+	Dropped    uint64     `json:"dropped"`   // bytes of what it does not
+	Operators  []Operator `json:"operators"` // of the snapshot or the program, by uid
+	Warnings   []string   `json:"warnings"`
+}
+
+// Operator is what becomes of one operator's state.
+type Operator struct {
+	UID     string  `json:"uid"`
+	Verdict Verdict `json:"verdict"` // the worst of its states
+	// Detail says why, where it is not the states: another type of keys, records in
+	// flight that have nowhere to go.
+	Detail      string  `json:"detail,omitempty"`
+	Closest     string  `json:"closest,omitempty"` // uid of the program that it may be meant for
+	Parallelism int     `json:"parallelism"`       // when the snapshot was taken; 0: new
+	Bytes       uint64  `json:"bytes"`             // of its runs, each counted once, and operator state
+	States      []State `json:"states"`            // by name
+}
+
+// State is what becomes of one state.
+type State struct {
+	Name    string  `json:"name"`
+	Kind    string  `json:"kind"`
+	Verdict Verdict `json:"verdict"`
+	Detail  string  `json:"detail,omitempty"`
+	Stored  string  `json:"stored,omitempty"`  // the type in the snapshot
+	Program string  `json:"program,omitempty"` // the type now
+}
+
+// ErrIncompatible marks the error of a report.
+var ErrIncompatible = errors.New("the program can't be started from the snapshot")
+
+// Err is nil if the program can be started from the snapshot; else it names the first
+// operator and state that forbid it, and how many others do.
+func (r *Report) Err() error {
+	var reasons []string
+	for _, op := range r.Operators {
+		if severity[op.Verdict] >= severity[Unmapped] {
+			reasons = append(reasons, op.reasons()...)
+		}
+	}
+	switch len(reasons) {
+	case 0:
+		return nil
+	case 1:
+		return fmt.Errorf("%w: %s", ErrIncompatible, reasons[0])
+	}
+	return fmt.Errorf("%w: %s; and %d more", ErrIncompatible, reasons[0], len(reasons)-1)
+}
+
+// Hints are what to type about the errors of the report, a line each.
+func (r *Report) Hints() (hints []string) {
+	for _, op := range r.Operators {
+		if op.Verdict == Unmapped && op.Closest != "" {
+			hints = append(hints, fmt.Sprintf("keep the state of %q:  --map-uid %s=%s", op.UID, op.UID, op.Closest))
+		}
+	}
+	for _, op := range r.Operators {
+		if op.Verdict == Unmapped {
+			return append(hints, "drop what no operator takes:  -n")
+		}
+	}
+	return hints
+}
+
+// reasons says what of op forbids the start.
+func (op *Operator) reasons() (all []string) {
+	if op.Verdict == Unmapped && op.absent() {
+		var names []string
+		for _, s := range op.States {
+			names = append(names, s.Kind+" "+s.Name)
+		}
+		what := "state"
+		if len(names) > 0 {
+			what = "state (" + strings.Join(names, ", ") + ")"
+		}
+		return []string{fmt.Sprintf("%s of operator %q, %d bytes, has no operator in the program", what, op.UID, op.Bytes)}
+	}
+	if op.Detail != "" {
+		all = append(all, fmt.Sprintf("operator %q: %s", op.UID, op.Detail))
+	}
+	for _, s := range op.States {
+		switch s.Verdict {
+		case Unmapped:
+			all = append(all, fmt.Sprintf("operator %q does not declare its %s state %q any more", op.UID, s.Kind, s.Name))
+		case Incompatible:
+			all = append(all, fmt.Sprintf("operator %q, state %q: %s", op.UID, s.Name, s.Detail))
+		}
+	}
+	return all
+}
+
+// absent reports whether the program has no such operator.
+func (op *Operator) absent() bool {
+	for _, s := range op.States {
+		if s.Verdict != Unmapped && s.Verdict != Dropped {
+			return false
+		}
+	}
+	return op.Detail == ""
+}
