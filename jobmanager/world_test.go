@@ -144,13 +144,19 @@ func testPlan() *metapb.Plan {
 }
 
 func (w *world) submit(settings ...string) error {
+	_, err := w.submitJob(testJob, api.Restore{}, settings...)
+	return err
+}
+
+// submitJob submits a job that starts from a snapshot.
+func (w *world) submitJob(id job.ID, from api.Restore, settings ...string) (warnings []string, err error) {
 	values := map[string]string{"parallelism.default": "1", "execution.checkpointing.interval": "1 s"}
 	for _, s := range settings {
 		k, v, _ := strings.Cut(s, "=")
 		values[k] = v
 	}
-	_, _, err := w.manager.Submit(w.t.Context(), Submission{ID: testJob, Plan: testPlan(), Settings: values})
-	return err
+	_, warnings, err = w.manager.Submit(w.t.Context(), Submission{ID: id, Plan: testPlan(), Settings: values, Restore: from})
+	return warnings, err
 }
 
 func (w *world) mustSubmit(settings ...string) {
@@ -162,7 +168,12 @@ func (w *world) mustSubmit(settings ...string) {
 
 func (w *world) view() *api.Job {
 	w.t.Helper()
-	j, err := w.manager.API().Job(w.t.Context(), testJob)
+	return w.viewOf(testJob)
+}
+
+func (w *world) viewOf(id job.ID) *api.Job {
+	w.t.Helper()
+	j, err := w.manager.API().Job(w.t.Context(), id)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -221,14 +232,16 @@ type scriptedTM struct {
 
 	mu       sync.Mutex
 	log      []string
+	job      string // of the last worker started
 	workers  map[uint64]bool
 	deployed map[uint64]*weirpb.Deploy // by incarnation
 	say      func(*weirpb.FromTaskManager)
 
 	// Changed by tests, under mu.
-	ends   bool // sources end
-	silent bool // subtasks do not answer commands
-	chunks bool // acks come in pieces
+	ends    bool               // sources end
+	silent  bool               // subtasks do not answer commands
+	chunks  bool               // acks come in pieces
+	refuses stream.BarrierKind // checkpoints of this kind are declined
 }
 
 func (w *world) join(id string) *scriptedTM {
@@ -327,6 +340,7 @@ func (tm *scriptedTM) handle(m *weirpb.ToTaskManager) {
 		tm.note("registered by epoch %d", m.LeaderEpoch)
 	case *weirpb.ToTaskManager_StartWorker:
 		tm.note("start %d", c.StartWorker.WorkerId)
+		tm.job = c.StartWorker.JobId
 		tm.workers[c.StartWorker.WorkerId] = true
 		tm.say(&weirpb.FromTaskManager{Message: &weirpb.FromTaskManager_WorkerStarted{WorkerStarted: &weirpb.WorkerStarted{
 			JobId: c.StartWorker.JobId, WorkerId: c.StartWorker.WorkerId, DataAddress: tm.id + ":1", Pid: 1}}})
@@ -347,12 +361,12 @@ func (tm *scriptedTM) exit(id uint64, reason string) {
 	delete(tm.workers, id)
 	clear(tm.deployed)
 	tm.say(&weirpb.FromTaskManager{Message: &weirpb.FromTaskManager_WorkerExited{WorkerExited: &weirpb.WorkerExited{
-		JobId: string(testJob), WorkerId: id, Reason: reason}}})
+		JobId: tm.job, WorkerId: id, Reason: reason}}})
 }
 
 // tell sends what a subtask says.
 func (tm *scriptedTM) tell(inc uint64, m *weirpb.FromSubtasks) {
-	m.JobId, m.Incarnation = string(testJob), inc
+	m.JobId, m.Incarnation = tm.job, inc
 	tm.say(&weirpb.FromTaskManager{Message: &weirpb.FromTaskManager_FromSubtasks{FromSubtasks: m}})
 }
 
@@ -364,6 +378,9 @@ func (tm *scriptedTM) status(d *weirpb.Deploy, s *weirpb.SubtaskRef, state weirp
 func (tm *scriptedTM) subtasks(m *weirpb.ToSubtasks) {
 	if c := m.GetDeploy(); c != nil {
 		tm.note("deploy incarnation %d restored %d", c.Incarnation, c.RestoredCheckpoint)
+		if c.Stopped {
+			tm.note("deploy stopped")
+		}
 		tm.deployed[c.Incarnation] = c
 		for _, s := range c.Subtasks {
 			tm.status(c, s.Subtask, weirpb.SubtaskStatus_STATE_INITIALIZING)
@@ -375,13 +392,26 @@ func (tm *scriptedTM) subtasks(m *weirpb.ToSubtasks) {
 		}
 		return
 	}
-	inc := m.GetTrigger().GetIncarnation() + m.GetCompleted().GetIncarnation() + m.GetCancel().GetIncarnation()
+	inc := m.GetDrain().GetIncarnation() + m.GetTrigger().GetIncarnation() + m.GetCompleted().GetIncarnation() + m.GetCancel().GetIncarnation()
 	d := tm.deployed[inc]
 	if d == nil || tm.silent {
 		return
 	}
+	if c := m.GetTrigger(); c != nil {
+		tm.note("trigger %v", stream.BarrierKind(c.Kind))
+		if tm.refuses == stream.BarrierKind(c.Kind) {
+			tm.tell(inc, &weirpb.FromSubtasks{Event: &weirpb.FromSubtasks_Decline{Decline: &weirpb.CheckpointDecline{
+				CheckpointId: c.CheckpointId, Subtask: d.Subtasks[0].Subtask, Attempt: d.Attempt, Reason: "disk full"}}})
+			return
+		}
+	}
 	for _, s := range d.Subtasks {
 		switch c := m.Command.(type) {
+		case *weirpb.ToSubtasks_Drain:
+			if s.Subtask.GetVertex() == 0 {
+				tm.note("drain")
+				tm.sourceEnded(d, s.Subtask)
+			}
 		case *weirpb.ToSubtasks_Trigger:
 			tm.ack(d, s.Subtask, c.Trigger)
 		case *weirpb.ToSubtasks_Completed:
