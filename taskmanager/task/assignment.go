@@ -103,6 +103,10 @@ func (h *enumeratorHead) step() (bool, time.Duration, error) {
 	if t.phase != running || t.silent != 0 {
 		return false, 0, nil
 	}
+	if t.drained {
+		h.end()
+		return true, 0, nil
+	}
 	news := h.news.Swap(false)
 	for _, hint := range t.outputs[0].Hints() {
 		h.wants[hint.Subtask] = hint.Want

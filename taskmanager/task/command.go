@@ -24,6 +24,8 @@ const (
 	Cancel
 	// LeaderLost cancels every checkpoint that this subtask has not acked.
 	LeaderLost
+	// Drain a source, or its enumerator: it ends as if its input had.
+	Drain
 	// Fail the attempt with Err: something beside the subtask went wrong, such as the
 	// connection to another worker (*exchange.PeerError).
 	Fail
@@ -47,6 +49,8 @@ func (k CommandKind) String() string {
 		return "cancel"
 	case LeaderLost:
 		return "leader-lost"
+	case Drain:
+		return "drain"
 	case Fail:
 		return "fail"
 	case finished:

@@ -42,6 +42,7 @@ type rig struct {
 	inline   int // bytes in flight that travel in an ack
 	mode     align.Mode
 	memory   int64 // of the network; 0: its default
+	stopped  bool
 }
 
 func newRig(t testing.TB) *rig {
@@ -156,7 +157,7 @@ func (r *rig) start(sub job.SubtaskID, restored stream.CheckpointID, from []*wei
 	task := must[*Task](r.t)(New(Options{
 		Graph: r.graph, Subtask: sub, Program: p, Attempt: job.Attempt{Epoch: 1, N: r.n},
 		Incarnation: job.Incarnation(r.n), Fabric: r.fabric, NewBackend: r.backend, StateIDs: r.stateIDs,
-		RestoredCheckpoint: restored, Restored: from, Reporter: r.reports, Store: r.store, InlineLimit: r.inline, Mode: r.mode,
+		RestoredCheckpoint: restored, Restored: from, Reporter: r.reports, Store: r.store, InlineLimit: r.inline, Mode: r.mode, Stopped: r.stopped,
 	}))
 	r.tasks[sub] = task
 	r.running.Go(func() {

@@ -177,6 +177,9 @@ func (t *Task) command(c Command) error {
 	case stored:
 		t.channelsStored(c)
 		return nil
+	case Drain:
+		t.drained = true
+		return nil
 	case Fail:
 		return c.Err
 	case Cancel:

@@ -102,6 +102,9 @@ type Options struct {
 	// this subtask's part of it, by uid.
 	RestoredCheckpoint stream.CheckpointID
 	Restored           []*weirpb.RestoredOperator
+	// Stopped: that checkpoint ended the job, and only its commits are missing: sources
+	// stay silent.
+	Stopped bool
 
 	Reporter  Reporter
 	Log       *slog.Logger     // with the job's id; nil discards

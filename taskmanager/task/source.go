@@ -93,7 +93,7 @@ func (h *readerHead[T]) step() (bool, time.Duration, error) {
 	if t.phase != running || t.silent != 0 {
 		return false, 0, nil
 	}
-	if h.state == readerAtEnd {
+	if h.state == readerAtEnd || t.drained {
 		t.phase.to(ending)
 		return true, 0, nil
 	}

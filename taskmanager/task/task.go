@@ -54,6 +54,7 @@ type Task struct {
 	blocked []int               // channels
 	delayed []Command           // barriers that came while ending
 	silent  stream.CheckpointID // of the stop barrier after which the source rests; 0 = none
+	drained bool                // a source is to end before its input does
 	endAt   int                 // in chain, while ending
 	endHook int
 
@@ -214,6 +215,9 @@ func (t *Task) live() error {
 		return nil
 	}
 	t.phase.to(running)
+	if t.o.Stopped {
+		t.silent = t.o.RestoredCheckpoint
+	}
 	t.status(weirpb.SubtaskStatus_STATE_RUNNING, nil)
 	t.timer = time.NewTimer(time.Hour)
 	defer t.timer.Stop()

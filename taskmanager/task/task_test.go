@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -105,6 +106,84 @@ func TestRestore(t *testing.T) {
 		r.completed(3, true)
 		r.running.Wait()
 		equal(t, "statuses", r.reports.of(r.task("src", 0)), "INITIALIZING", "RUNNING", "FINISHED")
+	})
+}
+
+// A drained source ends in the middle of its input, and the job as if that were all.
+func TestDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, f, _ := chainRig(t)
+		r.deploy(0, nil)
+		f.put(0, 1, 2)
+		synctest.Wait()
+		for range 2 { // it may be said twice
+			r.task("src", 0).Post(Command{Kind: Drain})
+			synctest.Wait()
+		}
+		f.put(0, 3)
+		synctest.Wait()
+		if n := len(r.reports.ends); n != 1 {
+			t.Fatalf("%d SourceEnded", n)
+		}
+		r.inject(1, stream.TerminalBarrier)
+		equal(t, "terminal checkpoint", listOf(t, r.reports.acked(1)[0], "sink"), 2, 4)
+		r.completed(1, true)
+		r.running.Wait()
+		equal(t, "statuses", r.reports.of(r.task("src", 0)), "INITIALIZING", "RUNNING", "FINISHED")
+	})
+}
+
+// An enumerator is drained with its readers: splits that nobody has are left.
+func TestDrainEnumerator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := enumeratedRig(t, 1000, 1, 10, 2, nil)
+		r.deploy(0, nil)
+		time.Sleep(20 * time.Millisecond)
+		r.each(func(t *Task) {
+			if uid := r.graph.VertexUID(t.o.Subtask.Vertex); uid != "sink" {
+				t.Post(Command{Kind: Drain})
+			}
+		})
+		if n := r.reports.ended(); n != 2 {
+			t.Fatalf("%d SourceEnded, want 2", n)
+		}
+		r.inject(1, stream.TerminalBarrier)
+		if n := len(r.reports.acked(1)); n != len(r.graph.Subtasks()) {
+			t.Fatalf("%d acks of the terminal checkpoint; declined: %v", n, r.reports.declines)
+		}
+		r.completed(1, true)
+		r.running.Wait()
+	})
+}
+
+// Behind a stop barrier nothing is read: here, and after a restart for the commits.
+func TestStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, f, log := chainRig(t)
+		r.deploy(0, nil)
+		f.put(0, 1)
+		synctest.Wait()
+		r.inject(1, stream.StopBarrier)
+		f.put(0, 2)
+		synctest.Wait()
+		if in := r.task("src", 0).Counters().RecordsIn; in != 1 {
+			t.Errorf("%d records were read, 1 before the barrier", in)
+		}
+		from := r.restoredFrom(1)
+		r.task("src", 0).Post(Command{Kind: Abort, ID: 1}) // it failed: go on
+		synctest.Wait()
+		r.inject(2, stream.CheckpointBarrier)
+		equal(t, "after the stop failed", listOf(t, r.reports.acked(2)[0], "sink"), 2, 4)
+		r.stop()
+		log.take()
+		r.stopped = true
+		r.deploy(1, from)
+		r.completed(1, true)
+		r.running.Wait()
+		equal(t, "events", log.take(), "open 1", "commit 1", "commit 1", "close")
+		if in := r.task("src", 0).Counters().RecordsIn; in != 0 {
+			t.Errorf("a stopped job reads %d records", in)
+		}
 	})
 }
 

@@ -162,7 +162,7 @@ func (w *Worker) newTask(d *weirpb.Deploy, s *weirpb.SubtaskDeployment, g *job.G
 	}
 	return task.New(task.Options{
 		Graph: g, Subtask: subtaskOf(s.Subtask), Program: program, Attempt: a, Incarnation: job.Incarnation(d.Incarnation),
-		Fabric: f, NewBackend: newBackend, StateIDs: d.StateIds, Store: store, InlineLimit: int(d.InlineLimit), Mode: w.mode(),
+		Fabric: f, NewBackend: newBackend, StateIDs: d.StateIds, Store: store, InlineLimit: int(d.InlineLimit), Mode: w.mode(), Stopped: d.Stopped,
 		RestoredCheckpoint: stream.CheckpointID(d.RestoredCheckpoint), Restored: s.Operators,
 		Reporter: w.reporter(job.Incarnation(d.Incarnation)), Log: w.log.With("job", d.GetClusterId()+"/"+string(w.o.JobID)),
 		JobID: w.o.JobID, JobName: w.start.JobName, ClusterID: d.ClusterId,

@@ -266,6 +266,8 @@ func (e *command) handle(w *Worker) {
 		w.each(c.Aborted.Incarnation, task.Command{
 			Kind: task.Abort, ID: stream.CheckpointID(c.Aborted.CheckpointId), Reason: c.Aborted.Reason,
 		})
+	case *weirpb.ToSubtasks_Drain:
+		w.drain(c.Drain)
 	case *weirpb.ToSubtasks_Cancel:
 		w.dropWaiting(c.Cancel)
 		w.each(c.Cancel.Incarnation, task.Command{Kind: task.Cancel, Reason: c.Cancel.Reason})
@@ -278,6 +280,19 @@ func (w *Worker) each(incarnation uint64, c task.Command) {
 	if d := w.deployments[job.Incarnation(incarnation)]; d != nil {
 		for _, t := range d.tasks {
 			t.Post(c)
+		}
+	}
+}
+
+// drain has sources end.
+func (w *Worker) drain(c *weirpb.DrainSources) {
+	d := w.deployments[job.Incarnation(c.Incarnation)]
+	if d == nil {
+		return // said again to the next incarnation
+	}
+	for _, s := range c.Subtasks {
+		if t := d.tasks[subtaskOf(s)]; t != nil {
+			t.Post(task.Command{Kind: task.Drain})
 		}
 	}
 }
@@ -302,7 +317,7 @@ func (w *Worker) trigger(c *weirpb.TriggerCheckpoint) {
 		Unaligned: c.Unaligned, AlignmentTimeout: time.Duration(c.AlignmentTimeoutMs) * time.Millisecond,
 	}
 	for _, s := range c.Subtasks {
-		if t := d.tasks[job.SubtaskID{Vertex: job.VertexID(s.Vertex), Index: int(s.Subtask)}]; t != nil {
+		if t := d.tasks[subtaskOf(s)]; t != nil {
 			t.Post(task.Command{Kind: task.Inject, Barrier: b})
 		}
 	}
