@@ -40,6 +40,8 @@ func TestMain(m *testing.M) {
 			source(e, "numbers").Print()
 			return nil
 		})
+	case "stateful":
+		weir.Main(statefulV2)
 	case "twice":
 		weir.Main(func(e *weir.Env) error {
 			source(e, "numbers").Print()

@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"net/http/httptest"
-	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -72,14 +70,14 @@ func (m *model) Job(_ context.Context, id job.ID) (*api.Job, error) {
 	return nil, api.NewError(api.ErrNotFound, "JOB_NOT_FOUND", fmt.Sprintf("no job has the id %s", id), "weir list")
 }
 
-func (m *model) Submit(_ context.Context, s *api.Submission) (job.ID, error) {
+func (m *model) Submit(_ context.Context, s *api.Submission) (api.Submitted, error) {
 	n, err := io.Copy(io.Discard, s.Binary)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.submitted, m.binary = s, int(n)
 	m.jobs = append([]*api.Job{{ID: s.ID, Name: "fresh", State: api.StateCreated, SubmittedAt: at(0)}}, m.jobs...)
 	m.script[s.ID] = m.script["fresh"]
-	return job.ID(s.ID), err
+	return api.Submitted{JobID: s.ID}, err
 }
 
 func (m *model) Cancel(_ context.Context, id job.ID) error {
@@ -94,38 +92,60 @@ func (m *model) Cancel(_ context.Context, id job.ID) error {
 	return nil
 }
 
-// operations serves what starts operations and tells of them.
-func (m *model) operations(others http.Handler) http.Handler {
-	isOperation := regexp.MustCompile(`^/jobs/[0-9a-f]{32}/(savepoints|stop|rescaling)|^/savepoint-disposal|/checkpoints/[0-9a-f]{32}$`)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		starts := r.Method != "GET" && (isOperation.MatchString(r.URL.Path) || strings.HasSuffix(r.URL.Path, "/checkpoints"))
-		if !starts && !isOperation.MatchString(r.URL.Path) {
-			others.ServeHTTP(w, r)
-			return
-		}
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		var answer any
-		if starts {
-			b, err := io.ReadAll(r.Body)
-			if err != nil {
-				panic(err)
-			}
-			m.asked = append(m.asked, r.Method+" "+r.URL.Path+" "+regexp.MustCompile(`"triggerId":"[0-9a-f]{32}",?`).ReplaceAllString(string(b), ""))
-			answer = api.Triggered{RequestID: triggerID}
-		} else {
-			answer = m.steps[0]
-			if len(m.steps) > 1 {
-				m.steps = m.steps[1:]
-			} else if m.effect != nil {
-				m.effect(m.jobs[0])
-			}
-		}
-		w.Header().Set("Content-Type", "application/json")
-		if err := json.NewEncoder(w).Encode(answer); err != nil {
-			panic(err)
-		}
-	})
+// ask notes a request that starts an operation.
+func (m *model) ask(trigger string, r any) (string, error) {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return "", err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.asked = append(m.asked, fmt.Sprintf("%T %s", r, strings.ReplaceAll(string(b), trigger, "TRIGGER")))
+	return triggerID, nil
+}
+
+func (m *model) Savepoint(_ context.Context, _ job.ID, r api.SavepointRequest) (string, error) {
+	return m.ask(r.TriggerID, r)
+}
+
+func (m *model) Stop(_ context.Context, _ job.ID, r api.StopRequest) (string, error) {
+	return m.ask(r.TriggerID, r)
+}
+
+func (m *model) Checkpoint(_ context.Context, _ job.ID, r api.CheckpointRequest) (string, error) {
+	return m.ask(r.TriggerID, r)
+}
+
+func (m *model) Rescale(_ context.Context, _ job.ID, r api.RescaleRequest) (string, error) {
+	return m.ask(r.TriggerID, r)
+}
+
+func (m *model) Dispose(_ context.Context, r api.DisposalRequest) (string, error) {
+	return m.ask(r.TriggerID, r)
+}
+
+func (m *model) Operation(context.Context, job.ID, string) (*api.Operation, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o := m.steps[0]
+	if len(m.steps) > 1 {
+		m.steps = m.steps[1:]
+	} else if m.effect != nil {
+		m.effect(m.jobs[0])
+	}
+	return o, nil
+}
+
+func (m *model) Disposal(ctx context.Context, trigger string) (*api.Operation, error) {
+	return m.Operation(ctx, "", trigger)
+}
+
+func (m *model) CheckpointConfig(context.Context, job.ID) (api.CheckpointConfig, error) {
+	return api.CheckpointConfig{}, api.ErrNotFound
+}
+
+func (m *model) CheckpointDetails(context.Context, job.ID, uint64) (*api.CheckpointDetails, error) {
+	return nil, api.ErrNotFound
 }
 
 func state(s string) func(*api.Job) { return func(j *api.Job) { j.State = s } }
@@ -178,7 +198,7 @@ func weirCommand(t *testing.T, m *model, environ []string, args ...string) call 
 		if err != nil {
 			t.Fatal(err)
 		}
-		ts := httptest.NewServer(m.operations(s))
+		ts := httptest.NewServer(s)
 		defer ts.Close()
 		address = strings.TrimPrefix(ts.URL, "http://")
 	}

@@ -46,7 +46,7 @@ func (c *cli) root() *cobra.Command {
 	f.StringVarP(&c.output, "output", "o", "table", "form of the output: "+strings.Join(outputs, "|"))
 	f.BoolVarP(&c.verbose, "verbose", "v", false, "say more")
 	root.AddCommand(c.runCommand(), c.listCommand(), c.describeCommand(), c.waitCommand(),
-		c.savepointCommand(), c.checkpointCommand(), c.stopCommand(), c.cancelCommand(), c.rescaleCommand(), c.snapshotCommand(),
+		c.savepointCommand(), c.checkpointCommand(), c.stopCommand(), c.cancelCommand(), c.rescaleCommand(), c.snapshotCommand(), c.checkCommand(),
 		c.jobManagerCommand(), c.taskManagerCommand(), c.demoCommand(), c.configCommand(), c.versionCommand())
 	root.SetHelpCommand(&cobra.Command{Use: "help [COMMAND]", Short: "Help about a command", Args: cobra.ArbitraryArgs, RunE: func(cmd *cobra.Command, args []string) error {
 		found, rest, err := root.Find(args)

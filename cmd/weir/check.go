@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/weirstream/weir/client/api"
+	"github.com/weirstream/weir/compat"
+	"github.com/weirstream/weir/coordinator/restore"
+	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/savepoint"
+)
+
+func (c *cli) checkCommand() *cobra.Command {
+	var f restoreFlags
+	cmd := &cobra.Command{
+		Use:   "check -s PATH [flags] PKG|BINARY [-- args]",
+		Short: "Say whether a program can be started from a snapshot",
+		Long: `Say whether a program can be started from a snapshot, and what becomes of its state: mapped (it goes
+on as it is), migrated (its values are changed as they are read), new, dropped, unmapped (no operator
+takes it) or incompatible. No cluster is needed, and no state is read. Exit code 5 if the program
+can't be started from it.`,
+		Example: "  weir check -s /backup/weir/savepoint-0123ab-4f2a ./orders",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dash := cmd.ArgsLenAtDash()
+			switch {
+			case len(args) == 0 || dash == 0:
+				return usage("weir check lacks PKG|BINARY", cmd.UseLine())
+			case dash < 0 && len(args) > 1 || dash > 1:
+				return usage(fmt.Sprintf("weir check takes one package or binary, and not %q", args[1]),
+					"arguments of the program come after --:  weir check -s PATH "+args[0]+" -- "+strings.Join(args[1:], " "))
+			case f.path == "":
+				return usage("weir check lacks -s PATH, the snapshot", cmd.UseLine())
+			}
+			return c.check(cmd.Context(), f, args[0], args[1:])
+		},
+	}
+	fl := cmd.Flags()
+	fl.StringVarP(&f.path, "fromSavepoint", "s", "", "savepoint or retained checkpoint at `PATH`, its folder or its _metadata")
+	fl.BoolVarP(&f.allowNonRestored, "allowNonRestoredState", "n", false, "state that no operator of the program takes may be dropped")
+	fl.StringArrayVar(&f.mapped, "map-uid", nil, "operator new takes the state of operator old, `old=new`; may be repeated")
+	return cmd
+}
+
+// check compares the snapshot with the program and says what becomes of the state.
+func (c *cli) check(ctx context.Context, f restoreFlags, target string, args []string) error {
+	request, err := f.request()
+	if err != nil {
+		return err
+	}
+	m, err := metadataOf(ctx, request)
+	if err != nil {
+		return err
+	}
+	if err := checkTarget(target); err != nil {
+		return err
+	}
+	p, err := c.prepare(ctx, target, runtime.GOARCH)
+	if err != nil {
+		return err
+	}
+	defer p.remove()
+	plan, err := c.planOf(ctx, p, args)
+	if err != nil || plan == nil {
+		return err
+	}
+	if err := checkMapped(plan, request); err != nil {
+		return err
+	}
+	if err := restore.MapUIDs(m, mappings(request)); err != nil {
+		return badRestore(err)
+	}
+	report := compat.Check(m, plan, compat.Options{AllowNonRestored: request.AllowNonRestored})
+	for _, w := range report.Warnings {
+		c.say("warning: " + w)
+	}
+	var names []string
+	for _, op := range report.Operators {
+		names = append(names, op.UID)
+	}
+	if done, err := c.structured(report, names); err != nil {
+		return err
+	} else if !done {
+		c.checkTable(report)
+	}
+	if err := report.Err(); err != nil {
+		return failure(exitIncompatible, "SNAPSHOT_INCOMPATIBLE", err.Error(), report.Hints()...)
+	}
+	c.say(fmt.Sprintf("%s can be started from checkpoint %d of job %q: %s of state are taken over, %s dropped",
+		plan.Name, report.Checkpoint, report.JobName, size(report.Bytes), size(report.Dropped)))
+	return nil
+}
+
+// metadataOf reads the snapshot that was named.
+func metadataOf(ctx context.Context, r api.Restore) (*metapb.CheckpointMetadata, error) {
+	s, err := savepoint.Open(ctx, r.Path)
+	if err != nil {
+		return nil, badSnapshot(err)
+	}
+	return proto.CloneOf(s.Metadata()), s.Close()
+}
+
+func mappings(r api.Restore) (all []*metapb.UIDMapping) {
+	for from, to := range r.MapUIDs {
+		all = append(all, &metapb.UIDMapping{From: from, To: to})
+	}
+	slices.SortFunc(all, func(a, b *metapb.UIDMapping) int { return strings.Compare(a.From, b.From) })
+	return all
+}
+
+// badRestore gives the errors of package restore their exit code.
+func badRestore(err error) error {
+	if errors.Is(err, restore.ErrIncompatible) {
+		return failure(exitIncompatible, "SNAPSHOT_INCOMPATIBLE", err.Error())
+	}
+	return err
+}
+
+func (c *cli) checkTable(r *compat.Report) {
+	rows := [][]string{{"OPERATOR", "STATE", "KIND", "", "SIZE", "WHY"}}
+	for _, op := range r.Operators {
+		rows = append(rows, []string{op.UID, "", "", string(op.Verdict), size(op.Bytes), op.Detail})
+		for _, s := range op.States {
+			rows = append(rows, []string{"", s.Name, s.Kind, string(s.Verdict), "", s.Detail})
+		}
+	}
+	c.table(rows)
+}
