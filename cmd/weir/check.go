@@ -124,7 +124,7 @@ func badRestore(err error) error {
 }
 
 func (c *cli) checkTable(r *compat.Report) {
-	rows := [][]string{{"OPERATOR", "STATE", "KIND", "", "SIZE", "WHY"}}
+	rows := [][]string{{"OPERATOR", "STATE", "KIND", "VERDICT", "SIZE", "WHY"}}
 	for _, op := range r.Operators {
 		rows = append(rows, []string{op.UID, "", "", string(op.Verdict), size(op.Bytes), op.Detail})
 		for _, s := range op.States {
