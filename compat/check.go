@@ -343,6 +343,8 @@ func bytesOf(op *metapb.OperatorSnapshot) (n uint64) {
 	return n
 }
 
+const kindResult = "result" // kindOf of a named result
+
 // kindOf is a kind as people read it: "value", "split list".
 func kindOf(k metapb.StateKind) string {
 	return strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(k.String(), "STATE_KIND_")), "_", " ")

@@ -130,6 +130,7 @@ func TestCheck(t *testing.T) {
 		allow   bool
 		want    string
 		err     string
+		lost    string
 		refused bool // by package restore too
 	}{
 		"the same": {build: first, want: `
@@ -195,7 +196,7 @@ spent dropped 2006
   records result: dropped
   seen split list: dropped
   sum value: dropped
-`},
+`, lost: `the state of operator "spent", 2006 bytes, is dropped: the program has no such operator`},
 		"states gone": {build: func(env *weir.Env) error {
 			orders(env).KeyBy(user).Process("spent", keep[string, spentV1](nil)).To("print", discard{})
 			return nil
@@ -256,6 +257,9 @@ spent incompatible 2006
 			err := r.Err()
 			if (err == nil) != (c.err == "") || err != nil && (!errors.Is(err, compat.ErrIncompatible) || !strings.HasSuffix(err.Error(), ": "+c.err)) {
 				t.Errorf("error %v, want %q", err, c.err)
+			}
+			if lost := strings.Join(r.Lost(), "; "); lost != c.lost {
+				t.Errorf("lost %q, want %q", lost, c.lost)
 			}
 			if r.Restorable != (err == nil) {
 				t.Errorf("restorable %t", r.Restorable)

@@ -84,6 +84,26 @@ func (r *Report) Err() error {
 	return fmt.Errorf("%w: %s; and %d more", ErrIncompatible, reasons[0], len(reasons)-1)
 }
 
+// Lost says what of the snapshot's state the program does not take, a line for each
+// operator; it is for a restore that allows it.
+func (r *Report) Lost() (lines []string) {
+	for _, op := range r.Operators {
+		if op.absent() && op.Verdict == Dropped {
+			if op.Bytes == 0 {
+				continue // results at most
+			}
+			lines = append(lines, fmt.Sprintf("the state of operator %q, %d bytes, is dropped: the program has no such operator", op.UID, op.Bytes))
+			continue
+		}
+		for _, s := range op.States {
+			if s.Verdict == Dropped && s.Kind != kindResult {
+				lines = append(lines, fmt.Sprintf("the %s state %q of operator %q is dropped: the program does not declare it", s.Kind, s.Name, op.UID))
+			}
+		}
+	}
+	return lines
+}
+
 // Hints are what to type about the errors of the report, a line each.
 func (r *Report) Hints() (hints []string) {
 	for _, op := range r.Operators {

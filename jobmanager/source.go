@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/weirstream/weir/client/api"
+	"github.com/weirstream/weir/compat"
 	"github.com/weirstream/weir/coordinator"
 	"github.com/weirstream/weir/coordinator/restore"
 	"github.com/weirstream/weir/job"
@@ -88,6 +89,11 @@ func (m *JobManager) checkRestore(ctx context.Context, d *Dispatcher, r api.Rest
 		return nil, sourceError(err)
 	}
 	rec.RestoreFrom = src.path
+	report := compat.Check(src.meta, g.Plan, compat.Options{AllowNonRestored: r.AllowNonRestored})
+	if err := report.Err(); err != nil {
+		return nil, api.NewError(api.ErrIncompatible, "SNAPSHOT_INCOMPATIBLE", err.Error(), report.Hints()...)
+	}
+	warnings = report.Lost()
 	if _, err := restore.Plan(src.meta, g, src.options(rec)); err != nil {
 		return nil, sourceError(err)
 	}

@@ -273,3 +273,24 @@ func TestSchemasWithoutRuns(t *testing.T) {
 		}
 	}
 }
+
+// TestMapUIDs: what belongs to a source goes along with it.
+func TestMapUIDs(t *testing.T) {
+	m := &metapb.CheckpointMetadata{
+		Operators: []*metapb.OperatorSnapshot{{Uid: "count"}, {Uid: "lines"}, {Uid: "lines#splits"}},
+		StateIds:  []*metapb.StateID{{Uid: "count", Name: "n", Id: 1}, {Uid: "lines", Name: "x", Id: 2}},
+	}
+	err := MapUIDs(m, []*metapb.UIDMapping{{From: "lines", To: "rows"}, {From: "count", To: "total"}})
+	var uids []string
+	for _, op := range m.Operators {
+		uids = append(uids, op.Uid)
+	}
+	if got := strings.Join(uids, " "); err != nil || got != "rows rows#splits total" || m.StateIds[0].Uid != "total" || m.StateIds[1].Uid != "rows" {
+		t.Errorf("%s, %v, %v", got, m.StateIds, err)
+	}
+	for _, bad := range []*metapb.UIDMapping{{From: "gone", To: "x"}, {From: "rows", To: "total"}} {
+		if err := MapUIDs(m, []*metapb.UIDMapping{bad}); !errors.Is(err, ErrIncompatible) {
+			t.Errorf("%v: %v", bad, err)
+		}
+	}
+}
