@@ -1,0 +1,5 @@
+//go:build race
+
+package savepoint
+
+const raceEnabled = true
