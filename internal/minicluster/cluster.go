@@ -12,11 +12,11 @@ import (
 	"time"
 
 	"github.com/weirstream/weir/coordinator/ha/memha"
+	"github.com/weirstream/weir/internal/memnet"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/jobmanager"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/taskmanager"
-	"github.com/weirstream/weir/taskmanager/exchange"
 	"github.com/weirstream/weir/taskmanager/task"
 )
 
@@ -39,7 +39,7 @@ type Cluster struct {
 	o       Options
 	manager *jobmanager.JobManager
 	rpc     pipe
-	data    *exchange.Memory
+	data    *memnet.Network
 	cancel  context.CancelFunc
 	ended   chan error // of the JobManager
 	members []*member
@@ -60,7 +60,7 @@ func Start(o Options) (*Cluster, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &Cluster{o: o, rpc: newPipe(), data: new(exchange.Memory), ended: make(chan error, 1)}
+	c := &Cluster{o: o, rpc: newPipe(), data: new(memnet.Network), ended: make(chan error, 1)}
 	if o.Dir == "" {
 		var err error
 		if c.temp, err = os.MkdirTemp("", "weir"); err != nil {

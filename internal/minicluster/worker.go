@@ -7,9 +7,9 @@ import (
 	"net"
 	"os"
 
+	"github.com/weirstream/weir/internal/memnet"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/taskmanager"
-	"github.com/weirstream/weir/taskmanager/exchange"
 	"github.com/weirstream/weir/taskmanager/task"
 	"github.com/weirstream/weir/taskmanager/worker"
 )
@@ -18,7 +18,7 @@ import (
 type launcher struct {
 	program func() (*task.Program, error)
 	agent   func(ctx context.Context) (net.Conn, error)
-	data    *exchange.Memory // shared by all workers of the cluster
+	data    *memnet.Network // shared by all workers of the cluster
 	log     *slog.Logger
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/weirstream/weir/internal/memnet"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/operator"
 	"github.com/weirstream/weir/stream"
@@ -257,7 +258,7 @@ func FuzzPieces(f *testing.F) {
 
 // TestOtherRegions: subtasks that nobody here talks to need no location.
 func TestOtherRegions(t *testing.T) {
-	n, l := newNetwork(t, "a", wire{memory: &Memory{}})
+	n, l := newNetwork(t, "a", wire{memory: &memnet.Network{}})
 	g := graphOf(1, 1, hash)
 	g.Vertices = append(g.Vertices, job.Vertex{ID: 2, Operators: []int{0}, Parallelism: 1})
 	o := FabricOptions{Incarnation: 1, Graph: g, Worker: "a", Locations: map[job.SubtaskID]Location{{Vertex: 0}: l, {Vertex: 1}: l}}

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/weirstream/weir/internal/memnet"
 	"github.com/weirstream/weir/stream"
 )
 
@@ -62,7 +63,7 @@ func TestDistributions(t *testing.T) {
 }
 
 func place(t *testing.T, g *jobGraph, p placement, e *Edge[int], n, from int) string {
-	s := fabrics(t, g, p, wire{memory: &Memory{}})
+	s := fabrics(t, g, p, wire{memory: &memnet.Network{}})
 	consumers := make([]*consumer[int], 3)
 	for i := range consumers {
 		consumers[i] = newConsumer(t, s[p.to[i]].Fabric, i, e, nil)

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/weirstream/weir/codec"
+	"github.com/weirstream/weir/internal/memnet"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/operator"
 	"github.com/weirstream/weir/proto/metapb"
@@ -81,8 +82,8 @@ const testJob = job.ID("0123456789abcdef0123456789abcdef")
 
 // wire says how test workers reach each other.
 type wire struct {
-	memory *Memory // if nil: sockets
-	tcp    bool    // sockets of different hosts
+	memory *memnet.Network // if nil: sockets
+	tcp    bool            // sockets of different hosts
 	budget int64
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/weirstream/weir/internal/invariants"
+	"github.com/weirstream/weir/internal/memnet"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/operator"
 	"github.com/weirstream/weir/stream"
@@ -30,7 +31,7 @@ func on(worker string, subtasks int) []string {
 // bubble runs f in a synctest bubble with workers that are connected in memory.
 func bubble(t *testing.T, g *jobGraph, p placement, budget int64, f func(t *testing.T, s map[string]*site)) {
 	synctest.Test(t, func(t *testing.T) {
-		s := fabrics(t, g, p, wire{memory: &Memory{}, budget: budget})
+		s := fabrics(t, g, p, wire{memory: &memnet.Network{}, budget: budget})
 		f(t, s)
 	})
 }
@@ -238,7 +239,7 @@ func TestWideRecord(t *testing.T) {
 func TestTooWideRecord(t *testing.T) {
 	e := &Edge[string]{Codec: codecOf[string](t)}
 	p := placement{[]string{"a"}, []string{"b"}}
-	s := fabrics(t, graphOf(1, 1, forwardless), p, wire{memory: &Memory{}})
+	s := fabrics(t, graphOf(1, 1, forwardless), p, wire{memory: &memnet.Network{}})
 	out := newProducer(t, s["a"].Fabric, 0, e)
 	out.Receive(strings.Repeat("x", maxRecordBytes+1))
 	out.Flush()

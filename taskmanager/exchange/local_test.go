@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+
+	"github.com/weirstream/weir/internal/memnet"
 )
 
 func alone(from, to int) placement {
@@ -26,7 +28,7 @@ func TestShuffle(t *testing.T) {
 		w wire
 	}{
 		"local":  {alone(2, 3), wire{}},
-		"memory": {split, wire{memory: &Memory{}}},
+		"memory": {split, wire{memory: &memnet.Network{}}},
 		"unix":   {split, wire{}},
 		"tcp":    {split, wire{tcp: true}},
 		"tight":  {split, wire{budget: 1}},

@@ -24,8 +24,8 @@ type NetworkOptions struct {
 	// path. "" listens not at all: a worker that is alone needs no address.
 	TCP  string
 	Unix string
-	// Listen and Dial replace net.Listen and net.Dialer.DialContext if set (NewMemory
-	// has both). network is "tcp" or "unix".
+	// Listen and Dial replace net.Listen and net.Dialer.DialContext if set
+	// (memnet.Network has both). network is "tcp" or "unix".
 	Listen func(network, address string) (net.Listener, error)
 	Dial   func(ctx context.Context, network, address string) (net.Conn, error)
 

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/weirstream/weir/internal/memnet"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/operator"
 )
@@ -20,7 +21,7 @@ var apart = placement{[]string{"a"}, []string{"b"}}
 
 // acceptor is worker b of apart, with incarnations 1 (closed) and 2, and a gate.
 type acceptor struct {
-	memory  *Memory
+	memory  *memnet.Network
 	network *Network
 	fabric  *Fabric
 	gate    *consumer[int]
@@ -36,7 +37,7 @@ func fabricOptions(i job.Incarnation, worker string) FabricOptions {
 }
 
 func newAcceptor(t *testing.T) *acceptor {
-	a := &acceptor{memory: &Memory{}}
+	a := &acceptor{memory: &memnet.Network{}}
 	a.network, _ = newNetwork(t, "b", wire{memory: a.memory})
 	old, err := a.network.NewFabric(fabricOptions(1, "b"))
 	if err != nil {
@@ -173,7 +174,7 @@ func TestSilentStranger(t *testing.T) {
 func TestDeployedLater(t *testing.T) {
 	for _, later := range []string{"a", "b"} {
 		synctest.Test(t, func(t *testing.T) {
-			memory := &Memory{}
+			memory := &memnet.Network{}
 			e := &Edge[int]{Codec: codecOf[int](t)}
 			networks := map[string]*Network{}
 			for _, name := range []string{"a", "b"} {
@@ -424,7 +425,7 @@ func TestEarlyEvents(t *testing.T) {
 // TestMisuse: what a fabric refuses to open.
 func TestMisuse(t *testing.T) {
 	e := pairEdge(t)
-	f := fabrics(t, graphOf(1, 1, hash), apart, wire{memory: &Memory{}})["a"].Fabric
+	f := fabrics(t, graphOf(1, 1, hash), apart, wire{memory: &memnet.Network{}})["a"].Fabric
 	g := fabrics(t, graphOf(1, 1, hash), alone(1, 1), wire{})["a"].Fabric
 	sub := func(v, i int) job.SubtaskID { return job.SubtaskID{Vertex: job.VertexID(v), Index: i} }
 	output := func(f *Fabric, s job.SubtaskID, edge int, e AnyEdge) error {

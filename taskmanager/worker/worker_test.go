@@ -16,10 +16,10 @@ import (
 
 	"github.com/weirstream/weir"
 	"github.com/weirstream/weir/connectors/generator"
+	"github.com/weirstream/weir/internal/memnet"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/proto/weirpb"
-	"github.com/weirstream/weir/taskmanager/exchange"
 	"github.com/weirstream/weir/taskmanager/worker"
 )
 
@@ -118,7 +118,7 @@ func inBubble(t *testing.T, setup func(*agent), test func(t *testing.T, a *agent
 		weirpb.RegisterAgentServiceServer(server, a)
 		go func() { _ = server.Serve(l) }()
 		ctx, cancel := context.WithCancel(t.Context())
-		data := new(exchange.Memory)
+		data := new(memnet.Network)
 		go func() {
 			a.ended <- worker.Run(ctx, worker.Options{
 				JobID: jobID, WorkerID: 3, NewProgram: program, TCP: "w3", Listen: data.Listen, Dial: data.Dial,

@@ -1,4 +1,4 @@
-package exchange
+package memnet
 
 import (
 	"context"
@@ -7,40 +7,39 @@ import (
 	"sync"
 )
 
-// Memory is a network inside one process: its Listen and Dial connect by net.Pipe.
-// Local mode and tests in a synctest bubble use it in place of sockets. The zero
-// value is ready.
-type Memory struct {
+// Network is a network: its Listen and Dial connect by net.Pipe. The zero value is
+// ready.
+type Network struct {
 	mu        sync.Mutex
-	listeners map[string]*memoryListener
+	listeners map[string]*listener
 }
 
-type memoryListener struct {
-	memory  *Memory
-	address memoryAddress
+type listener struct {
+	network *Network
+	at      endpoint
 	conns   chan net.Conn
 	done    chan struct{}
 	once    sync.Once
 }
 
-type memoryAddress struct{ network, address string }
+type endpoint struct{ network, address string }
 
-func (a memoryAddress) Network() string { return a.network }
-func (a memoryAddress) String() string  { return a.address }
+func (a endpoint) Network() string { return a.network }
+func (a endpoint) String() string  { return a.address }
 
 // Listen accepts what Dial sends to the same network and address.
-func (m *Memory) Listen(network, address string) (net.Listener, error) {
+func (m *Network) Listen(network, address string) (net.Listener, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.listeners == nil {
-		m.listeners = map[string]*memoryListener{}
+		m.listeners = map[string]*listener{}
 	}
 	key := network + "|" + address
 	if m.listeners[key] != nil {
 		return nil, fmt.Errorf("listen in memory on %s %s: address is in use", network, address)
 	}
-	l := &memoryListener{
-		memory: m, address: memoryAddress{network, address},
+	l := &listener{
+		network: m, at: endpoint{network, address},
 		conns: make(chan net.Conn), done: make(chan struct{}),
 	}
 	m.listeners[key] = l
@@ -48,7 +47,7 @@ func (m *Memory) Listen(network, address string) (net.Listener, error) {
 }
 
 // Dial connects to a listener.
-func (m *Memory) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+func (m *Network) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	m.mu.Lock()
 	l := m.listeners[network+"|"+address]
 	m.mu.Unlock()
@@ -67,7 +66,7 @@ func (m *Memory) Dial(ctx context.Context, network, address string) (net.Conn, e
 }
 
 // Accept implements net.Listener.
-func (l *memoryListener) Accept() (net.Conn, error) {
+func (l *listener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.conns:
 		return c, nil
@@ -77,15 +76,15 @@ func (l *memoryListener) Accept() (net.Conn, error) {
 }
 
 // Close implements net.Listener.
-func (l *memoryListener) Close() error {
+func (l *listener) Close() error {
 	l.once.Do(func() {
 		close(l.done)
-		l.memory.mu.Lock()
-		defer l.memory.mu.Unlock()
-		delete(l.memory.listeners, l.address.network+"|"+l.address.address)
+		l.network.mu.Lock()
+		defer l.network.mu.Unlock()
+		delete(l.network.listeners, l.at.network+"|"+l.at.address)
 	})
 	return nil
 }
 
 // Addr implements net.Listener.
-func (l *memoryListener) Addr() net.Addr { return l.address }
+func (l *listener) Addr() net.Addr { return l.at }
