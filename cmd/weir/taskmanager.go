@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -92,7 +93,10 @@ func runTaskManager(ctx context.Context, cfg taskManagerConfig) error {
 		return err
 	}
 	cfg.Log.Info("TaskManager started", "taskmanager", t.ID(), "slots", cfg.Slots, "memory", size(uint64(cfg.Memory)), "jobmanagers", cfg.JobManagers, "data", cfg.Data)
-	if err := t.Run(ctx); err != nil {
+	switch err := t.Run(ctx); {
+	case errors.Is(err, taskmanager.ErrRefused):
+		return failure(exitConflict, "REGISTRATION_REFUSED", err.Error())
+	case err != nil:
 		return err
 	}
 	cfg.Log.Info("TaskManager stopped", "taskmanager", t.ID(), "cause", stopCause(ctx))

@@ -43,6 +43,7 @@ type rig struct {
 	mode     align.Mode
 	memory   int64 // of the network; 0: its default
 	stopped  bool
+	make     func(c BackendConfig) (Backend, error) // of keyed state; nil: heap
 }
 
 func newRig(t testing.TB) *rig {
@@ -169,6 +170,9 @@ func (r *rig) start(sub job.SubtaskID, restored stream.CheckpointID, from []*wei
 }
 
 func (r *rig) backend(c BackendConfig) (Backend, error) {
+	if r.make != nil {
+		return r.make(c)
+	}
 	return heap.New(heap.Options{Table: c.Table, Runs: runlist.Options{
 		Dir: r.t.TempDir(), Store: r.store, Attempt: c.Attempt.String(), Operator: c.UID, Subtask: c.Subtask.Index,
 	}})
