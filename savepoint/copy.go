@@ -12,9 +12,9 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/zeebo/xxh3"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/weirstream/weir/codec"
 	"github.com/weirstream/weir/coordinator/metadata"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/statebackend"
@@ -149,8 +149,8 @@ func (c *copier) merge(ctx context.Context, uid string, sub *metapb.SubtaskSnaps
 // runID names the merged run of a subtask: unique among all that may ever stand in one
 // list, and the same if the copy is made again.
 func runID(m *metapb.CheckpointMetadata, uid string, subtask uint32) string {
-	job := xxh3.HashString128(m.ClusterId + "\x00" + m.JobId).Bytes()
-	return fmt.Sprintf("s%x-%d-%016x-%d", job[:8], m.CheckpointId, xxh3.HashString(uid), subtask)
+	job := codec.HashBytes([]byte(m.ClusterId + "\x00" + m.JobId))
+	return fmt.Sprintf("s%016x-%d-%016x-%d", job, m.CheckpointId, codec.HashBytes([]byte(uid)), subtask)
 }
 
 // tableOf is the schema table of a run whose values have the ordinals of schemas: those
@@ -330,21 +330,11 @@ func (t *target) take(ctx context.Context, p part) error {
 	if err := p.run.CheckFile(ctx, p.n, p.open); err != nil {
 		return err
 	}
-	f := p.run.Files[p.n]
-	in, err := p.open(ctx, f.Name)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
 	out, err := t.store.Create(ctx, p.name)
 	if err == nil {
 		defer out.Abort()
-		hash := xxh3.New128()
-		if err := copyBytes(ctx, io.MultiWriter(out, hash), io.NewSectionReader(in, 0, in.Size())); err != nil {
+		if err := p.run.CopyFile(ctx, p.n, p.open, out); err != nil {
 			return err
-		}
-		if sum := hash.Sum128().Bytes(); !bytes.Equal(sum[:], f.Digest) {
-			return &run.CorruptError{Run: p.run.ID, File: f.Name, Offset: -1, What: "digest of the file", Want: fmt.Sprintf("%x", f.Digest), Got: fmt.Sprintf("%x", sum)}
 		}
 		err = out.Commit(ctx)
 	}

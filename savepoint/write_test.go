@@ -2,11 +2,13 @@ package savepoint
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/weirstream/weir/proto/metapb"
@@ -178,5 +180,44 @@ func TestAbort(t *testing.T) {
 	}
 	if left := ok(os.ReadDir(dir)); len(left) > 0 {
 		t.Errorf("%v is left", left)
+	}
+}
+
+// TestShow: entries are shown without the program's types, one key's too.
+func TestShow(t *testing.T) {
+	_, from := small(t, filepath.Join(t.TempDir(), "j"))
+	s := ok(Open(context.Background(), from))
+	defer s.Close()
+	r := ok(s.Operator("count"))
+	show := func(r *Reader, state, key string) (lines []string) {
+		err := r.Show(context.Background(), state, key, func(e Shown) error {
+			*e.KeyGroup = 0
+			lines = append(lines, string(ok(json.Marshal(e))))
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return lines
+	}
+	if got := show(r, "total", ""); len(got) != len(contents(t, from)) {
+		t.Errorf("%d entries: %s", len(got), got)
+	}
+	got := strings.Join(show(r, "", key(45)), "\n")
+	want := contents(t, from)[key(45)]
+	for _, text := range []string{`"state":"total"`, `"value":2045`, `"map-key":"round2","value":"key-0045"`, `"value":[0,45,2,45]`, `"time":"1970-01-01T00:00:00.045Z"`} {
+		if !strings.Contains(got, text) {
+			t.Errorf("no %s in\n%s\n%s", text, got, want)
+		}
+	}
+	if err := r.Show(context.Background(), "none", "", nil); err == nil {
+		t.Error("no state of that name")
+	}
+	n := 0
+	if err := ok(s.Operator("source")).Show(context.Background(), "splits", "", func(e Shown) error {
+		n++
+		return nil
+	}); err != nil || n != 4 {
+		t.Errorf("%d splits, %v", n, err)
 	}
 }

@@ -18,7 +18,7 @@ import (
 // byte.
 func (r Run) Verify(ctx context.Context, open Opener) error {
 	if r.Inline != nil {
-		return verify(ctx, r.ID, File{Name: "inline", Size: r.Bytes, Digest: r.Digest}, objstore.BytesReader(r.Inline))
+		return verify(ctx, r.ID, File{Name: "inline", Size: r.Bytes, Digest: r.Digest}, objstore.BytesReader(r.Inline), io.Discard)
 	}
 	for _, f := range r.Files {
 		if err := r.verifyFile(ctx, f, open); err != nil {
@@ -61,6 +61,18 @@ func (r Run) CheckFile(ctx context.Context, n int, open Opener) error {
 	return t.Close()
 }
 
+// CopyFile writes file n to w, and compares its digest on the way: an error may come
+// after all bytes.
+func (r Run) CopyFile(ctx context.Context, n int, open Opener, w io.Writer) error {
+	f := r.Files[n]
+	rd, err := open(ctx, f.Name)
+	if err != nil {
+		return fmt.Errorf("copy run %s, file %s: %w", r.ID, f.Name, err)
+	}
+	defer rd.Close()
+	return verify(ctx, r.ID, f, rd, w)
+}
+
 // inlineFile describes an inline run as a file: all of it is tail.
 func (r Run) inlineFile() File {
 	size := int64(len(r.Inline))
@@ -73,10 +85,10 @@ func (r Run) verifyFile(ctx context.Context, f File, open Opener) error {
 		return fmt.Errorf("verify run %s, file %s: %w", r.ID, f.Name, err)
 	}
 	defer rd.Close()
-	return verify(ctx, r.ID, f, rd)
+	return verify(ctx, r.ID, f, rd, io.Discard)
 }
 
-func verify(ctx context.Context, id string, f File, r objstore.Reader) error {
+func verify(ctx context.Context, id string, f File, r objstore.Reader, to io.Writer) error {
 	corrupt := func(offset int64, what, want, got string) error {
 		return &CorruptError{Run: id, File: f.Name, Offset: offset, What: what, Want: want, Got: got}
 	}
@@ -97,6 +109,9 @@ func verify(ctx context.Context, id string, f File, r objstore.Reader) error {
 			return fmt.Errorf("verify run %s, file %s: read %d bytes at offset %d: %w", id, f.Name, len(b), off, err)
 		}
 		hash.Write(b)
+		if _, err := to.Write(b); err != nil {
+			return fmt.Errorf("copy run %s, file %s: %w", id, f.Name, err)
+		}
 		off += int64(len(b))
 	}
 	sum := hash.Sum128().Bytes()

@@ -5,12 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"slices"
-
-	"github.com/zeebo/xxh3"
 
 	"github.com/weirstream/weir/statebackend/objstore"
 	"github.com/weirstream/weir/statebackend/run"
@@ -122,7 +118,7 @@ func (l *List) bring(ctx context.Context, e *entry, n int, path string) error {
 		linked = os.Link(filepath.Join(folder, filepath.FromSlash(f.Name)), path) == nil
 	}
 	if !linked {
-		if err := copyFile(ctx, l.opener(e), e.run.ID, f, path); err != nil {
+		if err := copyFile(ctx, l.opener(e), e.run, n, path); err != nil {
 			return err
 		}
 	}
@@ -137,38 +133,12 @@ func (l *List) bring(ctx context.Context, e *entry, n int, path string) error {
 	return t.Close()
 }
 
-// copyFile copies a file of run id to path.
-func copyFile(ctx context.Context, open run.Opener, id string, f run.File, path string) (err error) {
-	r, err := open(ctx, f.Name)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.Close()) }()
+// copyFile copies file n of a run to path.
+func copyFile(ctx context.Context, open run.Opener, r run.Run, n int, path string) (err error) {
 	w, err := os.Create(path)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
-	hash := xxh3.New128()
-	if _, err := io.Copy(io.MultiWriter(w, hash), reader{ctx, io.NewSectionReader(r, 0, r.Size())}); err != nil {
-		return err
-	}
-	if sum := hash.Sum128().Bytes(); !slices.Equal(sum[:], f.Digest) {
-		return &run.CorruptError{Run: id, File: f.Name, What: "digest of the file", Want: fmt.Sprintf("%x", f.Digest), Got: fmt.Sprintf("%x", sum)}
-	}
-	return nil
-}
-
-// reader ends with its context.
-type reader struct {
-	ctx context.Context // of the copy
-	r   io.Reader
-}
-
-// Read implements io.Reader.
-func (r reader) Read(p []byte) (int, error) {
-	if err := context.Cause(r.ctx); err != nil {
-		return 0, err
-	}
-	return r.r.Read(p)
+	return r.CopyFile(ctx, n, open, w)
 }
