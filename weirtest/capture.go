@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/weirstream/weir/operator"
 	"github.com/weirstream/weir/stream"
@@ -13,9 +14,38 @@ import (
 // completed checkpoint covers. The records stay in memory, so T needs no codec; what
 // is in the sink's state, and hence in checkpoints, is which batches of them count.
 type captured[T any] struct {
+	id      uint64             // of this capture, in promises
+	into    *[]T               // the test's
+	earlier map[uint64]capture // by id: of the jobs whose savepoint this one was started from
+
 	mu        sync.Mutex
 	batches   []batch[T] // by number; those of attempts that failed are never committed
 	committed []T
+}
+
+// captures is how many there have been in the process.
+var captures atomic.Uint64
+
+func newCaptured[T any](into *[]T) *captured[T] {
+	return &captured[T]{id: captures.Add(1), into: into, earlier: map[uint64]capture{}}
+}
+
+// follows makes other's promises, which a savepoint holds, known to c.
+func (c *captured[T]) follows(other capture) {
+	c.earlier[other.number()] = other
+	for id, before := range other.before() {
+		c.earlier[id] = before
+	}
+}
+
+func (c *captured[T]) number() uint64             { return c.id }
+func (c *captured[T]) before() map[uint64]capture { return c.earlier }
+
+// deliver gives the test what has been committed.
+func (c *captured[T]) deliver() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	*c.into = slices.Clone(c.committed)
 }
 
 // batch is what one subtask wrote between two checkpoints.
@@ -24,20 +54,13 @@ type batch[T any] struct {
 	committed bool
 }
 
-// promise is the element of the sink's state: batch Number, which checkpoint
-// Checkpoint is the first to cover.
-type promise struct{ Number, Checkpoint uint64 }
+// promise is the element of the sink's state: batch Number of capture Of, which
+// checkpoint Checkpoint is the first to cover.
+type promise struct{ Of, Number, Checkpoint uint64 }
 
 // NewWriter implements operator.Sink.
 func (c *captured[T]) NewWriter(s *operator.Setup) (operator.Writer[T], error) {
 	return &capturing[T]{to: c, promises: s.SplitList[promise]("pending")}, nil
-}
-
-// all returns what has been committed so far, in the order in which it was.
-func (c *captured[T]) all() []T {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.committed)
 }
 
 // keep takes a batch in and returns its number.
@@ -64,6 +87,22 @@ func (c *captured[T]) commit(number uint64) error {
 	return nil
 }
 
+// keepPromise publishes what was promised: to the test's slice of the job that wrote it.
+func (c *captured[T]) keepPromise(p promise) error {
+	if p.Of == c.id {
+		return c.commit(p.Number)
+	}
+	other, ok := c.earlier[p.Of]
+	if !ok {
+		return fmt.Errorf("commit captured batch %d of an unknown job: start from a weirtest.Savepoint", p.Number)
+	}
+	if err := other.commit(p.Number); err != nil {
+		return err
+	}
+	other.deliver()
+	return nil
+}
+
 // capturing is the writer of one subtask.
 type capturing[T any] struct {
 	to       *captured[T]
@@ -85,7 +124,7 @@ func (w *capturing[T]) Write(v T) error {
 // Prepare implements operator.Preparer.
 func (w *capturing[T]) Prepare(id stream.CheckpointID) error {
 	if len(w.buffer) > 0 {
-		w.promises.Append(promise{w.to.keep(w.buffer), uint64(id)})
+		w.promises.Append(promise{w.to.id, w.to.keep(w.buffer), uint64(id)})
 		w.buffer = nil
 	}
 	return nil
@@ -97,7 +136,7 @@ func (w *capturing[T]) Commit(id stream.CheckpointID) error {
 	for _, p := range w.promises.Get() {
 		if p.Checkpoint > uint64(id) {
 			later = append(later, p)
-		} else if err := w.to.commit(p.Number); err != nil {
+		} else if err := w.to.keepPromise(p); err != nil {
 			return err
 		}
 	}

@@ -34,6 +34,7 @@ type Job struct {
 	cluster *minicluster.Cluster
 	tms     int // TaskManagers started so far
 	id      job.ID
+	dir     string // of the cluster
 }
 
 // Result is what a job has left behind.
@@ -52,6 +53,27 @@ type Result struct {
 // it ends with the test.
 func Run(t testing.TB, build func(*weir.Env) error, opts ...Option) *Job {
 	t.Helper()
+	j, err := run(t, build, opts)
+	if err != nil {
+		t.Fatalf("submit the job: %v", err)
+	}
+	return j
+}
+
+// Refused is Run for a job that the cluster does not accept, such as one that can't be
+// started from its savepoint: it returns why.
+func Refused(t testing.TB, build func(*weir.Env) error, opts ...Option) error {
+	t.Helper()
+	j, err := run(t, build, opts)
+	if err == nil {
+		t.Fatalf("job %s was accepted", j.id)
+	}
+	return err
+}
+
+// run returns what the cluster says of the submission.
+func run(t testing.TB, build func(*weir.Env) error, opts []Option) (*Job, error) {
+	t.Helper()
 	s := newSetup(t, opts)
 	plan, program, err := weir.ProgramFor(s.args, func(name string) string { return s.env[name] }, build,
 		append(slices.Clone(s.options), weir.Replaced(&s.set))...)
@@ -64,14 +86,15 @@ func Run(t testing.TB, build func(*weir.Env) error, opts ...Option) *Job {
 		t.Fatalf("plan the job: %v", err)
 	}
 	log := newTestLog(t)
+	dir := t.TempDir()
 	c, err := minicluster.Start(minicluster.Options{
-		TaskManagers: s.taskManagers, Slots: s.defaultSlots(needed), Dir: t.TempDir(),
+		TaskManagers: s.taskManagers, Slots: s.defaultSlots(needed), Dir: dir,
 		Settings: cluster, Log: log.logger(), NewProgram: program,
 	})
 	if err != nil {
 		t.Fatalf("start the cluster: %v", err)
 	}
-	j := &Job{t: t, s: s, cluster: c, tms: s.taskManagers}
+	j := &Job{t: t, s: s, cluster: c, tms: s.taskManagers, dir: dir}
 	t.Cleanup(func() {
 		log.end() // what follows is no news
 		if err := c.Close(); err != nil {
@@ -80,10 +103,8 @@ func Run(t testing.TB, build func(*weir.Env) error, opts ...Option) *Job {
 	})
 	ctx, cancel := j.context()
 	defer cancel()
-	if j.id, err = c.Submit(ctx, plan, s.settings); err != nil {
-		t.Fatalf("submit the job: %v", err)
-	}
-	return j
+	j.id, err = c.SubmitFrom(ctx, plan, s.settings, s.restore())
+	return j, err
 }
 
 func (j *Job) context() (context.Context, context.CancelFunc) {

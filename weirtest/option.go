@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/weirstream/weir"
+	"github.com/weirstream/weir/client/api"
 	"github.com/weirstream/weir/internal/replace"
 )
 
@@ -26,12 +27,19 @@ type setup struct {
 	options      []weir.Option
 	set          replace.Set
 	captures     map[string]capture
+	from         *Savepoint // to start from, or nil
+	allow        bool       // AllowNonRestored
+	mapped       map[string]string
 }
 
 // capture is a captured sink whatever its records are.
-type capture struct {
-	count   func() int
-	deliver func() // to the test's slice
+type capture interface {
+	count() int
+	commit(number uint64) error
+	deliver()
+	follows(other capture)
+	number() uint64
+	before() map[uint64]capture
 }
 
 // Defaults of a job under test. They are those of a cluster: what the program or a
@@ -55,12 +63,29 @@ func newSetup(t testing.TB, opts []Option) *setup {
 	t.Helper()
 	s := &setup{
 		t: t, taskManagers: 1, settings: map[string]string{keyInterval: defaultInterval}, env: map[string]string{},
-		set: replace.Set{Sources: map[string]any{}, Sinks: map[string]any{}}, captures: map[string]capture{},
+		set: replace.Set{Sources: map[string]any{}, Sinks: map[string]any{}}, captures: map[string]capture{}, mapped: map[string]string{},
 	}
 	for _, o := range opts {
 		o.apply(s)
 	}
+	if s.from != nil {
+		for uid, before := range s.from.captures {
+			for now, c := range s.captures {
+				if now == uid || s.mapped[uid] == now {
+					c.follows(before)
+				}
+			}
+		}
+	}
 	return s
+}
+
+// restore is what the job starts from, as a submission says it.
+func (s *setup) restore() api.Restore {
+	if s.from == nil {
+		return api.Restore{}
+	}
+	return api.Restore{Path: s.from.Path, AllowNonRestored: s.allow, MapUIDs: s.mapped}
 }
 
 // defaultSlots is how many slots each TaskManager gets for a job that needs so many:
@@ -141,8 +166,27 @@ func Capture[T any](uid string, into *[]T) Option {
 		if s.set.Sinks[uid] != nil {
 			s.t.Fatalf("weirtest: sink %q is captured twice", uid)
 		}
-		c := &captured[T]{}
+		c := newCaptured(into)
 		s.set.Sinks[uid] = c
-		s.captures[uid] = capture{c.count, func() { *into = c.all() }}
+		s.captures[uid] = c
 	})
 }
+
+// From starts the job from a savepoint, or a retained checkpoint, of another one: of the
+// same program, or of another version of it. Its captured sinks go on exactly once: what
+// the savepoint covers is delivered to the slices of the job that wrote it.
+func From(s *Savepoint) Option {
+	return optionFunc(func(set *setup) {
+		if s == nil {
+			set.t.Fatal("weirtest.From(nil): there is no savepoint")
+		}
+		set.from = s
+	})
+}
+
+// AllowNonRestored drops state of the savepoint that the program does not have; otherwise
+// it is refused.
+func AllowNonRestored() Option { return optionFunc(func(s *setup) { s.allow = true }) }
+
+// MapUID gives the state of operator old to operator now.
+func MapUID(old, now string) Option { return optionFunc(func(s *setup) { s.mapped[old] = now }) }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/weirstream/weir/client/api"
 	"github.com/weirstream/weir/coordinator/ha/memha"
 	"github.com/weirstream/weir/internal/memnet"
 	"github.com/weirstream/weir/job"
@@ -138,10 +139,15 @@ const leadTimeout = 10 * time.Second
 
 // Submit starts the job that plan describes.
 func (c *Cluster) Submit(ctx context.Context, plan *metapb.Plan, settings map[string]string) (job.ID, error) {
+	return c.SubmitFrom(ctx, plan, settings, api.Restore{})
+}
+
+// SubmitFrom is Submit for a job that starts from a snapshot.
+func (c *Cluster) SubmitFrom(ctx context.Context, plan *metapb.Plan, settings map[string]string, from api.Restore) (job.ID, error) {
 	ctx, cancel := context.WithTimeout(ctx, leadTimeout)
 	defer cancel()
 	for {
-		id, _, err := c.manager.Submit(ctx, jobmanager.Submission{Plan: plan, Args: plan.Args, Settings: settings})
+		id, _, err := c.manager.Submit(ctx, jobmanager.Submission{Plan: plan, Args: plan.Args, Settings: settings, Restore: from})
 		if !errors.Is(err, jobmanager.ErrNotLeader) {
 			return id, err
 		}
