@@ -53,7 +53,7 @@ var restoreModes = map[string]metapb.RestoreMode{
 // sourceError puts the mark on err that the REST API and the command line act on.
 func sourceError(err error) *api.Error {
 	for cause, mark := range map[error]*api.Error{
-		savepoint.ErrNotFound:   api.NewError(api.ErrInvalid, "SNAPSHOT_NOT_FOUND", ""),
+		savepoint.ErrNotFound:   api.NewError(api.ErrNotFound, "SNAPSHOT_NOT_FOUND", ""),
 		savepoint.ErrDamaged:    api.NewError(api.ErrIncompatible, "SNAPSHOT_DAMAGED", ""),
 		savepoint.ErrNewer:      api.NewError(api.ErrIncompatible, "SNAPSHOT_NEWER", ""),
 		savepoint.ErrForeign:    api.NewError(api.ErrIncompatible, "SNAPSHOT_FOREIGN", ""),

@@ -100,7 +100,15 @@ func (m *model) ask(trigger string, r any) (string, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.asked = append(m.asked, fmt.Sprintf("%T %s", r, strings.ReplaceAll(string(b), trigger, "TRIGGER")))
+	text := string(b)
+	switch trigger {
+	case "":
+		text += " without an id: sent again, it would be another operation"
+	case triggerID: // as typed
+	default:
+		text = strings.ReplaceAll(text, trigger, "TRIGGER")
+	}
+	m.asked = append(m.asked, fmt.Sprintf("%T %s", r, text))
 	return triggerID, nil
 }
 

@@ -105,6 +105,7 @@ func (c *cli) rescale(ctx context.Context, f operationFlags, ref string, r api.R
 	out, result, err := c.operate(ctx, cl, operation{
 		verb: "rescale", flags: f, job: j, again: again,
 		start: func(ctx context.Context, trigger string) (client.Operation, error) {
+			r.TriggerID = trigger
 			return cl.Rescale(ctx, j.ID, r)
 		},
 	})

@@ -64,6 +64,7 @@ func (c *cli) savepoint(ctx context.Context, f operationFlags, ref string, r api
 	out, result, err := c.operate(ctx, cl, operation{
 		verb: "savepoint", flags: f, job: j, again: "weir savepoint " + j.ID,
 		start: func(ctx context.Context, trigger string) (client.Operation, error) {
+			r.TriggerID = trigger
 			return cl.Savepoint(ctx, j.ID, r)
 		},
 	})

@@ -58,7 +58,7 @@ func badSnapshot(err error) error {
 		code string
 	}{
 		{savepoint.ErrNotFound, exitNotFound, "SNAPSHOT_NOT_FOUND"}, {savepoint.ErrNewer, exitIncompatible, "SNAPSHOT_NEWER"},
-		{savepoint.ErrDamaged, exitFailed, "SNAPSHOT_DAMAGED"}, {savepoint.ErrForeign, exitUsage, "NO_SNAPSHOT"},
+		{savepoint.ErrDamaged, exitIncompatible, "SNAPSHOT_DAMAGED"}, {savepoint.ErrForeign, exitIncompatible, "SNAPSHOT_FOREIGN"},
 		{savepoint.ErrTarget, exitConflict, "TARGET_FOLDER"},
 	} {
 		if errors.Is(err, k.err) {
@@ -183,7 +183,7 @@ func (c *cli) snapshotVerify(ctx context.Context, path string) error {
 		return err
 	}
 	if !v.Intact {
-		return &exitError{exitFailed, "SNAPSHOT_DAMAGED", lines, nil}
+		return &exitError{exitIncompatible, "SNAPSHOT_DAMAGED", lines, nil}
 	}
 	c.say(fmt.Sprintf("snapshot %s is intact: %d files, %s", v.Location, v.Files, size(uint64(v.Bytes))))
 	return nil

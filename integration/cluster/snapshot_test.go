@@ -66,7 +66,7 @@ func TestSnapshotVerbs(t *testing.T) {
 	good("verify", savepoint)
 	// One bit of one file.
 	flipAnywhere(t, savepoint)
-	complaint(t, offline("verify", savepoint), 1, "is damaged", "SNAPSHOT_DAMAGED")
+	complaint(t, offline("verify", savepoint), 5, "is damaged", "SNAPSHOT_DAMAGED")
 	complaint(t, offline("verify", c.dir), 3, "SNAPSHOT_NOT_FOUND")
 	complaint(t, offline("delete", path, "--offline"), 2, "--yes")
 	complaint(t, offline("delete", path, "--yes"), 6, "no JobManager answers")
