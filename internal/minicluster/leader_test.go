@@ -111,7 +111,7 @@ func (c *cluster) until(what string, ok func() bool) {
 		}
 		<-time.After(50 * time.Millisecond) // of the bubble
 	}
-	c.t.Fatalf("never: %s", what)
+	c.t.Fatalf("never: %s; the job is %s, failures %+v, checkpoints %+v", what, c.view().State, c.view().Failures, c.view().Checkpoints)
 }
 
 // depose has the leader replaced.
