@@ -129,25 +129,18 @@ func (c *Coordinator) refuse(reason string, effects []Effect) []Effect {
 	return effects
 }
 
-// drainSources has the sources end, if that is wanted and they run, and their
-// enumerators: a terminal barrier is for subtasks that have ended.
+// drainSources has the sources end, if that is wanted and they run.
 func (c *Coordinator) drainSources(effects []Effect) []Effect {
 	if c.phase != PhaseRunning || !slices.ContainsFunc(c.wants, func(w want) bool { return w.drain }) {
 		return effects
 	}
 	var to []Execution
-	sources := 0
 	for i := range c.members {
-		m := &c.members[i]
-		if m.status != running || m.role == inner {
-			continue
-		}
-		to = append(to, m.execution)
-		if m.role.isSource() {
-			sources++
+		if m := &c.members[i]; m.role != inner && m.status == running { // enumerators end with their sources
+			to = append(to, m.execution)
 		}
 	}
-	if sources == 0 {
+	if len(to) == 0 {
 		return effects
 	}
 	return append(effects, DrainSources{to})

@@ -19,6 +19,9 @@ type Restored struct {
 
 // Snapshot is one cut on its way to a run. It is made by the mailbox goroutine.
 type Snapshot interface {
+	// MakeFull has Finish list only runs that this attempt has written, and of those only
+	// one: nothing refers to what was there before. Called before Finish, if at all.
+	MakeFull()
 	// Finish sorts, encodes and writes the cut's run, makes it durable in the
 	// checkpoint store and returns the subtask's whole run list. Any goroutine may
 	// call it once the backend's Advance has reported that copying is done; it waits

@@ -166,6 +166,24 @@ func (l *List) rebase(ctx context.Context) error {
 	}
 }
 
+// mergeAll makes one run of the list, without tombstones. The caller holds finish and
+// change.
+func (l *List) mergeAll(ctx context.Context) (written int64, err error) {
+	old := l.copyEntries()
+	if len(old) == 0 || len(old) == 1 && old[0].own && old[0].firstAck == 0 {
+		return 0, nil // it is new
+	}
+	e, err := l.merge(ctx, old, true, l.o.InlineLimit)
+	if err != nil {
+		return 0, err
+	}
+	l.replace(old, e)
+	if e != nil {
+		written = e.run.Bytes
+	}
+	return written, l.forget(old)
+}
+
 // exchange puts e, which is stored, in the place of old; if good is false, or a cut
 // that holds everything has replaced those meanwhile, e goes instead.
 func (l *List) exchange(old []*entry, e *entry, good bool) error {

@@ -33,6 +33,7 @@ type Snapshot struct {
 	l       *List
 	prev    *Snapshot // the one before, if it was still being written
 	schemas []*metapb.Schema
+	full    bool // set before Finish
 
 	mu struct {
 		sync.Mutex
@@ -75,6 +76,9 @@ func (s *Snapshot) resolve(p Phase, files []string) Phase {
 	return s.mu.phase
 }
 
+// MakeFull implements statebackend.Snapshot.
+func (s *Snapshot) MakeFull() { s.full = true }
+
 // Finish implements statebackend.Snapshot.
 func (s *Snapshot) Finish(ctx context.Context) (statebackend.Result, error) {
 	if prev := s.prev; prev != nil {
@@ -114,6 +118,13 @@ func (l *List) listCut(ctx context.Context, s *Snapshot) (runs []*metapb.Run, wr
 	if written, err = l.addCut(ctx, s); err != nil {
 		s.Fail()
 		return nil, 0, fmt.Errorf("write the run of %v: %w", s.ID, err)
+	}
+	if s.full {
+		n, err := l.mergeAll(ctx)
+		if err != nil {
+			return nil, 0, fmt.Errorf("merge all runs for %v: %w", s.ID, err)
+		}
+		written += n
 	}
 	if runs, err = l.upload(ctx, s.ID); err != nil {
 		return nil, 0, fmt.Errorf("upload the runs of %v: %w", s.ID, err)

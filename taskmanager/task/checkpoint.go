@@ -60,6 +60,9 @@ func (t *Task) checkpoint(f align.Effect) error {
 			t.decline(id, fmt.Sprintf("freeze keyed state: %v", err))
 			return nil
 		}
+		if f.Barrier.Kind == stream.FullBarrier {
+			frozen.MakeFull()
+		}
 		s.keyed = frozen
 	}
 	s.frozen = t.o.Now()

@@ -265,7 +265,7 @@ func (t *Task) align(e align.Event) error {
 
 // fire calls the timers that are due. wait is the time until the next; 0 = none.
 func (t *Task) fire() (fired bool, wait time.Duration, err error) {
-	if t.timers == nil {
+	if t.timers == nil || t.silent != 0 {
 		return false, 0, nil
 	}
 	now := t.rt.Turn.UnixMilli()
