@@ -165,7 +165,7 @@ func (c *checker) inFlight() string {
 			if len(ch.RecordSchema) == 0 || len(in.RecordSchema) == 0 {
 				continue
 			}
-			if v, why := codec.Compatible(ch.RecordSchema, in.RecordSchema); v != codec.AsIs {
+			if v, why := codec.Compatible(ch.RecordSchema, in.RecordSchema); v == codec.Incompatible {
 				return fmt.Sprintf("the snapshot has records on their way to it from operator %q, and their type has changed: %s", ch.FromUid, why)
 			}
 		}

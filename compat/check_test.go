@@ -315,6 +315,18 @@ func TestInFlight(t *testing.T) {
 	if err := compat.Check(m, plan, compat.Options{}).Err(); err != nil {
 		t.Errorf("error %v", err)
 	}
+	type order struct {
+		User string
+		New  int
+	}
+	if c, err := codec.For[order](); err != nil {
+		t.Fatal(err)
+	} else { // the records on their way can be brought up to date
+		op.Subtasks[0].ChannelStates[0].RecordSchema = c.Schema()
+	}
+	if err := compat.Check(m, plan, compat.Options{}).Err(); err != nil {
+		t.Errorf("error %v", err)
+	}
 	for name, ch := range map[string]*metapb.ChannelState{
 		`records on their way to it from operator "gone", from which the program's gets none`:                         {FromUid: "gone"},
 		`records on their way to it from operator "orders", and their type has changed: stored as int64, the program`: {FromUid: "orders", RecordSchema: codec.NewSchema("int", 0, "int64")},

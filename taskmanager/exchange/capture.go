@@ -7,6 +7,7 @@ import (
 
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/statebackend"
 	"github.com/weirstream/weir/stream"
 )
 
@@ -235,17 +236,26 @@ func (g *Gate) EndCapture() []*Captured {
 }
 
 // Restore gives the gate what was in flight to the operator's input when the checkpoint
-// was taken, before the first Poll. On a hash edge only the records of groups, the key
+// was taken, before the first Poll; schema is that of the records. On a hash edge only the records of groups, the key
 // groups of this subtask, are taken. Poll delivers them before all others, in the
 // order of the calls.
-func (g *Gate) Restore(input int, fromUID string, from int, pieces []byte, groups stream.KeyGroupRange) error {
+func (g *Gate) Restore(input int, fromUID string, from int, schema, pieces []byte, groups stream.KeyGroupRange) error {
 	g.owner.Touch()
 	e := g.edges[input]
+	move, err := e.from(schema)
+	if err != nil {
+		return fmt.Errorf("%w: %w", statebackend.ErrSchema, err)
+	}
 	o := &origin{input: input, from: from, fromUID: fromUID}
 	for len(pieces) > 0 {
 		p, rest, err := cutPiece(pieces)
 		if err != nil {
 			return err
+		}
+		if move != nil {
+			if p, err = movePiece(p, move); err != nil {
+				return err
+			}
 		}
 		batch, err := g.decodePiece(input, p)
 		if err != nil {

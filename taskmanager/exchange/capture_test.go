@@ -12,6 +12,7 @@ import (
 	"github.com/weirstream/weir/internal/memnet"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/operator"
+	"github.com/weirstream/weir/statebackend"
 	"github.com/weirstream/weir/stream"
 )
 
@@ -192,7 +193,7 @@ func TestRestoreKeepsOwnKeys(t *testing.T) {
 		var all []int
 		for i := range 2 {
 			c := newConsumer(t, s[p.to[i]].Fabric, i, e, func(v int) { all = append(all, v) })
-			if err := c.Restore(0, "from", 0, pieces, stream.RangeOf(i, 2)); err != nil {
+			if err := c.Restore(0, "from", 0, nil, pieces, stream.RangeOf(i, 2)); err != nil {
 				t.Fatal(err)
 			}
 			for {
@@ -216,17 +217,57 @@ func TestRestoreKeepsOwnKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := newConsumer(t, g, 0, changed, nil)
-		if err := c.Restore(0, "from", 0, pieces, stream.AllKeyGroups); !operator.IsFatal(err) || !strings.Contains(err.Error(), "another key now") {
+		if err := c.Restore(0, "from", 0, nil, pieces, stream.AllKeyGroups); !operator.IsFatal(err) || !strings.Contains(err.Error(), "another key now") {
 			t.Errorf("changed key: %v", err)
 		}
 		for at := range pieceBytes + 3 {
 			bad := slices.Clone(pieces)
 			bad[at] ^= 1
-			if err := c.Restore(0, "from", 0, bad, stream.AllKeyGroups); !errors.Is(err, errFrame) {
+			if err := c.Restore(0, "from", 0, nil, bad, stream.AllKeyGroups); !errors.Is(err, errFrame) {
 				t.Errorf("byte %d changed: %v", at, err)
 			}
-			if err := c.Restore(0, "from", 0, pieces[:at+1], stream.AllKeyGroups); !errors.Is(err, errFrame) {
+			if err := c.Restore(0, "from", 0, nil, pieces[:at+1], stream.AllKeyGroups); !errors.Is(err, errFrame) {
 				t.Errorf("%d bytes: %v", at+1, err)
+			}
+		}
+	})
+}
+
+// TestRestoreBringsRecordsUpToDate: what was in flight when an older program ran has the
+// type of the present one.
+func TestRestoreBringsRecordsUpToDate(t *testing.T) {
+	type old struct{ N int32 }
+	type now struct {
+		Note string
+		N    int64
+	}
+	p := alone(1, 1)
+	bubble(t, graphOf(1, 1, hash), p, 0, func(t *testing.T, s map[string]*site) {
+		from := &Edge[old]{Codec: codecOf[old](t), Hash: func(v old) uint64 { return uint64(v.N) }}
+		b := &stream.Batch[old]{Values: []old{{-1}, {2}}, Hashes: []uint64{from.Hash(old{-1}), 2}}
+		pieces, _ := from.appendPieces(nil, b, 0)
+		to := &Edge[now]{Codec: codecOf[now](t), Hash: func(v now) uint64 { return from.Hash(old{int32(v.N)}) }}
+		var got []now
+		c := newConsumer(t, s[p.to[0]].Fabric, 0, to, func(v now) { got = append(got, v) })
+		if err := c.Restore(0, "from", 0, from.Codec.Schema(), pieces, stream.AllKeyGroups); err != nil {
+			t.Fatal(err)
+		}
+		it, ok := c.Poll()
+		if !ok {
+			t.Fatal("nothing is delivered")
+		}
+		c.Run(it.Batch, 0)
+		c.Release(it)
+		if !slices.Equal(got, []now{{"", -1}, {"", 2}}) {
+			t.Errorf("got %v", got)
+		}
+		if err := c.Restore(0, "from", 0, codecOf[string](t).Schema(), pieces, stream.AllKeyGroups); !errors.Is(err, statebackend.ErrSchema) {
+			t.Errorf("another type: %v", err)
+		}
+		for cut := range len(pieces) - pieceBytes { // a payload that is too short for its records
+			bad := appendPiece(nil, pieces[5], 2, pieces[pieceBytes:pieceBytes+cut])
+			if err := c.Restore(0, "from", 0, from.Codec.Schema(), bad, stream.AllKeyGroups); !errors.Is(err, errFrame) {
+				t.Errorf("%d bytes: %v", cut, err)
 			}
 		}
 	})

@@ -44,6 +44,9 @@ type AnyEdge interface {
 	// decodePiece is decode for records that were in flight when a checkpoint was taken.
 	decodePiece(f *frame, free any) (batch any, err error)
 	pieceFlags() uint8
+	// from returns how records of another schema become those of the edge: nil if they are
+	// the same bytes.
+	from(schema []byte) (codec.Mover, error)
 	// keepOnly drops all records of batch but those of the given key groups. On an edge
 	// without keys it keeps everything.
 	keepOnly(batch any, groups stream.KeyGroupRange) (dropped int, err error)

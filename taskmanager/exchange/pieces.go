@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"slices"
 
+	"github.com/weirstream/weir/codec"
 	"github.com/weirstream/weir/operator"
 	"github.com/weirstream/weir/stream"
 )
@@ -132,6 +134,41 @@ func appendPiece(dst []byte, flags uint8, records int, payload []byte) []byte {
 	dst = binary.LittleEndian.AppendUint16(dst, uint16(records))
 	sum := crc32.Update(crc32.Checksum(dst[at:], castagnoli), castagnoli, payload)
 	return append(binary.LittleEndian.AppendUint32(dst, sum), payload...)
+}
+
+// from implements AnyEdge. No schema stands for the edge's own.
+func (e *Edge[T]) from(schema []byte) (codec.Mover, error) {
+	if len(schema) == 0 {
+		return nil, nil
+	}
+	return e.Codec.From(schema)
+}
+
+// movePiece makes a piece of the records that move brings up to date.
+func movePiece(p piece, move codec.Mover) (piece, error) {
+	in, head := p.payload(), 0
+	for _, flag := range []uint8{flagHashes, flagTimes} {
+		if p.flags()&flag != 0 {
+			head += 8 * p.records()
+		}
+	}
+	if len(in) < head {
+		return nil, fmt.Errorf("%w: %d bytes for the hashes and times of %d records", errPiece, len(in), p.records())
+	}
+	out := slices.Clone(in[:head])
+	in = in[head:]
+	for i := range p.records() {
+		var n int
+		var err error
+		if out, n, err = move(out, in); err != nil {
+			return nil, fmt.Errorf("%w: bring record %d of %d up to date: %w", errPiece, i, p.records(), err)
+		}
+		in = in[n:]
+	}
+	if len(in) > 0 {
+		return nil, fmt.Errorf("%w: %d bytes behind the last of %d records", errPiece, len(in), p.records())
+	}
+	return appendPiece(nil, p.flags(), p.records(), out), nil
 }
 
 // errPiece marks bytes that are not the pieces of a channel.

@@ -190,14 +190,10 @@ func (t *Task) restoreChannels() error {
 		if t.gate == nil || at < 0 {
 			return operator.Fatal(fmt.Errorf("operator %q has no input %d for the records in flight from %q", in.plan.Uid, c.Input, c.State.FromUid))
 		}
-		if want := in.plan.Inputs[c.Input].RecordSchema; !bytes.Equal(want, c.State.RecordSchema) {
-			return fmt.Errorf("%w: records in flight from %q to operator %q are of another type now; "+
-				"start from a savepoint, which has none, to change it", statebackend.ErrSchema, c.State.FromUid, in.plan.Uid)
-		}
 		pieces, err := t.piecesOf(t.rt.Context, c.State, c.BasePath)
 		if err == nil {
 			groups := stream.RangeOf(t.o.Subtask.Index, t.vertex.Parallelism)
-			err = t.gate.Restore(at, c.State.FromUid, int(c.State.FromSubtask), pieces, groups)
+			err = t.gate.Restore(at, c.State.FromUid, int(c.State.FromSubtask), c.State.RecordSchema, pieces, groups)
 		}
 		if err != nil {
 			return fmt.Errorf("restore records in flight from %q (subtask %d): %w", c.State.FromUid, c.State.FromSubtask, err)
