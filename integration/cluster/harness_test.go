@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -91,6 +92,7 @@ func forkThread() {
 // process is one `weir jobmanager` or `weir taskmanager`.
 type process struct {
 	name, log string
+	under     []string // what it is started by, such as "ip netns exec NAME"
 	args, env []string
 	cmd       *exec.Cmd
 	ended     chan struct{} // closed when it has been waited for
@@ -104,7 +106,7 @@ func (p *process) start(t testing.TB) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command(weir(t), p.args...)
+	cmd := under(p.under, weir(t), p.args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(cleanEnv(), p.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -116,6 +118,12 @@ func (p *process) start(t testing.TB) {
 		defer close(ended)
 		_ = cmd.Wait() // its state is read from cmd.ProcessState
 	}(p.ended)
+}
+
+// under is a command that is started by another, which becomes it.
+func under(by []string, program string, args ...string) *exec.Cmd {
+	all := slices.Concat(by, []string{program}, args)
+	return exec.Command(all[0], all[1:]...)
 }
 
 func startOnForkThread(cmd *exec.Cmd) error {
@@ -366,7 +374,12 @@ func begin(t testing.TB, args ...string) *command {
 // beginIn starts it in another folder.
 func beginIn(t testing.TB, dir string, args ...string) *command {
 	t.Helper()
-	c := &command{t: t, args: args, cmd: exec.Command(weir(t), args...), ended: make(chan error, 1)}
+	return beginUnder(t, nil, dir, args...)
+}
+
+func beginUnder(t testing.TB, by []string, dir string, args ...string) *command {
+	t.Helper()
+	c := &command{t: t, args: args, cmd: under(by, weir(t), args...), ended: make(chan error, 1)}
 	c.cmd.Dir, c.cmd.Env, c.cmd.Stdout, c.cmd.Stderr = dir, cleanEnv(), &c.stdout, &c.stderr
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := startOnForkThread(c.cmd); err != nil {
