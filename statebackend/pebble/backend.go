@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/statebackend"
 	"github.com/weirstream/weir/statebackend/runlist"
 	"github.com/weirstream/weir/statebackend/table"
@@ -70,8 +69,9 @@ const eager = 8 << 20
 const bytesInMemory = 3
 
 // Restore takes over what the old subtasks' runs hold of this one's key groups: into
-// memory if that is little, else by attaching the runs' files to the cold tier, timers
-// excepted. Then Advance loads them bundle by bundle as far as memory allows.
+// memory if that is little, else by attaching the runs' files to the cold tier. Then
+// Advance loads them bundle by bundle: all timers first, then the rest as far as memory
+// allows.
 func (b *Backend) Restore(ctx context.Context, from []statebackend.Restored) error {
 	if err := b.cuts.Evolve(from); err != nil {
 		return err
@@ -89,14 +89,6 @@ func (b *Backend) Restore(ctx context.Context, from []statebackend.Restored) err
 		return err
 	}
 	b.store.MarkSpilled()
-	for _, d := range b.store.Descriptors() {
-		if d.Kind != metapb.StateKind_STATE_KIND_TIMER {
-			continue
-		}
-		if err := b.cold.scanState(b.store.Range(), d.ID, b.store.Load); err != nil {
-			return fmt.Errorf("load timers: %w", err)
-		}
-	}
 	return nil
 }
 
@@ -135,11 +127,14 @@ func (b *Backend) Advance(budget int) (busy bool) {
 		return b.cold.ingest(context.Background(), files)
 	})
 	loading := false
+	if err == nil && done && b.cold.db != nil {
+		loading, err = b.store.LoadTimers(loadSlice) // however full memory is
+	}
 	switch {
 	case err != nil || !done || b.cold.db == nil && !b.over():
 	case b.over():
 		err = b.evict()
-	default:
+	case !loading:
 		loading, err = b.load()
 	}
 	if err != nil {

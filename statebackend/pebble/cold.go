@@ -3,7 +3,6 @@ package pebble
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -13,7 +12,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/weirstream/weir/statebackend"
-	"github.com/weirstream/weir/stream"
 )
 
 // Shared is what the cold tiers of a worker have in common: one block cache, one
@@ -113,47 +111,6 @@ func (c *cold) ingest(ctx context.Context, files []string) error {
 		return fmt.Errorf("ingest %d files into the cold tier: %w", len(files), err)
 	}
 	return nil
-}
-
-// scanState calls f for each entry of a state in the range, in order.
-func (c *cold) scanState(r stream.KeyGroupRange, id statebackend.StateID, f func(key, value []byte) error) (err error) {
-	it, err := c.db.NewIter(nil)
-	if err != nil {
-		return fmt.Errorf("read the cold tier: %w", err)
-	}
-	defer func() { err = errors.Join(err, it.Close()) }()
-	at := func(g int) []byte {
-		return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint16(nil, uint16(g)), uint32(id))
-	}
-	group := int(r.First)
-	for ok := it.SeekGE(at(group)); ok; {
-		key := it.Key()
-		if len(key) < 6 {
-			return fmt.Errorf("key of %d bytes in the cold tier: %w", len(key), statebackend.ErrCorrupt)
-		}
-		next := int(binary.BigEndian.Uint16(key))
-		if next > int(r.Last) {
-			break
-		}
-		switch state := statebackend.StateID(binary.BigEndian.Uint32(key[2:])); {
-		case state == id:
-			value, err := it.ValueAndErr()
-			if err != nil {
-				return err
-			}
-			if err := f(key, value); err != nil {
-				return err
-			}
-			ok = it.Next()
-		case state < id:
-			ok = it.SeekGE(at(next))
-		case next == int(r.Last):
-			return it.Error()
-		default:
-			ok = it.SeekGE(at(next + 1))
-		}
-	}
-	return it.Error()
 }
 
 // Get implements table.Cold.

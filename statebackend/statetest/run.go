@@ -178,10 +178,18 @@ func (w *world) step() {
 		}
 	case n < 91:
 		w.now += int64(w.r.IntN(20))
+		loaded := true
 		for _, s := range w.subs {
+			// Those that a restore left below may fire late, but all do once they are loaded.
+			for wait := w.r.IntN(3) > 0; wait && !s.b.Store().TimersLoaded(); {
+				s.b.Advance(w.r.IntN(200))
+			}
+			loaded = loaded && s.b.Store().TimersLoaded()
 			s.fire(w.now, w.model)
 		}
-		w.checkFired()
+		if loaded {
+			w.checkFired()
+		}
 	case n < 96:
 		for range 10 {
 			k := w.key()

@@ -178,9 +178,9 @@ func BenchmarkCopy(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchKeys, "ns/entry")
 }
 
-// BenchmarkValuePrefetch is BenchmarkValueWord for a loop that knows the hashes of
+// BenchmarkValueWarm is BenchmarkValueWord for a loop that knows the hashes of
 // a batch.
-func BenchmarkValuePrefetch(b *testing.B) {
+func BenchmarkValueWarm(b *testing.B) {
 	s := New(Options{Range: stream.AllKeyGroups, KeyWidth: 8})
 	v, err := NewValue(s, desc(1, "n", metapb.StateKind_STATE_KIND_VALUE), int64Codec{})
 	if err != nil {
@@ -196,7 +196,7 @@ func BenchmarkValuePrefetch(b *testing.B) {
 	for i := range b.N {
 		j := i & (1<<20 - 1)
 		if j&31 == 0 {
-			s.Prefetch(hashes[j : j+32])
+			s.Warm(hashes[j : j+32])
 		}
 		s.SetWord(hashes[j], words[j])
 		x, _ := v.Get()

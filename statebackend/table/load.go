@@ -32,7 +32,7 @@ func (s *Store) load(key, value []byte, again bool) error {
 		if t.desc().ID != id {
 			continue
 		}
-		if again && t.resident() {
+		if again && t.resident() && !s.timers.in(s.bundleOfGroup(group)) {
 			return nil
 		}
 		if err := t.load(group, key[prefixLen:], value, again); err != nil {
@@ -43,8 +43,14 @@ func (s *Store) load(key, value []byte, again bool) error {
 	return nil
 }
 
-// resident reports whether the state is in memory as a whole, always.
+// resident reports whether the state is in memory as a whole, once it is loaded.
 func (t *tbl[V]) resident() bool { return t.hooks.pinned }
+
+func (t *tbl[V]) opened(b int) {
+	if t.hooks.opened != nil {
+		t.hooks.opened(b)
+	}
+}
 
 func (t *tbl[V]) load(group stream.KeyGroup, rest, value []byte, again bool) error {
 	payload, err := t.open(value)

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
+	"github.com/weirstream/weir/statebackend"
 	"github.com/weirstream/weir/stream"
 )
 
@@ -27,6 +29,93 @@ const loadBytes = 64 << 10
 
 // walkCost is what the begin of a walk takes, in entries: ~10 µs.
 const walkCost = 30
+
+// timersBelow are the bundles whose timers the cold tier has and memory has not, and how
+// far LoadTimers has come. It relies on what loading does. A timer that is registered
+// meanwhile may be there twice, and one that is deleted leaves a tombstone.
+type timersBelow struct {
+	bundles []bool // nil: none
+	left    int    // bundles
+	state   int    // in Store.states
+	group   int    // -1: the bundle has not begun
+	next    []byte // full key to go on from; empty: from the group's first
+}
+
+func (l *timersBelow) in(b int) bool { return l.left > 0 && l.bundles[b] }
+
+// mark says that the timers of all bundles are below.
+func (l *timersBelow) mark(s *Store) {
+	*l = timersBelow{group: -1}
+	if slices.ContainsFunc(s.states, state.resident) {
+		l.bundles, l.left = slices.Repeat([]bool{true}, s.bundles), s.bundles
+	}
+}
+
+// TimersLoaded reports whether all timers are in memory. Until then the earliest may not
+// be known: a watermark must not pass.
+func (s *Store) TimersLoaded() bool { return s.timers.left == 0 }
+
+// LoadTimers brings timers of the next bundles into memory, up to about limit of them.
+// more says that some are left.
+func (s *Store) LoadTimers(limit int) (more bool, err error) {
+	l := &s.timers
+	for limit > 0 && l.left > 0 {
+		b := slices.Index(l.bundles, true)
+		groups := s.groupsOf(b)
+		if l.group < 0 {
+			l.group, l.state, l.next = int(groups.First), 0, l.next[:0]
+		}
+		switch {
+		case l.group > int(groups.Last):
+			l.bundles[b], l.group = false, -1
+			l.left--
+			for _, t := range s.states {
+				t.opened(b)
+			}
+		case l.state == len(s.states):
+			l.group, l.state = l.group+1, 0
+		case !s.states[l.state].resident():
+			l.state++
+		default:
+			n, err := s.loadTimersOf(stream.KeyGroup(l.group), s.states[l.state].desc().ID, limit)
+			if err != nil {
+				return false, fmt.Errorf("load timers of key group %d from the cold tier: %w", l.group, err)
+			}
+			limit -= n + seekCost
+		}
+	}
+	return l.left > 0, nil
+}
+
+// seekCost is what the search for a group's timers takes, in entries: ~3 µs.
+const seekCost = 10
+
+// loadTimersOf loads up to limit timers of a group, from where the last call ended.
+func (s *Store) loadTimersOf(group stream.KeyGroup, id statebackend.StateID, limit int) (n int, err error) {
+	l := &s.timers
+	from := l.next
+	if len(from) == 0 {
+		from = appendPrefix(nil, group, id)
+	}
+	rest := false
+	walk := s.opt.Cold.Walk(from, appendPrefix(nil, group, id+1), func(key, value []byte) bool {
+		if n >= limit {
+			l.next, rest = append(l.next[:0], key...), true
+			return false
+		}
+		n++
+		err = s.load(key, value, true)
+		return err == nil
+	})
+	if err == nil {
+		err = walk
+	}
+	if err == nil && !rest {
+		l.next = l.next[:0]
+		l.state++
+	}
+	return n, err
+}
 
 // LoadSpilled brings entries of spilled bundles back, clean: up to limit of them, or
 // 64 KiB. A bundle of which all is in memory asks the cold tier no more. more says

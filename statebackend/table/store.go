@@ -64,6 +64,7 @@ type Store struct {
 	listed  []*metapb.Schema // see Schemas; by state id and ordinal
 	spilled []bool           // by bundle: the cold tier may hold keys that the table does not
 	loading loading
+	timers  timersBelow
 
 	seq    uint64  // cuts so far
 	cut    *Cut    // being copied
@@ -86,11 +87,11 @@ type state interface {
 	bytes() int64
 	warm(hashes []uint64) uint64
 	entries() int
-	prefetch(hashes []uint64)
 	freeze(full bool) part
 	copyFrozen(limit int) (copied int, done bool)
 	load(group stream.KeyGroup, rest, value []byte, again bool) error
 	resident() bool
+	opened(b int) // all of bundle b's entries of a resident state are in memory
 	newPart() part
 	cutBundle(b int)
 	dropClean(b int) (dropped int)
@@ -159,6 +160,7 @@ func (s *Store) MarkSpilled() {
 	for i := range s.spilled {
 		s.spilled[i] = true
 	}
+	s.timers.mark(s)
 }
 
 // Fail keeps err as the store's error, as if a handle had met it: the cold tier
@@ -211,6 +213,9 @@ func (s *Store) budgetError(last state) error {
 // bundleOf is the index of the bundle that hash falls in.
 func (s *Store) bundleOf(hash uint64) int { return int(hash>>48>>s.shift) - s.first }
 
+// bundleOfGroup is the index of the bundle that a group lies in.
+func (s *Store) bundleOfGroup(g stream.KeyGroup) int { return int(g)>>s.shift - s.first }
+
 // groupsOf is the range of key groups of bundle b that the subtask owns.
 func (s *Store) groupsOf(b int) stream.KeyGroupRange {
 	lo, hi := (s.first+b)<<s.shift, (s.first+b+1)<<s.shift-1
@@ -254,13 +259,4 @@ func (s *Store) Entries() (n int) {
 }
 
 // complete reports whether memory holds every entry: nothing lies only below.
-func (s *Store) complete() bool { return !slices.Contains(s.spilled, true) }
-
-// Prefetch brings the slots of keys that come soon into the processor's cache:
-// loads that do not depend on one another overlap, those of records that follow one
-// another do not. 16 to 64 hashes at a time are best.
-func (s *Store) Prefetch(hashes []uint64) {
-	for _, t := range s.states {
-		t.prefetch(hashes)
-	}
-}
+func (s *Store) complete() bool { return !slices.Contains(s.spilled, true) && s.timers.left == 0 }

@@ -29,8 +29,6 @@ type tbl[V any] struct {
 	seg *segment[V]
 	at  int // the key's slot, or the empty one where it would go
 
-	fetched uint64 // see prefetch
-
 	dirty  []*segment[V] // segments with a dirty bit, each once
 	frozen []*segment[V] // of the cut being copied
 	part   *copied[V]    // of the cut being copied
@@ -64,6 +62,8 @@ type hooks[V any] struct {
 	// slots is how many slots a new entry may take: 0 means 1.
 	slots  int
 	pinned bool // never evicted
+	// opened is called when all of a bundle of a pinned state has been loaded.
+	opened func(b int)
 }
 
 func newTbl[V any](s *Store, d statebackend.Descriptor, words bool, h hooks[V]) *tbl[V] {
@@ -160,16 +160,6 @@ func (t *tbl[V]) locateSlow(read bool) bool {
 		return sl.meta&flagGone == 0
 	}
 	return s.spilled[g.bundle] && read && t.fetch()
-}
-
-func (t *tbl[V]) prefetch(hashes []uint64) {
-	var sum uint64
-	for _, hash := range hashes {
-		if g := t.segment(hash); g != nil {
-			sum += g.slots[hash&g.mask].meta
-		}
-	}
-	t.fetched = sum // so that the loads are not optimized away
 }
 
 // present reports whether the located slot has a value.

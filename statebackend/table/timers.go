@@ -10,12 +10,14 @@ import (
 )
 
 // Timers are times at which a key wants to be called. A key has at most one timer
-// for a time. Timers stay in memory.
+// for a time. Timers stay in memory; after a restore that only attached the cold tier
+// they are loaded behind, and those of a bundle wait until all of it are (Store.LoadTimers):
+// a key's timers fire in order.
 type Timers struct {
 	name   string
 	t      *tbl[struct{}]
 	queues []queue // by bundle
-	next   int64   // earliest time in the queues; math.MaxInt64 = none
+	next   int64   // earliest time in the queues that may fire; math.MaxInt64 = none
 	full   []byte
 	fired  []byte
 }
@@ -85,6 +87,7 @@ func NewTimers(s *Store, d statebackend.Descriptor) (*Timers, error) {
 			m.push(timeOf(key[len(user):]), hash, word, user)
 		},
 		pinned: true,
+		opened: func(int) { m.findNext() },
 	})
 	return m, s.add(m.t)
 }
@@ -124,8 +127,7 @@ func (m *Timers) Register(at int64) {
 		return
 	}
 	if !ok {
-		g = t.reserve(hash, 1, len(m.full))
-		i = t.put(g, hash, 0, m.full, 0)
+		g, i = m.insert(hash)
 	}
 	t.mark(g, i)
 	if ok {
@@ -136,11 +138,28 @@ func (m *Timers) Register(at int64) {
 
 // Delete takes back the current key's timer at time at.
 func (m *Timers) Delete(at int64) {
-	g, i, _, ok := m.find(at)
-	if ok && g.slots[i].meta&flagGone == 0 {
-		m.t.mark(g, i)
-		m.t.bury(&g.slots[i])
+	g, i, hash, ok := m.find(at)
+	t := m.t
+	switch {
+	case ok && g.slots[i].meta&flagGone == 0:
+	case !ok && t.s.timers.in(g.bundle): // it may be below
+		g, i = m.insert(hash)
+	default:
+		return
 	}
+	t.mark(g, i)
+	t.bury(&g.slots[i])
+}
+
+// insert makes the slot for full, which is not in the table.
+func (m *Timers) insert(hash uint64) (g *segment[struct{}], i int) {
+	t := m.t
+	g = t.reserve(hash, 1, len(m.full))
+	i = t.put(g, hash, 0, m.full, 0)
+	if t.s.timers.in(g.bundle) {
+		g.slots[i].meta |= flagStored
+	}
+	return g, i
 }
 
 // Next is the earliest time at which a timer may be due; ok is false if there is
@@ -157,7 +176,7 @@ func (m *Timers) Due(now int64) (d Timer, ok bool) {
 	for m.next <= now && m.next != none {
 		b := 0
 		for i := range m.queues {
-			if h := m.queues[i].heap; len(h) > 0 && h[0].at == m.next {
+			if h := m.queues[i].heap; len(h) > 0 && h[0].at == m.next && !s.timers.in(i) {
 				b = i
 				break
 			}
@@ -188,7 +207,8 @@ func (m *Timers) Len() (n int) {
 }
 
 func (m *Timers) push(at int64, hash, word uint64, enc []byte) {
-	q := &m.queues[m.t.s.bundleOf(hash)]
+	b := m.t.s.bundleOf(hash)
+	q := &m.queues[b]
 	was := q.bytes()
 	if m.t.s.opt.KeyWidth == 0 {
 		word = uint64(len(q.keys))<<32 | uint64(len(enc))
@@ -204,7 +224,9 @@ func (m *Timers) push(at int64, hash, word uint64, enc []byte) {
 		q.heap[up], q.heap[i] = q.heap[i], q.heap[up]
 		i = up
 	}
-	m.next = min(m.next, at)
+	if !m.t.s.timers.in(b) {
+		m.next = min(m.next, at)
+	}
 	if now := q.bytes(); now != was {
 		m.t.grew(now - was)
 	}
@@ -226,13 +248,17 @@ func (m *Timers) pop(q *queue) item {
 			q.compact()
 		}
 	}
+	m.findNext()
+	return top
+}
+
+func (m *Timers) findNext() {
 	m.next = none
 	for i := range m.queues {
-		if h := m.queues[i].heap; len(h) > 0 {
+		if h := m.queues[i].heap; len(h) > 0 && !m.t.s.timers.in(i) {
 			m.next = min(m.next, h[0].at)
 		}
 	}
-	return top
 }
 
 func (q *queue) down() {
