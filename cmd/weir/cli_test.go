@@ -90,7 +90,7 @@ func golden(t *testing.T, name, got string) {
 func TestHelp(t *testing.T) {
 	var all strings.Builder
 	for _, verb := range []string{"", "run", "list", "describe", "wait", "savepoint", "checkpoint", "stop", "cancel", "rescale",
-		"snapshot", "snapshot list", "snapshot describe", "snapshot verify", "snapshot diff", "snapshot copy", "snapshot delete", "jobmanager", "taskmanager", "demo", "config", "config explain", "config list", "config lint", "version"} {
+		"snapshot", "snapshot list", "snapshot describe", "snapshot verify", "snapshot diff", "snapshot state", "snapshot copy", "snapshot delete", "jobmanager", "taskmanager", "demo", "config", "config explain", "config list", "config lint", "version"} {
 		args := append(strings.Fields(verb), "--help")
 		c := weirCommand(t, nil, nil, args...)
 		if c.exit != 0 || c.stderr != "" {

@@ -8,8 +8,8 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/knadh/koanf/parsers/yaml"
 )
@@ -114,13 +114,25 @@ func plainNumbers(v any) any {
 	return v
 }
 
-// table writes rows in columns; the first row is the heading.
+// table writes rows in columns; the first row is the heading. Rows may lack cells at
+// their end.
 func (c *cli) table(rows [][]string) {
-	t := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
+	var widths []int
 	for _, r := range rows {
-		fmt.Fprintln(t, strings.TrimRight(strings.Join(r, "\t"), "\t "))
+		for i, cell := range r {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
 	}
-	t.Flush()
+	for _, r := range rows {
+		var line strings.Builder
+		for i, cell := range r {
+			line.WriteString(cell + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
+		}
+		fmt.Fprintln(c.stdout, strings.TrimRight(line.String(), " "))
+	}
 }
 
 // oneLine is the first line of a text that may have several.

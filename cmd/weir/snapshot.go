@@ -45,7 +45,7 @@ snapshot or its _metadata. Except for delete no cluster is needed: the folder mu
 				return c.snapshotDiff(cmd.Context(), args[0], args[1])
 			},
 		},
-		c.snapshotCopyCommand(), c.snapshotDeleteCommand(),
+		c.snapshotStateCommand(), c.snapshotCopyCommand(), c.snapshotDeleteCommand(),
 	)
 	return cmd
 }
@@ -253,7 +253,7 @@ moved. Every byte is verified on the way. The folder is the only line on stdout.
 			if err != nil {
 				return badSnapshot(err)
 			}
-			c.say(fmt.Sprintf("copied %s in %d files, %s", size(uint64(d.Bytes)), d.Files, took(began)))
+			c.say(fmt.Sprintf("copied %s in %d files after %s", size(uint64(d.Bytes)), d.Files, took(began)))
 			if done, err := c.structured(d, []string{d.Location}); done {
 				return err
 			}
