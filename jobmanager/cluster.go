@@ -118,7 +118,7 @@ func (d *Dispatcher) endedView(id job.ID, s *ha.JobState) *api.Job {
 	if v := d.views[id]; v != nil {
 		return v
 	}
-	return recordView(s, time.Now())
+	return endedView(s, time.Now())
 }
 
 func (a API) cluster(ctx context.Context) (*Dispatcher, clusterView, error) {
@@ -193,7 +193,7 @@ func (m *JobMaster) ask(ctx context.Context) (*api.Job, error) {
 	}
 	select { // it has just ended, or the leadership has; its state is ours once its loop is over
 	case <-m.loop.Done():
-		return recordView(m.state, time.Now()), nil
+		return endedView(m.state, time.Now()), nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}

@@ -52,6 +52,45 @@ func TestLife(t *testing.T) {
 	}
 }
 
+// TestEndedJobIsDescribed: the next leader knows a job that ended under the former one
+// by its records: its vertices, its last checkpoint and that it is deleted.
+func TestEndedJobIsDescribed(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		tm := w.join("tm1")
+		w.mustSubmit()
+		w.checkpoints(2)
+		tm.end()
+		w.finished()
+		before := w.view()
+		for _, v := range before.Vertices {
+			for _, s := range v.Subtasks {
+				if s.TaskManagerID != "tm1" || s.WorkerPID != 1 {
+					t.Errorf("subtask %d of %s was on %q, worker %d", s.Index, v.UID, s.TaskManagerID, s.WorkerPID)
+				}
+			}
+		}
+		w.depose()
+		after := w.view()
+		if len(after.Vertices) == 0 || len(after.Vertices) != len(before.Vertices) {
+			t.Fatalf("%d vertices, were %d", len(after.Vertices), len(before.Vertices))
+		}
+		for i, v := range after.Vertices {
+			o := before.Vertices[i]
+			if v.UID != o.UID || v.Name != o.Name || v.Parallelism != o.Parallelism || v.State != "FINISHED" || len(v.Subtasks) != len(o.Subtasks) {
+				t.Errorf("vertex %+v, was %+v", v, o)
+			}
+		}
+		if c := after.LastCheckpoint; c == nil || c.ID != before.LastCheckpoint.ID || !c.Discarded || c.Path != "" {
+			t.Errorf("last checkpoint %+v, was %+v", c, before.LastCheckpoint)
+		}
+		for _, c := range after.Checkpoints.History {
+			if !c.Discarded || c.Path != "" {
+				t.Errorf("checkpoint %d is told to lie in %q", c.ID, c.Path)
+			}
+		}
+	})
+}
+
 // TestLeaderLost: the leadership is lost in the middle; the next leader restarts the
 // job from its last checkpoint, and what ran under the former is stopped.
 func TestLeaderLost(t *testing.T) {
@@ -319,6 +358,24 @@ func TestTaskManagerComesBack(t *testing.T) {
 		o, err := w.manager.API().Overview(t.Context())
 		if err != nil || o.TaskManagers != 1 || o.SlotsTotal != 1 || o.SlotsAvailable != 0 {
 			t.Errorf("overview %+v, %v", o, err)
+		}
+	})
+}
+
+// TestWhereItRan: a subtask whose worker is gone still says where it ran.
+func TestWhereItRan(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		tm := w.join("tm1")
+		w.mustSubmit()
+		w.checkpoints(1)
+		tm.leave()
+		w.until("the job is being restarted", func() bool { return w.view().State == "RESTARTING" })
+		for _, v := range w.view().Vertices {
+			for _, s := range v.Subtasks {
+				if s.TaskManagerID != "tm1" || s.WorkerPID != 1 {
+					t.Errorf("subtask %d of %s was on %q, worker %d", s.Index, v.UID, s.TaskManagerID, s.WorkerPID)
+				}
+			}
 		}
 	})
 }

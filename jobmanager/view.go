@@ -44,12 +44,12 @@ func (m *JobMaster) vertexView(v job.Vertex) api.Vertex {
 	out := api.Vertex{ID: int(v.ID), UID: g.VertexUID(v.ID), Name: g.VertexName(v.ID), Parallelism: v.Parallelism}
 	for i := range v.Parallelism {
 		x, _ := m.graph.Execution(job.SubtaskID{Vertex: v.ID, Index: i})
-		s := api.Subtask{Index: i, State: x.State.String(), Since: x.Since, TaskManagerID: x.TaskManager}
+		s := api.Subtask{
+			Index: i, State: x.State.String(), Since: x.Since, TaskManagerID: x.TaskManager,
+			Host: x.Host, WorkerPID: int(x.PID), TaskManagerPID: int(x.HostPID),
+		}
 		if x.Attempt != (job.Attempt{}) {
 			s.Attempt = x.Attempt.String()
-		}
-		if w, ok := m.graph.WorkerOn(x.TaskManager); ok {
-			s.Host, s.WorkerPID, s.TaskManagerPID = w.Host, int(w.PID), int(w.HostPID)
 		}
 		out.Subtasks = append(out.Subtasks, s)
 	}
@@ -57,8 +57,44 @@ func (m *JobMaster) vertexView(v job.Vertex) api.Vertex {
 	return out
 }
 
-// recordView is what the records alone say: all there is of a job that ended under
-// an earlier leader.
+// endedView is what the records say of a job that ended under an earlier leader: its
+// subtasks are those of its last incarnation, where they ran is not known any more.
+func endedView(s *ha.JobState, now time.Time) *api.Job {
+	j := recordView(s, now)
+	for i := range j.Checkpoints.History { // what was deleted with the job's end, after the last record of it
+		c := &j.Checkpoints.History[i]
+		if c.Status == api.CheckpointCompleted && !slices.ContainsFunc(s.Pointers, func(p *metapb.CheckpointPointer) bool { return p.CheckpointId == c.ID }) {
+			c.Discarded, c.Path = true, ""
+		}
+	}
+	if last := j.LastCheckpoint; last != nil && len(s.Pointers) == 0 {
+		last.Discarded, last.Path = true, ""
+	}
+	if s.Record.Plan == nil || s.Incarnation == nil { // a plan too large for the records, or a job never deployed
+		return j
+	}
+	g, err := job.NewGraphOf(s.Record.Plan, s.Incarnation.Vertices)
+	if err != nil { // never: it was deployed from them
+		return j
+	}
+	for _, v := range g.Vertices {
+		if v.Hidden {
+			continue
+		}
+		out := api.Vertex{ID: int(v.ID), UID: g.VertexUID(v.ID), Name: g.VertexName(v.ID), Parallelism: v.Parallelism, State: j.State}
+		for i := range v.Parallelism {
+			x := api.Subtask{Index: i, State: j.State}
+			if j.EndedAt != nil {
+				x.Since = *j.EndedAt
+			}
+			out.Subtasks = append(out.Subtasks, x)
+		}
+		j.Vertices = append(j.Vertices, out)
+	}
+	return j
+}
+
+// recordView is what the records alone say.
 func recordView(s *ha.JobState, now time.Time) *api.Job {
 	r := s.Record
 	j := &api.Job{

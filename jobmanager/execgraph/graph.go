@@ -92,6 +92,11 @@ type Execution struct {
 	TaskManager string
 	Worker      uint64
 	Since       time.Time // of State
+
+	// Where Attempt runs, or ran: its worker may be gone.
+	Host    string
+	PID     uint32
+	HostPID uint32 // of the TaskManager
 }
 
 // Worker is the job's process on one TaskManager.

@@ -359,7 +359,9 @@ func (s *step) incarnationPersisted(e IncarnationPersisted) {
 		r.to(regionDeploying)
 		for _, x := range s.of(r) {
 			tm := s.slots[x.Subtask.Index].TaskManager
-			x.Attempt, x.Incarnation, x.TaskManager, x.Worker = d.Attempt, d.Incarnation, tm, s.workers[tm].ID
+			w := s.workers[tm]
+			x.Attempt, x.Incarnation, x.TaskManager, x.Worker = d.Attempt, d.Incarnation, tm, w.ID
+			x.Host, x.PID, x.HostPID = w.Host, w.PID, w.HostPID
 			s.execution(x, Deploying)
 			d.Executions = append(d.Executions, *x)
 		}
