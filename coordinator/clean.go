@@ -171,6 +171,8 @@ func (c *Coordinator) finishCleaning(effects []Effect) []Effect {
 	}
 	if c.cleanup == deleteAll {
 		effects = c.deletePointers(0, effects)
+	} else { // those that were pinned when newer ones came
+		effects = c.subsume(effects)
 	}
 	effects = c.collect(effects)
 	open := c.registry.outstanding()

@@ -129,18 +129,25 @@ func (c *Coordinator) refuse(reason string, effects []Effect) []Effect {
 	return effects
 }
 
-// drainSources has the sources end, if that is wanted and they run.
+// drainSources has the sources end, if that is wanted and they run, and their
+// enumerators: a terminal barrier is for subtasks that have ended.
 func (c *Coordinator) drainSources(effects []Effect) []Effect {
 	if c.phase != PhaseRunning || !slices.ContainsFunc(c.wants, func(w want) bool { return w.drain }) {
 		return effects
 	}
 	var to []Execution
+	sources := 0
 	for i := range c.members {
-		if m := &c.members[i]; m.role != inner && m.status == running { // enumerators end with their sources
-			to = append(to, m.execution)
+		m := &c.members[i]
+		if m.status != running || m.role == inner {
+			continue
+		}
+		to = append(to, m.execution)
+		if m.role.isSource() {
+			sources++
 		}
 	}
-	if len(to) == 0 {
+	if sources == 0 {
 		return effects
 	}
 	return append(effects, DrainSources{to})

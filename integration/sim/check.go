@@ -84,8 +84,12 @@ func (w *world) checkOutput() {
 	}
 	for source := range sources {
 		for seq := range w.records {
-			if n := seen[[2]int{source, seq}]; n != 1 {
-				w.fail("oracle", "record %d of source %d is in the output %d times", seq, source, n)
+			want := 1
+			if seq >= w.ends[source] { // behind the stop
+				want = 0
+			}
+			if n := seen[[2]int{source, seq}]; n != want {
+				w.fail("oracle", "record %d of source %d is in the output %d times, not %d; it ended at %d", seq, source, n, want, w.ends[source])
 			}
 		}
 	}
@@ -96,15 +100,28 @@ func (w *world) checkOutput() {
 			}
 		}
 	}
-	if total != sources*w.records {
-		w.fail("oracle", "%d rows, not %d", total, sources*w.records)
+	if total != w.total() {
+		w.fail("oracle", "%d rows, not %d", total, w.total())
 	}
+	for _, trigger := range slices.Sorted(maps.Keys(w.store.operations)) {
+		if o := w.store.operations[trigger]; !o.ended {
+			w.fail("I11", "%v %s was promised and has not ended", o.kind, trigger)
+		}
+	}
+}
+
+// total is how many records there are up to the end.
+func (w *world) total() (n int) {
+	for _, at := range w.ends {
+		n += at
+	}
+	return n
 }
 
 // checkResults compares the job's result with the truth.
 func (w *world) checkResults(results []*metapb.Result, problem string) {
-	if problem != "" || len(results) != 1 || results[0].GetSum() != uint64(sources*w.records) {
-		w.fail("oracle", "result %v (%s), not records=%d", results, problem, sources*w.records)
+	if problem != "" || len(results) != 1 || results[0].GetSum() != uint64(w.total()) {
+		w.fail("oracle", "result %v (%s), not records=%d", results, problem, w.total())
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/weirstream/weir/coordinator"
 	"github.com/weirstream/weir/coordinator/metadata"
 	"github.com/weirstream/weir/coordinator/restore"
@@ -60,7 +62,7 @@ func (l *leader) takeOver() {
 		return
 	}
 	l.coordinator = coordinator.New(coordinator.Config{
-		Interval: 20 * time.Millisecond, Timeout: 60 * time.Millisecond, MinPause: w.between(0, 5),
+		Interval: 20 * time.Millisecond, Timeout: 60 * time.Millisecond, MinPause: w.pause(), Concurrent: w.concurrent,
 		TolerableFailures: coordinator.DefaultTolerableFailures, Retained: w.retained, IDBatch: 1 + w.rng.IntN(4),
 	}, coordinator.Identity{ClusterID: "sim", JobID: "0123456789abcdef0123456789abcdef", JobName: "sim", Epoch: l.epoch})
 	for _, k := range w.workers {
@@ -71,6 +73,7 @@ func (l *leader) takeOver() {
 	found := w.store.read()
 	l.incarnation, l.attempt = found.Incarnation, w.store.attempt
 	l.step(found)
+	l.resume()
 	switch {
 	case w.store.ended:
 		l.phase = ending
@@ -215,12 +218,7 @@ func (l *leader) carryOut(effect coordinator.Effect) {
 		}
 	case coordinator.DeletePointers:
 		l.answer(e.After, "delete pointers", func() coordinator.Event {
-			return coordinator.PointersDeleted{IDs: e.IDs, Outcome: s.commit(l.epoch, func() {
-				for _, id := range e.IDs {
-					delete(s.pointers, id)
-					delete(s.refs, id)
-				}
-			})}
+			return coordinator.PointersDeleted{IDs: e.IDs, Outcome: s.commit(l.epoch, func() { s.deletePointers(e.IDs) })}
 		})
 	case coordinator.DeleteObjects:
 		l.answer(0, "delete objects", func() coordinator.Event {
@@ -257,6 +255,14 @@ func (l *leader) carryOutRest(effect coordinator.Effect) {
 	case coordinator.Finished:
 		w.checkResults(e.Results, e.Problem)
 		l.finish()
+	case coordinator.CheckpointTaken:
+		l.copy(e.Pointer, e.TriggerID)
+	case coordinator.Refused:
+		l.end(0, e.TriggerID)
+	case coordinator.DrainSources:
+		for _, x := range e.To {
+			l.tell(x, "drain", func(t *subtask) { t.drained = true })
+		}
 	case coordinator.LeadershipLost:
 		l.dead = true
 	case coordinator.CleanedUp:
@@ -319,8 +325,12 @@ func (l *leader) commitPointer(e coordinator.CommitPointer) {
 			l.tell(x, "completed", func(t *subtask) { t.completed(e.ID, e.Pointer.Terminal) })
 		}
 	}
+	p := proto.CloneOf(e.Pointer)
+	if w.Mutant == ForgetPins {
+		e.Pointer.Pins = nil
+	}
 	l.answer(0, "commit pointer", func() coordinator.Event {
-		outcome := w.store.commit(l.epoch, func() { w.store.putPointer(e.Pointer, m) })
+		outcome := w.store.commit(l.epoch, func() { w.store.putPointer(p, m) })
 		if outcome == coordinator.Unknown && w.Mutant == UnknownIsFailure {
 			outcome = coordinator.Failed
 		}
@@ -441,11 +451,12 @@ func (l *leader) persist(from coordinator.RestoreFrom) {
 			return
 		}
 		restored := stream.CheckpointID(from.Pointer.GetCheckpointId())
+		incarnation, attempt, graph := l.incarnation, l.attempt, l.graph
 		outcome := w.store.commit(l.epoch, func() {
 			if newest := w.store.newest(); restored != newest {
 				w.fail("I5", "checkpoint %d is restored, the newest is %d", restored, newest)
 			}
-			w.store.incarnation, w.store.attempt, w.store.graph = l.incarnation, l.attempt, l.graph
+			w.store.incarnation, w.store.attempt, w.store.graph = incarnation, attempt, graph
 		})
 		switch outcome {
 		case coordinator.OK:
@@ -462,7 +473,10 @@ func (l *leader) persist(from coordinator.RestoreFrom) {
 func (l *leader) start(from coordinator.RestoreFrom, restored stream.CheckpointID) {
 	w := l.w
 	w.Restores++
-	if from.Pointer.GetTerminal() {
+	switch {
+	case from.Pointer.GetTerminal() && stream.BarrierKind(from.Pointer.Kind) == stream.StopBarrier:
+		w.StopRestores++
+	case from.Pointer.GetTerminal():
 		w.TerminalRestores++
 	}
 	l.step(coordinator.Deployed{Graph: l.graph, Executions: l.executions, NextStateID: 1, Restored: restored})
@@ -486,14 +500,15 @@ func (l *leader) start(from coordinator.RestoreFrom, restored stream.CheckpointI
 		}
 		life := k.life
 		w.after(w.between(0, 4), fmt.Sprintf("deploy %v", x.Subtask), func() {
-			k.arrive(life, l.epoch, "deploy", func() { k.start(graph, x, parts[i], restored, channels) })
+			k.arrive(life, l.epoch, "deploy", func() { k.start(graph, x, parts[i], from.Pointer, channels) })
 		})
 	}
 }
 
 // start one attempt in a worker.
-func (k *worker) start(g *job.Graph, x coordinator.Execution, part restore.Subtask, restored stream.CheckpointID, channels map[edge]*channel) {
+func (k *worker) start(g *job.Graph, x coordinator.Execution, part restore.Subtask, from *metapb.CheckpointPointer, channels map[edge]*channel) {
 	w := k.w
+	restored := stream.CheckpointID(from.GetCheckpointId())
 	live := k.subtasks[:0]
 	for _, s := range k.subtasks {
 		if s.execution.Incarnation < x.Incarnation {
@@ -503,6 +518,9 @@ func (k *worker) start(g *job.Graph, x coordinator.Execution, part restore.Subta
 		}
 	}
 	s := &subtask{w: w, worker: k, execution: x, graph: g, started: restored}
+	if stream.BarrierKind(from.GetKind()) == stream.StopBarrier {
+		s.silent = restored
+	}
 	k.subtasks = append(live, s)
 	get := func(from, to job.SubtaskID) *channel {
 		e := edge{from, to}

@@ -13,10 +13,14 @@ const (
 	UnknownIsFailure        // an unknown transaction is taken for a failed one (FLINK-22494)
 	RestoreEarly            // a restore does not wait for a pointer under way
 	NoAlignment             // channels are not blocked
+	LateTransactions        // what arrives late is applied all the same
+	ForgetPins              // a savepoint's checkpoint is subsumed while its copy is made
 	Mutants
 )
 
-var mutantNames = [Mutants]string{"none", "delete-on-abort", "notify-first", "late-acks", "unknown-is-failure", "restore-early", "no-alignment"}
+var mutantNames = [Mutants]string{"none", "delete-on-abort", "notify-first", "late-acks", "unknown-is-failure", "restore-early", "no-alignment",
+	"late-transactions", "forget-pins",
+}
 
 // String names the mutant.
 func (m Mutant) String() string { return mutantNames[m] }

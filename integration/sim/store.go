@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/weirstream/weir/coordinator"
 	"github.com/weirstream/weir/coordinator/metadata"
 	"github.com/weirstream/weir/job"
@@ -17,6 +19,7 @@ import (
 type store struct {
 	w           *world
 	epoch       uint64 // of the leader
+	sequence    uint64 // of transactions: one that arrives out of its place is not applied
 	reserved    stream.CheckpointID
 	incarnation job.Incarnation
 	attempt     uint32
@@ -29,26 +32,48 @@ type store struct {
 	used        map[string]bool                  // names, ever
 	uploaded    map[string]bool                  // runs that were there once
 	blobs       map[string]any                   // what a _metadata embeds, by token
+	operations  map[string]*operation            // by trigger id
+}
+
+// operation is what somebody was promised: a savepoint or a stop.
+type operation struct {
+	trigger string
+	kind    stream.BarrierKind
+	drain   bool
+	ended   bool
 }
 
 func newStore(w *world) *store {
 	return &store{
 		w: w, pointers: map[stream.CheckpointID]*metapb.CheckpointPointer{}, refs: map[stream.CheckpointID][]string{},
-		ever: map[stream.CheckpointID]bool{}, objects: map[string]any{}, used: map[string]bool{}, uploaded: map[string]bool{}, blobs: map[string]any{},
+		ever: map[stream.CheckpointID]bool{}, objects: map[string]any{}, used: map[string]bool{}, uploaded: map[string]bool{}, blobs: map[string]any{}, operations: map[string]*operation{},
 	}
 }
 
-// commit runs one transaction guarded by the epoch; its result may be lost.
-func (s *store) commit(epoch uint64, apply func()) coordinator.Outcome {
+// commit runs one transaction guarded by the epoch; its result may be lost, and so may
+// it be, or it arrives late.
+func (s *store) commit(epoch uint64, do func()) coordinator.Outcome {
 	if epoch != s.epoch {
 		return coordinator.Fenced
 	}
+	apply := func() {
+		s.sequence++
+		do()
+	}
 	if s.w.chance(s.w.flaky) {
-		switch s.w.rng.IntN(3) {
+		switch s.w.rng.IntN(4) {
 		case 0:
 			return coordinator.Failed
 		case 1:
 			apply()
+		case 2:
+			after := s.sequence
+			s.w.after(s.w.between(1, 400), "late transaction", func() {
+				if epoch == s.epoch && (s.sequence == after || s.w.Mutant == LateTransactions) {
+					s.w.LateApplied++
+					apply()
+				}
+			})
 		}
 		s.w.Unknown++
 		return coordinator.Unknown
@@ -88,10 +113,48 @@ func (s *store) putPointer(p *metapb.CheckpointPointer, m *metapb.CheckpointMeta
 		s.w.fail("I5", "checkpoint %d of incarnation %d completes after incarnation %d was restored", id, p.Incarnation, s.incarnation)
 	}
 	s.w.Completed++
-	s.pointers[id], s.ever[id] = p, true
+	s.pointers[id], s.ever[id] = proto.CloneOf(p), true
+	if p.Terminal {
+		s.w.ends = s.positions(m)
+	}
 	s.refs[id] = append(objectsOf(m), id.String()+"/_metadata")
 	s.w.checkSnapshot(id, m)
 	s.checkRefs()
+}
+
+// positions are how far the sources had come in m.
+func (s *store) positions(m *metapb.CheckpointMetadata) (all []int) {
+	for _, op := range m.Operators {
+		for _, sub := range op.Subtasks {
+			for _, state := range sub.OperatorStates {
+				for _, e := range state.Entries {
+					if at, ok := s.blobs[string(e)].(int); ok {
+						all = append(all, at)
+					}
+				}
+			}
+		}
+	}
+	return all
+}
+
+// deletePointers takes checkpoints out of the records.
+func (s *store) deletePointers(ids []stream.CheckpointID) {
+	for _, id := range ids {
+		if p := s.pointers[id]; len(p.GetPins()) > 0 {
+			s.w.fail("I12", "checkpoint %d is deleted while %v pins it", id, p.Pins)
+		}
+		delete(s.pointers, id)
+		delete(s.refs, id)
+	}
+}
+
+// unpin records the end of an operation.
+func (s *store) unpin(id stream.CheckpointID, trigger string) {
+	s.operations[trigger].ended = true
+	if p := s.pointers[id]; p != nil {
+		p.Pins = slices.DeleteFunc(p.Pins, func(pin string) bool { return pin == trigger })
+	}
 }
 
 func (s *store) newest() stream.CheckpointID {
@@ -106,7 +169,7 @@ func (s *store) newest() stream.CheckpointID {
 func (s *store) read() coordinator.TookOver {
 	t := coordinator.TookOver{Reserved: s.reserved, Incarnation: s.incarnation}
 	for _, id := range slices.Sorted(maps.Keys(s.pointers)) {
-		c := coordinator.Completed{Pointer: s.pointers[id]}
+		c := coordinator.Completed{Pointer: proto.CloneOf(s.pointers[id])}
 		file, _ := s.objects[id.String()+"/_metadata"].([]byte)
 		m, err := metadata.Decode(file)
 		if err != nil {

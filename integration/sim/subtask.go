@@ -120,7 +120,9 @@ type subtask struct {
 	graph     *job.Graph
 	gone      bool
 	running   bool
-	ended     bool // end of input has been passed on
+	ended     bool                // end of input has been passed on
+	drained   bool                // the input is to end here
+	silent    stream.CheckpointID // of the stop after which nothing is read; 0 = none
 	aligner   *align.Aligner
 	inputs    []*channel
 	blocked   []bool
@@ -245,15 +247,18 @@ func (s *subtask) tick() {
 }
 
 func (s *subtask) produce() {
+	if s.silent != 0 {
+		return
+	}
 	for range s.w.rng.IntN(4) {
-		if s.position == s.w.records {
+		if s.position == s.w.records || s.drained {
 			break
 		}
 		r := row{source: s.execution.Subtask.Index, seq: s.position, key: keyOf(s.execution.Subtask.Index, s.position)}
 		s.position++
 		s.send(stream.SubtaskOf(groupOf(r.key), len(s.outputs)), message{record: r})
 	}
-	if s.position == s.w.records && !s.ended {
+	if (s.position == s.w.records || s.drained) && !s.ended {
 		s.ended = true
 		s.broadcast(stream.Event{Kind: stream.EndOfInputEvent})
 		s.report(coordinator.SourceEnded{Execution: s.execution})
@@ -316,7 +321,10 @@ func (s *subtask) align(e align.Event) {
 			clear(s.blocked)
 		case align.Start:
 			s.start(effect.Barrier)
+		case align.AbortStarted:
+			s.resume(effect.Barrier.ID)
 		case align.Abort:
+			s.resume(effect.Barrier.ID)
 			s.broadcast(stream.Event{Kind: stream.CancelBarrierEvent, Barrier: stream.Barrier{ID: effect.Barrier.ID}})
 			s.report(coordinator.Declined{ID: effect.Barrier.ID, Execution: s.execution, Reason: "its barrier was cancelled"})
 		case align.InputEnded:
@@ -326,12 +334,22 @@ func (s *subtask) align(e align.Event) {
 	}
 }
 
+// resume reads on after a stop that has failed.
+func (s *subtask) resume(id stream.CheckpointID) {
+	if s.silent == id {
+		s.silent = 0
+	}
+}
+
 // start forwards the barrier, takes the cut at once and uploads it behind.
 func (s *subtask) start(b stream.Barrier) {
 	if b.ID <= s.started {
 		s.w.fail("I9", "%v starts checkpoint %d after %d", s, b.ID, s.started)
 	}
 	s.started = b.ID
+	if b.Kind == stream.StopBarrier && s.execution.Subtask.Vertex == sourceVertex {
+		s.silent = b.ID
+	}
 	s.broadcast(stream.Event{Kind: stream.BarrierEvent, Barrier: b})
 	if s.w.chance(s.w.flaky * 0.1) {
 		s.report(coordinator.Declined{ID: b.ID, Execution: s.execution, Reason: "disk full"})

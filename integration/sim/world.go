@@ -25,6 +25,7 @@ type Figures struct {
 	Steps, WorkerCrashes, LeaderChanges, Adoptions, Restores, Rescales int
 	Aborts, Completed, Unknown, LostMessages, Deleted, LateAcks        int
 	ReadBacks, TerminalRestores                                        int
+	Savepoints, Stops, LateApplied, StopRestores                       int
 }
 
 // Add sums figures.
@@ -43,6 +44,10 @@ func (f *Figures) Add(g Figures) {
 	f.LateAcks += g.LateAcks
 	f.ReadBacks += g.ReadBacks
 	f.TerminalRestores += g.TerminalRestores
+	f.Savepoints += g.Savepoints
+	f.Stops += g.Stops
+	f.LateApplied += g.LateApplied
+	f.StopRestores += g.StopRestores
 }
 
 // Result of one run.
@@ -75,13 +80,14 @@ type world struct {
 	}
 	violation string
 
-	plan     *metapb.Plan
-	records  int // of each source
-	healed   time.Duration
-	loss     float64 // of messages
-	flaky    float64 // of store operations
-	calm     bool    // no crash, no loss: nothing may be left over at the end
-	retained int
+	plan       *metapb.Plan
+	records    int // of each source
+	healed     time.Duration
+	loss       float64 // of messages
+	flaky      float64 // of store operations
+	calm       bool    // no crash, no loss: nothing may be left over at the end
+	retained   int
+	concurrent int
 
 	store   *store
 	workers [workers]*worker
@@ -89,6 +95,7 @@ type world struct {
 	fabric  map[job.Incarnation]map[edge]*channel
 	output  map[string][]row             // committed transactions by name
 	taken   map[stream.CheckpointID]bool // ids triggered, ever
+	ends    []int                        // of the sources, in the terminal checkpoint or that of a stop
 	over    bool
 }
 
@@ -124,6 +131,7 @@ func Run(o Options) Result {
 	w.records = 40 + w.rng.IntN(160)
 	w.calm = w.rng.IntN(8) == 0
 	w.retained = 1 + w.rng.IntN(3)
+	w.concurrent = 1 + w.rng.IntN(2)
 	w.healed = time.Duration(200+w.rng.IntN(400)) * time.Millisecond
 	w.store = newStore(w)
 	for i := range w.workers {
@@ -133,6 +141,7 @@ func Run(o Options) Result {
 	if !w.calm {
 		w.after(w.between(5, 40), "fault", w.fault)
 	}
+	w.wishes()
 	for len(w.queue) > 0 && !w.over && w.violation == "" {
 		if w.Steps++; w.Steps > maxSteps {
 			w.fail("I11", "the job has not ended after %d steps, %v after the last fault; coordinator is %v", w.Steps, w.now-w.healed, w.leader.coordinator.Phase())
@@ -226,6 +235,31 @@ func (w *world) fault() {
 		// a quiet time
 	}
 	w.after(w.between(3, 60), "fault", w.fault)
+}
+
+// wishes are savepoints at any time, and sometimes a stop.
+func (w *world) wishes() {
+	for i := range w.rng.IntN(4) {
+		w.after(w.between(5, 400), "a savepoint is wanted", func() {
+			w.wish(&operation{trigger: fmt.Sprintf("s%d", i), kind: stream.SavepointBarrier})
+		})
+	}
+	if w.rng.IntN(3) == 0 {
+		w.after(w.between(20, 300), "a stop is wanted", func() {
+			w.wish(&operation{trigger: "stop", kind: stream.StopBarrier, drain: w.rng.IntN(3) == 0})
+		})
+	}
+}
+
+// wish puts an operation on record and tells the leader; a next one finds it there.
+func (w *world) wish(o *operation) {
+	if w.store.ended {
+		return
+	}
+	w.store.operations[o.trigger] = o
+	if l := w.leader; !l.gone() {
+		l.want(o)
+	}
 }
 
 // message delivers do at the other side, late or never.
