@@ -6,7 +6,8 @@
 //
 // The job reads records from two sources, counts them by key at a parallelism that
 // changes with each restart, and writes the counts to a sink that commits with
-// checkpoints. State is kept as run lists in a model object store, so a run deleted
+// checkpoints. In every other run barriers overtake records, which are kept in the
+// checkpoint and taken first after a restart. State is kept as run lists in a model object store, so a run deleted
 // too early is found.
 //
 // After each step the invariants are checked that the step could have broken: I4 and
@@ -17,5 +18,5 @@
 // One goroutine, no clock: the same seed gives the same trace, down to its hash.
 // Mutants (mutant.go) are mistakes built in on purpose, which must be found.
 //
-// Read world.go (loop and faults), then leader.go, subtask.go, store.go, check.go.
+// Read world.go (loop and faults), then leader.go, subtask.go, overtake.go, store.go, check.go.
 package sim

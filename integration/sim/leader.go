@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -64,6 +65,7 @@ func (l *leader) takeOver() {
 	l.coordinator = coordinator.New(coordinator.Config{
 		Interval: 20 * time.Millisecond, Timeout: 60 * time.Millisecond, MinPause: w.pause(), Concurrent: w.concurrent,
 		TolerableFailures: coordinator.DefaultTolerableFailures, Retained: w.retained, IDBatch: 1 + w.rng.IntN(4),
+		Alignment: w.alignment, AlignmentTimeout: w.alignmentTimeout,
 	}, coordinator.Identity{ClusterID: "sim", JobID: "0123456789abcdef0123456789abcdef", JobName: "sim", Epoch: l.epoch})
 	for _, k := range w.workers {
 		if k.reachable() {
@@ -540,7 +542,7 @@ func (k *worker) start(g *job.Graph, x coordinator.Execution, part restore.Subta
 		}
 	}
 	s.blocked = make([]bool, len(s.inputs))
-	s.aligner = align.New(align.Options{Channels: len(s.inputs), Restored: restored})
+	s.aligner = align.New(align.Options{Channels: len(s.inputs), Restored: restored, Overtakes: slices.Repeat([]bool{true}, len(s.inputs))})
 	s.restore(part)
 	s.commit(restored) // of what the snapshot says was prepared
 	w.after(w.between(0, 5), fmt.Sprintf("%v runs", s), func() {

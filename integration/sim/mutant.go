@@ -15,11 +15,12 @@ const (
 	NoAlignment             // channels are not blocked
 	LateTransactions        // what arrives late is applied all the same
 	ForgetPins              // a savepoint's checkpoint is subsumed while its copy is made
+	NoCapture               // what a barrier overtakes is not kept
 	Mutants
 )
 
 var mutantNames = [Mutants]string{"none", "delete-on-abort", "notify-first", "late-acks", "unknown-is-failure", "restore-early", "no-alignment",
-	"late-transactions", "forget-pins",
+	"late-transactions", "forget-pins", "no-capture",
 }
 
 // String names the mutant.

@@ -230,6 +230,11 @@ func objectsOf(m *metapb.CheckpointMetadata) []string {
 					names = append(names, f.Name)
 				}
 			}
+			for _, c := range sub.ChannelStates {
+				if c.File != "" {
+					names = append(names, c.File)
+				}
+			}
 		}
 	}
 	return names

@@ -101,6 +101,9 @@ type channel struct {
 type message struct {
 	event  stream.Event // Kind 0 = a record
 	record row
+	since  time.Duration // of a barrier: when it was sent
+	seen   bool          // of a barrier: its consumer has heard of it
+	kept   bool          // captured
 }
 
 // row is a record: which one it is, its key, and behind count, the key's count.
@@ -129,6 +132,8 @@ type subtask struct {
 	outputs   []*channel
 	started   stream.CheckpointID
 	uploaded  time.Duration // when the last upload ends
+	capture   *capture      // of an unaligned checkpoint, or nil
+	restored  []row         // that were in flight, taken before all others
 
 	position  int // of a source
 	processed uint64
@@ -160,6 +165,7 @@ func keyOf(source, seq int) int { return (source*7919 + seq*104729 + seq*seq*13)
 func (s *subtask) restore(from restore.Subtask) {
 	s.counts, s.dirty = map[int]int{}, map[int]bool{}
 	for _, op := range from.Operators {
+		s.restoreChannels(op.Channels)
 		for _, k := range op.Keyed {
 			for _, run := range k.Runs {
 				s.readRun(run, k.Range)
@@ -232,7 +238,14 @@ func (s *subtask) tick() {
 		s.produce()
 		return
 	}
+	s.hear()
 	for range s.w.rng.IntN(8) {
+		if len(s.restored) > 0 {
+			r := s.restored[0]
+			s.restored = s.restored[1:]
+			s.process(r)
+			continue
+		}
 		var ready []int
 		for ch, in := range s.inputs {
 			if !s.blocked[ch] && len(in.items) > 0 {
@@ -270,8 +283,13 @@ func (s *subtask) produce() {
 func (s *subtask) take(ch int) {
 	m := s.inputs[ch].items[0]
 	s.inputs[ch].items = s.inputs[ch].items[1:]
+	s.keep(ch, &m)
 	switch m.event.Kind {
 	case stream.BarrierEvent:
+		if s.caught(ch, m) {
+			return
+		}
+		m.event.Barrier.Age += s.w.now - m.since
 		s.align(align.Event{Kind: align.BarrierArrived, Channel: ch, Barrier: m.event.Barrier})
 	case stream.CancelBarrierEvent:
 		s.align(align.Event{Kind: align.BarrierCancelled, Channel: ch, Barrier: m.event.Barrier})
@@ -301,7 +319,7 @@ func (s *subtask) send(to int, m message) {
 		if m.event.Barrier.ID <= c.last {
 			s.w.fail("I9", "%v sends barrier %d after %d", s, m.event.Barrier.ID, c.last)
 		}
-		c.last = m.event.Barrier.ID
+		c.last, m.since = m.event.Barrier.ID, s.w.now
 	}
 	c.items = append(c.items, m)
 }
@@ -313,6 +331,7 @@ func (s *subtask) broadcast(e stream.Event) {
 }
 
 func (s *subtask) align(e align.Event) {
+	var captured []int
 	for _, effect := range s.aligner.Step(s.w.now, e, nil) {
 		switch effect.Kind {
 		case align.Block:
@@ -321,7 +340,14 @@ func (s *subtask) align(e align.Event) {
 			clear(s.blocked)
 		case align.Start:
 			s.start(effect.Barrier)
+		case align.Capture:
+			if s.catch(effect.Channel) {
+				captured = append(captured, effect.Channel)
+			}
+		case align.CaptureComplete:
+			s.captured()
 		case align.AbortStarted:
+			s.capture = nil
 			s.resume(effect.Barrier.ID)
 		case align.Abort:
 			s.resume(effect.Barrier.ID)
@@ -331,6 +357,9 @@ func (s *subtask) align(e align.Event) {
 			s.ended = true
 			s.broadcast(stream.Event{Kind: stream.EndOfInputEvent})
 		}
+	}
+	for _, ch := range captured {
+		s.align(align.Event{Kind: align.Captured, Channel: ch})
 	}
 }
 
@@ -351,11 +380,18 @@ func (s *subtask) start(b stream.Barrier) {
 		s.silent = b.ID
 	}
 	s.broadcast(stream.Event{Kind: stream.BarrierEvent, Barrier: b})
+	p := &pendingAck{open: 1}
+	if s.aligner.Capturing() == b.ID {
+		p.open++
+		s.beginCapture(b.ID, p)
+	}
 	if s.w.chance(s.w.flaky * 0.1) {
+		p.declined = true
 		s.report(coordinator.Declined{ID: b.ID, Execution: s.execution, Reason: "disk full"})
 		return
 	}
 	ack, objects := s.cut(b.ID)
+	p.ack = ack
 	// An ack is sent when every run in it is durable, so uploads end in order.
 	s.uploaded = max(s.uploaded, s.w.now+s.w.between(0, 12))
 	s.w.after(s.uploaded-s.w.now, fmt.Sprintf("%v uploaded %d", s, b.ID), func() {
@@ -365,10 +401,7 @@ func (s *subtask) start(b stream.Barrier) {
 		for _, name := range slices.Sorted(maps.Keys(objects)) {
 			s.w.store.objects[name], s.w.store.uploaded[name] = objects[name], true
 		}
-		s.report(ack)
-		if s.w.chance(0.05) {
-			s.report(ack) // twice
-		}
+		s.part(p)
 	})
 }
 

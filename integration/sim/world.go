@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/weirstream/weir/coordinator"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/stream"
@@ -25,7 +26,7 @@ type Figures struct {
 	Steps, WorkerCrashes, LeaderChanges, Adoptions, Restores, Rescales int
 	Aborts, Completed, Unknown, LostMessages, Deleted, LateAcks        int
 	ReadBacks, TerminalRestores                                        int
-	Savepoints, Stops, LateApplied, StopRestores                       int
+	Savepoints, Stops, LateApplied, StopRestores, Captured, InFlight   int
 }
 
 // Add sums figures.
@@ -48,6 +49,8 @@ func (f *Figures) Add(g Figures) {
 	f.Stops += g.Stops
 	f.LateApplied += g.LateApplied
 	f.StopRestores += g.StopRestores
+	f.Captured += g.Captured
+	f.InFlight += g.InFlight
 }
 
 // Result of one run.
@@ -88,6 +91,9 @@ type world struct {
 	calm       bool    // no crash, no loss: nothing may be left over at the end
 	retained   int
 	concurrent int
+	// Every other seed has barriers that overtake.
+	alignment        coordinator.Alignment
+	alignmentTimeout time.Duration
 
 	store   *store
 	workers [workers]*worker
@@ -132,6 +138,10 @@ func Run(o Options) Result {
 	w.calm = w.rng.IntN(8) == 0
 	w.retained = 1 + w.rng.IntN(3)
 	w.concurrent = 1 + w.rng.IntN(2)
+	if w.Seed%2 == 1 {
+		w.alignment = coordinator.UnalignedAfterTimeout
+		w.alignmentTimeout = time.Duration(w.rng.IntN(5)) * time.Millisecond
+	}
 	w.healed = time.Duration(200+w.rng.IntN(400)) * time.Millisecond
 	w.store = newStore(w)
 	for i := range w.workers {
