@@ -15,53 +15,67 @@ import (
 	"github.com/weirstream/weir/client/api"
 )
 
-// Operation is one that was started, or is to be watched: see api.Operation. It goes on
-// whoever watches.
+// Operation is one that was started: see api.Operation. It goes on whoever watches.
 type Operation struct {
 	ID     string // the trigger id
 	status string // path that tells how it goes, without the id
 }
 
-// SavepointOperation is the operation of a savepoint or a stop that was started before.
+// SavepointOperation is a savepoint or stop that was started before.
 func SavepointOperation(job, trigger string) Operation {
 	return Operation{trigger, jobPath(job, "/savepoints/")}
+}
+
+// CheckpointOperation is a checkpoint on demand that was started before.
+func CheckpointOperation(job, trigger string) Operation {
+	return Operation{trigger, jobPath(job, "/checkpoints/")}
+}
+
+// RescaleOperation is a rescale that was started before.
+func RescaleOperation(job, trigger string) Operation {
+	return Operation{trigger, jobPath(job, "/rescaling/")}
+}
+
+// DisposalOperation is a disposal that was started before.
+func DisposalOperation(trigger string) Operation {
+	return Operation{trigger, "/savepoint-disposal/"}
 }
 
 // Savepoint has a savepoint of a running job taken.
 func (c *Client) Savepoint(ctx context.Context, job string, r api.SavepointRequest) (Operation, error) {
 	r.TriggerID = cmp.Or(r.TriggerID, NewID())
-	return c.start(ctx, "POST", jobPath(job, "/savepoints"), jobPath(job, "/savepoints/"), r)
+	return c.start(ctx, "POST", jobPath(job, "/savepoints"), SavepointOperation(job, r.TriggerID), r)
 }
 
 // Stop has a savepoint taken after which the job is FINISHED.
 func (c *Client) Stop(ctx context.Context, job string, r api.StopRequest) (Operation, error) {
 	r.TriggerID = cmp.Or(r.TriggerID, NewID())
-	return c.start(ctx, "POST", jobPath(job, "/stop"), jobPath(job, "/savepoints/"), r)
+	return c.start(ctx, "POST", jobPath(job, "/stop"), SavepointOperation(job, r.TriggerID), r)
 }
 
 // Checkpoint has a checkpoint of a running job taken now.
 func (c *Client) Checkpoint(ctx context.Context, job string, r api.CheckpointRequest) (Operation, error) {
 	r.TriggerID = cmp.Or(r.TriggerID, NewID())
-	return c.start(ctx, "POST", jobPath(job, "/checkpoints"), jobPath(job, "/checkpoints/"), r)
+	return c.start(ctx, "POST", jobPath(job, "/checkpoints"), CheckpointOperation(job, r.TriggerID), r)
 }
 
 // Rescale gives a running job another parallelism.
 func (c *Client) Rescale(ctx context.Context, job string, r api.RescaleRequest) (Operation, error) {
 	r.TriggerID = cmp.Or(r.TriggerID, NewID())
-	return c.start(ctx, "PATCH", jobPath(job, "/rescaling"), jobPath(job, "/rescaling/"), r)
+	return c.start(ctx, "PATCH", jobPath(job, "/rescaling"), RescaleOperation(job, r.TriggerID), r)
 }
 
 // Dispose has a savepoint deleted.
 func (c *Client) Dispose(ctx context.Context, r api.DisposalRequest) (Operation, error) {
 	r.TriggerID = cmp.Or(r.TriggerID, NewID())
-	return c.start(ctx, "POST", "/savepoint-disposal", "/savepoint-disposal/", r)
+	return c.start(ctx, "POST", "/savepoint-disposal", DisposalOperation(r.TriggerID), r)
 }
 
 func jobPath(job, rest string) string { return "/jobs/" + url.PathEscape(job) + rest }
 
 // start sends a request that starts an operation. It carries its id, so that sending it
 // again starts nothing anew.
-func (c *Client) start(ctx context.Context, method, path, status string, request any) (Operation, error) {
+func (c *Client) start(ctx context.Context, method, path string, o Operation, request any) (Operation, error) {
 	text, err := json.Marshal(request)
 	if err != nil {
 		return Operation{}, fmt.Errorf("encode %s %s: %w", method, path, err)
@@ -74,7 +88,8 @@ func (c *Client) start(ctx context.Context, method, path, status string, request
 	if answer.RequestID == "" {
 		return Operation{}, notWeir(c.bases[0], fmt.Sprintf("its answer to %s %s has no request-id", method, path))
 	}
-	return Operation{answer.RequestID, status}, nil
+	o.ID = answer.RequestID
+	return o, nil
 }
 
 // Look tells how an operation goes.

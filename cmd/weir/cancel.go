@@ -55,6 +55,7 @@ func (c *cli) cancelWithSavepoint(ctx context.Context, f operationFlags, ref, fo
 	c.say("note: prefer  weir stop " + ref + "  which also publishes what the sinks have prepared")
 	out, result, err := c.operate(ctx, cl, operation{
 		verb: "savepoint", flags: f, job: j, again: "weir savepoint " + j.ID, ended: api.StateCanceled,
+		known: func(trigger string) client.Operation { return client.SavepointOperation(j.ID, trigger) },
 		start: func(ctx context.Context, trigger string) (client.Operation, error) {
 			return cl.Savepoint(ctx, j.ID, api.SavepointRequest{TriggerID: trigger, TargetDirectory: folder, CancelJob: true})
 		},

@@ -40,6 +40,7 @@ func (c *cli) checkpoint(ctx context.Context, f operationFlags, ref string, full
 	}
 	out, result, err := c.operate(ctx, cl, operation{
 		verb: "checkpoint", flags: f, job: j, again: "weir checkpoint " + j.ID,
+		known: func(trigger string) client.Operation { return client.CheckpointOperation(j.ID, trigger) },
 		start: func(ctx context.Context, trigger string) (client.Operation, error) {
 			r.TriggerID = trigger
 			return cl.Checkpoint(ctx, j.ID, r)

@@ -2,11 +2,13 @@ package main
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -25,6 +27,7 @@ type jobManagerConfig struct {
 	Token     string      // of REST; "" = none
 	TLS       *tls.Config // of REST; nil = none
 	Log       *slog.Logger
+	Fatal     func(error) // ends the process when the embedded etcd can't go on
 }
 
 func (c *cli) jobManagerCommand() *cobra.Command {
@@ -41,6 +44,7 @@ stand by. Without --etcd it starts an etcd of its own in the data folder.`,
 				return err
 			}
 			defer release()
+			cfg.Fatal = func(err error) { os.Exit(c.report(etcdEnded(cfg.Data, err))) }
 			return runJobManager(ctx, cfg)
 		},
 	}
@@ -102,6 +106,15 @@ func (c *cli) jobManagerConfig(cmd *cobra.Command, d *daemonFlags) (cfg jobManag
 		cfg.RPC.Close()
 		lock.Close()
 	}, nil
+}
+
+// etcdEnded says what the embedded etcd died of, and the JobManager with it.
+func etcdEnded(data string, err error) error {
+	hint := "start the JobManager again; its jobs go on from their last checkpoints"
+	if errors.Is(err, syscall.ENOSPC) {
+		hint = "make room in " + data + " and " + hint
+	}
+	return failure(exitFailed, "ETCD_ENDED", fmt.Sprintf("the embedded etcd in %s can't go on: %v", data, err), hint)
 }
 
 // secrets reads the token and the certificate of the REST API.

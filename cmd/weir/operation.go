@@ -47,6 +47,8 @@ type operation struct {
 	job   *api.Job // nil: it is of no job
 	again string   // command line that watches it, without --trigger-id
 	start func(ctx context.Context, trigger string) (client.Operation, error)
+	// known is the operation of that id, if it was started before.
+	known func(trigger string) client.Operation
 	// ended demands that the job be in this state when it is over; "" = none.
 	ended string
 }
@@ -68,7 +70,7 @@ func (c *cli) operate(ctx context.Context, cl *client.Client, o operation) (*out
 	}
 	again := o.again + " --trigger-id " + trigger
 	var result *api.OperationResult
-	op, err := o.start(ctx, trigger)
+	op, err := o.begin(ctx, cl, trigger)
 	if err == nil {
 		if again = o.again + " --trigger-id " + op.ID; o.flags.detached {
 			c.say(o.verb + " is under way; watch it:  " + again)
@@ -88,6 +90,17 @@ func (c *cli) operate(ctx context.Context, cl *client.Client, o operation) (*out
 	out := o.outcome(op.ID)
 	out.Location, out.CheckpointID = result.Location, result.CheckpointID
 	return out, result, nil
+}
+
+// begin starts o, unless it was started before under the id that was typed.
+func (o *operation) begin(ctx context.Context, cl *client.Client, trigger string) (client.Operation, error) {
+	if o.flags.trigger != "" {
+		op := o.known(trigger)
+		if _, err := cl.Look(ctx, op); !errors.Is(err, api.ErrNotFound) {
+			return op, err
+		}
+	}
+	return o.start(ctx, trigger)
 }
 
 // outcome is what is known of an operation when it has been started.

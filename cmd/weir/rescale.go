@@ -104,6 +104,7 @@ func (c *cli) rescale(ctx context.Context, f operationFlags, ref string, r api.R
 	}
 	out, result, err := c.operate(ctx, cl, operation{
 		verb: "rescale", flags: f, job: j, again: again,
+		known: func(trigger string) client.Operation { return client.RescaleOperation(j.ID, trigger) },
 		start: func(ctx context.Context, trigger string) (client.Operation, error) {
 			r.TriggerID = trigger
 			return cl.Rescale(ctx, j.ID, r)

@@ -19,7 +19,7 @@ func runJobManager(ctx context.Context, c jobManagerConfig) error {
 		storage = ""
 	}
 	err := daemon.JobManager(ctx, daemon.JobManagerOptions{
-		REST: c.REST, RPC: c.RPC, Data: c.Data, Storage: storage, Etcd: c.Etcd, ClusterID: c.ClusterID,
+		REST: c.REST, RPC: c.RPC, Data: c.Data, Storage: storage, Etcd: c.Etcd, ClusterID: c.ClusterID, Fatal: c.Fatal,
 		Settings: c.Settings.Given(), Effective: settingsView(c.Settings), Token: c.Token, TLS: c.TLS,
 		Hosts:             hostNames(c.Settings.Get(config.RESTAddress)),
 		MaxBinary:         c.Settings.Get(config.RESTMaxBody),

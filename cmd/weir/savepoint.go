@@ -63,6 +63,7 @@ func (c *cli) savepoint(ctx context.Context, f operationFlags, ref string, r api
 	began := time.Now()
 	out, result, err := c.operate(ctx, cl, operation{
 		verb: "savepoint", flags: f, job: j, again: "weir savepoint " + j.ID,
+		known: func(trigger string) client.Operation { return client.SavepointOperation(j.ID, trigger) },
 		start: func(ctx context.Context, trigger string) (client.Operation, error) {
 			r.TriggerID = trigger
 			return cl.Savepoint(ctx, j.ID, r)
@@ -85,7 +86,7 @@ func (c *cli) dispose(ctx context.Context, f operationFlags, path string) error 
 		return err
 	}
 	_, result, err := c.operate(ctx, cl, operation{
-		verb: "disposal", flags: f, again: "weir savepoint -d " + path,
+		verb: "disposal", flags: f, again: "weir savepoint -d " + path, known: client.DisposalOperation,
 		start: func(ctx context.Context, trigger string) (client.Operation, error) {
 			return cl.Dispose(ctx, api.DisposalRequest{TriggerID: trigger, Path: path})
 		},
@@ -136,6 +137,7 @@ func (c *cli) stop(ctx context.Context, f operationFlags, ref string, r api.Stop
 	}
 	out, result, err := c.operate(ctx, cl, operation{
 		verb: "stop", flags: f, job: j, again: "weir stop " + j.ID, ended: api.StateFinished,
+		known: func(trigger string) client.Operation { return client.SavepointOperation(j.ID, trigger) },
 		start: func(ctx context.Context, trigger string) (client.Operation, error) {
 			r.TriggerID = trigger
 			return cl.Stop(ctx, j.ID, r)
