@@ -2,6 +2,7 @@ package job
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -16,6 +17,9 @@ const (
 	FixedDelay
 	// NoRestart fails the job at the first failure.
 	NoRestart
+	// FailureRate tries as long as there are not too many failures in a time, always after
+	// the same delay.
+	FailureRate
 )
 
 // String is the strategy's name in the configuration.
@@ -27,6 +31,8 @@ func (k RestartKind) String() string {
 		return "fixed-delay"
 	case NoRestart:
 		return "none"
+	case FailureRate:
+		return "failure-rate"
 	}
 	return fmt.Sprintf("restart-kind-%d", uint8(k))
 }
@@ -41,9 +47,14 @@ type RestartPolicy struct {
 	Multiplier float64
 	ResetAfter time.Duration // without a failure, after which Initial holds again
 
-	// Of FixedDelay.
-	Delay    time.Duration
-	Attempts int
+	// Of FixedDelay and FailureRate.
+	Delay time.Duration
+
+	Attempts int // of FixedDelay
+
+	// Of FailureRate: one failure more than Failures within Interval is for good.
+	Failures int
+	Interval time.Duration
 }
 
 // DefaultRestart is exponential delay from 1 s to 1 min, by 1.5, forgotten after
@@ -58,6 +69,7 @@ type RestartHistory struct {
 	Failures int           // since the last reset; of FixedDelay: all
 	Delay    time.Duration // the last one given by ExponentialDelay
 	Last     time.Time     // of the last failure
+	Recent   []time.Time   // of FailureRate: of the failures within the interval, oldest first
 }
 
 // settled is how long after a failure the loss of a process is an incident of its
@@ -77,6 +89,11 @@ func (p RestartPolicy) Next(h *RestartHistory, now time.Time, lostProcess bool) 
 		h.Failures++
 		h.Last = now
 		return p.Delay, h.Failures <= p.Attempts
+	case FailureRate:
+		h.Failures++
+		h.Last = now
+		h.Recent = slices.DeleteFunc(append(h.Recent, now), func(t time.Time) bool { return now.Sub(t) >= p.Interval })
+		return p.Delay, len(h.Recent) <= p.Failures
 	}
 	if !h.Last.IsZero() && now.Sub(h.Last) >= p.ResetAfter+h.Delay {
 		*h = RestartHistory{}

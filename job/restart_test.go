@@ -18,6 +18,8 @@ func TestRestartPolicy(t *testing.T) {
 	}{
 		"none":  {RestartPolicy{Kind: NoRestart}, []failure{{0, true, -1}}},
 		"fixed": {RestartPolicy{Kind: FixedDelay, Delay: time.Second, Attempts: 2}, []failure{{0, false, time.Second}, {1, true, time.Second}, {1, false, -1}}},
+		"failure rate": {RestartPolicy{Kind: FailureRate, Delay: time.Second, Failures: 2, Interval: time.Minute}, []failure{
+			{0, false, time.Second}, {30 * time.Second, true, time.Second}, {30 * time.Second, false, time.Second}, {30 * time.Second, false, time.Second}, {29 * time.Second, false, -1}}},
 		"exponential grows to its bound": {RestartPolicy{Kind: ExponentialDelay, Initial: time.Second, Most: 2 * time.Second, Multiplier: 1.5, ResetAfter: time.Hour},
 			[]failure{{0, false, time.Second}, {1, false, 1500 * time.Millisecond}, {1, false, 2 * time.Second}, {1, false, 2 * time.Second}}},
 		"a lost process is replaced at once, each time": {DefaultRestart, []failure{{0, true, 0}, {time.Minute, true, 0}, {time.Minute, true, 0}, {10 * time.Second, true, 0}}},

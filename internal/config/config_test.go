@@ -282,6 +282,20 @@ func TestResolveJob(t *testing.T) {
 	}
 }
 
+func TestFailureRate(t *testing.T) {
+	l, err := Flags([]string{"restart-strategy=failurerate", "restart-strategy.failure-rate.max-failures-per-interval=7", "restart-strategy.failure-rate.failure-rate-interval=2 min", "restart-strategy.failure-rate.delay=3 s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := Resolve(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := e.Job().Restart; p.Kind != job.FailureRate || p.Failures != 7 || p.Interval != 2*time.Minute || p.Delay != 3*time.Second {
+		t.Errorf("%+v", p)
+	}
+}
+
 func TestExplain(t *testing.T) {
 	got, err := Explain("state.backend")
 	want := `setting state.backend is called state.backend.type now

@@ -31,7 +31,6 @@ var foreignKeys = map[string]string{
 	"pipeline.classpaths":                 "a job is one binary: weir run BINARY",
 	"execution.checkpointing.storage":     "checkpoints go to execution.checkpointing.dir",
 	"execution.checkpointing.unaligned.":  "unaligned checkpoints have two settings: execution.checkpointing.unaligned.enabled and execution.checkpointing.aligned-checkpoint-timeout",
-	"restart-strategy.failure-rate.":      "the failure-rate strategy is not built yet; use exponential-delay",
 	"restart-strategy.exponential-delay.": "of exponential-delay Weir has initial-backoff, max-backoff, backoff-multiplier and reset-backoff-threshold",
 	"yarn.":                               "Weir does not run on YARN yet",
 	"kubernetes.":                         "Weir does not run on Kubernetes by itself yet",

@@ -51,10 +51,10 @@ var (
 
 	// Restarts.
 
-	RestartType = enumKey("restart-strategy.type", []string{"exponential-delay", "fixed-delay", "none"},
+	RestartType = enumKey("restart-strategy.type", []string{"exponential-delay", "fixed-delay", "failure-rate", "none"},
 		map[string]string{
 			"exponentialdelay": "exponential-delay", "fixeddelay": "fixed-delay", "off": "none", "disable": "none",
-			"failure-rate": "!is not built yet", "failurerate": "!is not built yet",
+			"failurerate": "failure-rate",
 		}, Job,
 		"Whether and when a failed job is started again.", "restart-strategy")
 	RestartInitial = durationKey("restart-strategy.exponential-delay.initial-backoff", "1 s", Job,
@@ -68,6 +68,12 @@ var (
 	RestartAttempts = intKey("restart-strategy.fixed-delay.attempts", "1", 0, math.MaxInt32, Job,
 		"How many restarts before the job fails.")
 	RestartDelay = durationKey("restart-strategy.fixed-delay.delay", "1 s", Job,
+		"Time between a failure and the restart.")
+	RestartFailures = intKey("restart-strategy.failure-rate.max-failures-per-interval", "1", 0, 10000, Job,
+		"How many failures within the interval are followed by a restart; one more fails the job.")
+	RestartInterval = durationKey("restart-strategy.failure-rate.failure-rate-interval", "1 min", Job,
+		"The interval in which failures are counted.")
+	RestartRateDelay = durationKey("restart-strategy.failure-rate.delay", "1 s", Job,
 		"Time between a failure and the restart.")
 
 	// JobManager.

@@ -201,10 +201,13 @@ func (e *Effective) Job() JobConfig {
 		Multiplier: e.Get(RestartMultiplier), ResetAfter: e.Get(RestartReset),
 		Delay: e.Get(RestartDelay), Attempts: e.Get(RestartAttempts),
 	}
-	for _, k := range []job.RestartKind{job.ExponentialDelay, job.FixedDelay, job.NoRestart} {
+	for _, k := range []job.RestartKind{job.ExponentialDelay, job.FixedDelay, job.FailureRate, job.NoRestart} {
 		if k.String() == e.Get(RestartType) {
 			policy.Kind = k
 		}
+	}
+	if policy.Kind == job.FailureRate {
+		policy.Delay, policy.Failures, policy.Interval = e.Get(RestartRateDelay), e.Get(RestartFailures), e.Get(RestartInterval)
 	}
 	return JobConfig{
 		Checkpoints: e.checkpoints(), Restart: policy,
