@@ -44,7 +44,7 @@ func Check(m *metapb.CheckpointMetadata, plan *metapb.Plan, o Options) *Report {
 	}
 	slices.SortFunc(r.Operators, func(a, b Operator) int { return cmp.Compare(a.UID, b.UID) })
 	for _, op := range r.Operators {
-		if op.Verdict == Dropped && op.absent() || op.Verdict == Unmapped && op.absent() {
+		if op.Absent {
 			r.Dropped += op.Bytes
 		} else {
 			r.Bytes += op.Bytes
@@ -100,7 +100,7 @@ func (c *checker) both() Operator {
 
 // gone is the report of an operator that the program does not have.
 func (c *checker) gone(stored map[string]*metapb.OperatorSnapshot) Operator {
-	op := Operator{UID: c.old.Uid, Parallelism: int(c.old.Parallelism), Bytes: bytesOf(c.old), States: []State{}, Verdict: Unmapped}
+	op := Operator{UID: c.old.Uid, Parallelism: int(c.old.Parallelism), Bytes: bytesOf(c.old), States: []State{}, Verdict: Unmapped, Absent: true}
 	if c.o.AllowNonRestored {
 		op.Verdict = Dropped
 	}

@@ -47,6 +47,7 @@ type Operator struct {
 	// Detail says why, where it is not the states: another type of keys, records in
 	// flight that have nowhere to go.
 	Detail      string  `json:"detail,omitempty"`
+	Absent      bool    `json:"absent,omitempty"`  // the program has no such operator
 	Closest     string  `json:"closest,omitempty"` // uid of the program that it may be meant for
 	Parallelism int     `json:"parallelism"`       // when the snapshot was taken; 0: new
 	Bytes       uint64  `json:"bytes"`             // of its runs, each counted once, and operator state
@@ -88,7 +89,7 @@ func (r *Report) Err() error {
 // operator; it is for a restore that allows it.
 func (r *Report) Lost() (lines []string) {
 	for _, op := range r.Operators {
-		if op.absent() && op.Verdict == Dropped {
+		if op.Absent && op.Verdict == Dropped {
 			if op.Bytes == 0 {
 				continue // results at most
 			}
@@ -121,7 +122,7 @@ func (r *Report) Hints() (hints []string) {
 
 // reasons says what of op forbids the start.
 func (op *Operator) reasons() (all []string) {
-	if op.Verdict == Unmapped && op.absent() {
+	if op.Verdict == Unmapped && op.Absent {
 		var names []string
 		for _, s := range op.States {
 			names = append(names, s.Kind+" "+s.Name)
@@ -144,14 +145,4 @@ func (op *Operator) reasons() (all []string) {
 		}
 	}
 	return all
-}
-
-// absent reports whether the program has no such operator.
-func (op *Operator) absent() bool {
-	for _, s := range op.States {
-		if s.Verdict != Unmapped && s.Verdict != Dropped {
-			return false
-		}
-	}
-	return op.Detail == ""
 }

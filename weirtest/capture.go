@@ -17,6 +17,7 @@ type captured[T any] struct {
 	id      uint64             // of this capture, in promises
 	into    *[]T               // the test's
 	earlier map[uint64]capture // by id: of the jobs whose savepoint this one was started from
+	foreign bool               // the savepoint is not of this test
 
 	mu        sync.Mutex
 	batches   []batch[T] // by number; those of attempts that failed are never committed
@@ -38,6 +39,7 @@ func (c *captured[T]) follows(other capture) {
 	}
 }
 
+func (c *captured[T]) begins(foreign bool)        { c.foreign = foreign }
 func (c *captured[T]) number() uint64             { return c.id }
 func (c *captured[T]) before() map[uint64]capture { return c.earlier }
 
@@ -93,6 +95,9 @@ func (c *captured[T]) keepPromise(p promise) error {
 		return c.commit(p.Number)
 	}
 	other, ok := c.earlier[p.Of]
+	if !ok && c.foreign {
+		return nil
+	}
 	if !ok {
 		return fmt.Errorf("commit captured batch %d of an unknown job: start from a weirtest.Savepoint", p.Number)
 	}

@@ -38,6 +38,7 @@ type capture interface {
 	commit(number uint64) error
 	deliver()
 	follows(other capture)
+	begins(foreign bool)
 	number() uint64
 	before() map[uint64]capture
 }
@@ -69,6 +70,9 @@ func newSetup(t testing.TB, opts []Option) *setup {
 		o.apply(s)
 	}
 	if s.from != nil {
+		for _, c := range s.captures {
+			c.begins(s.from.foreign)
+		}
 		for uid, before := range s.from.captures {
 			for now, c := range s.captures {
 				if now == uid || s.mapped[uid] == now {

@@ -16,13 +16,18 @@ type Savepoint struct {
 	// Path is its folder; package savepoint reads, copies and transforms it.
 	Path     string
 	captures map[string]capture
+	foreign  bool
 }
 
 // At is s at another place: a copy of it, or what package savepoint has made of it.
-func (s *Savepoint) At(path string) *Savepoint { return &Savepoint{path, s.captures} }
+func (s *Savepoint) At(path string) *Savepoint { return &Savepoint{path, s.captures, s.foreign} }
+
+// SavepointAt is a savepoint, or a retained checkpoint, that no job of this test has
+// taken. What its captured sinks had yet to commit is gone with whoever took it.
+func SavepointAt(path string) *Savepoint { return &Savepoint{path, nil, true} }
 
 func (j *Job) savepointAt(path string) *Savepoint {
-	return &Savepoint{path, maps.Clone(j.s.captures)}
+	return &Savepoint{path, maps.Clone(j.s.captures), false}
 }
 
 // Savepoint takes a savepoint in canonical form and waits for it. The job goes on.
