@@ -30,6 +30,7 @@ type JobManagerOptions struct {
 	Etcd      []string     // endpoints; none = embedded, in Data
 	ClusterID string
 	LeaseTTL  time.Duration // 0 = etcdha's default
+	Fatal     func(error)   // ends the process when the embedded etcd can't go on; see etcdha.Options
 
 	Settings  map[string]string // cluster configuration, canonical keys
 	Effective []api.Setting     // the same with origins, for the REST API
@@ -55,7 +56,7 @@ type records interface {
 
 // openRecords opens etcd. The embedded one locks the data folder first.
 func openRecords(ctx context.Context, o JobManagerOptions) (records, error) {
-	opts := etcdha.Options{Endpoints: o.Etcd, ClusterID: o.ClusterID, LeaseTTL: o.LeaseTTL}
+	opts := etcdha.Options{Endpoints: o.Etcd, ClusterID: o.ClusterID, LeaseTTL: o.LeaseTTL, Fatal: o.Fatal}
 	if len(o.Etcd) > 0 {
 		return etcdha.Open(opts)
 	}

@@ -11,6 +11,8 @@ import (
 
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"golang.org/x/sys/unix"
 
 	"github.com/weirstream/weir/internal/sockets"
@@ -54,6 +56,9 @@ func StartEmbedded(ctx context.Context, dir, listen string, o Options) (_ *Embed
 	if err != nil {
 		return nil, err
 	}
+	if o.Fatal != nil {
+		cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(fatalLogger(o.Fatal))
+	}
 	if e.server, err = embed.StartEtcd(cfg); err != nil {
 		return nil, fmt.Errorf("start embedded etcd in %s: %w", dir, err)
 	}
@@ -91,6 +96,26 @@ func embeddedConfig(dir, listen, tmp string) (*embed.Config, error) {
 	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{client}, []url.URL{client}
 	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
 	return cfg, nil
+}
+
+// fatalLogger hands what etcd dies of to fatal, and drops all other lines.
+func fatalLogger(fatal func(error)) *zap.Logger {
+	h := fatalHook(fatal)
+	return zap.New(zapcore.NewNopCore(), zap.WithFatalHook(h), zap.WithPanicHook(h))
+}
+
+type fatalHook func(error)
+
+// OnWrite implements zapcore.CheckWriteHook.
+func (h fatalHook) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
+	err := errors.New(e.Message)
+	for _, f := range fields {
+		if cause, ok := f.Interface.(error); ok && f.Type == zapcore.ErrorType {
+			err = fmt.Errorf("%s: %w", e.Message, cause)
+		}
+	}
+	h(err)
+	panic("weir: BUG: the process goes on after its etcd has ended: " + err.Error())
 }
 
 func lockFolder(dir string) (*os.File, error) {

@@ -25,6 +25,11 @@ type Options struct {
 	ClusterID   string        // records lie below /weir/{ClusterID}/
 	LeaseTTL    time.Duration // after which a silent leader is replaced; default 3 s, the least etcd grants is 1 s
 	DialTimeout time.Duration // default 5 s
+
+	// Fatal is told why the embedded etcd can't go on, such as a full disk, and must
+	// end the process: nothing that etcd has promised holds any more. Without it etcd
+	// writes a line of JSON with a stack and exits with 1.
+	Fatal func(error)
 }
 
 // requestTimeout bounds one read or transaction. An etcd without quorum answers
