@@ -8,8 +8,8 @@ import (
 	"github.com/weirstream/weir/stream"
 )
 
-// Channel is what was in flight to one old subtask on one channel, or the part of it
-// that a new subtask takes: on a hash edge the records of its own key groups, else all.
+// Channel is what was in flight to one input of an old subtask, or the part of it that
+// a new subtask takes: on a hash edge the records of its own key groups, else all.
 type Channel struct {
 	Input  int // index into the operator's inputs
 	State  *metapb.ChannelState

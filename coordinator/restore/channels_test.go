@@ -37,14 +37,14 @@ func joined(d metapb.Distribution, from ...string) *metapb.Plan {
 	return p
 }
 
-// inFlight gives each subtask of a snapshot one channel from each of two producers.
+// inFlight gives each subtask of a snapshot two parts of one input.
 func inFlight(parallelism int, from string, input uint32, d metapb.Distribution) *metapb.CheckpointMetadata {
 	m := snapshot(parallelism, split)
 	for i, s := range m.Operators[0].Subtasks {
 		s.Runs, s.Results = nil, nil
 		for producer := range uint32(2) {
 			s.ChannelStates = append(s.ChannelStates, &metapb.ChannelState{
-				FromUid: from, FromSubtask: producer, Input: input, Distribution: d, Records: 5, File: fmt.Sprintf("%d.%d", i, producer),
+				FromUid: from, Input: input, Distribution: d, Records: 5, File: fmt.Sprintf("%d.%d", i, producer),
 			})
 		}
 	}

@@ -122,11 +122,11 @@ func (s *subtask) captured() {
 	x := s.execution
 	from := s.graph.VertexUID(x.Subtask.Vertex - 1)
 	snapshot := k.ack.ack.Operators[0].Subtasks[0]
-	add := func(rows []row, producer int) {
+	add := func(rows []row) {
 		if len(rows) == 0 || s.w.Mutant == NoCapture {
 			return
 		}
-		c := &metapb.ChannelState{FromUid: from, FromSubtask: uint32(producer), Distribution: distribution(x.Subtask.Vertex), Records: uint64(len(rows))}
+		c := &metapb.ChannelState{FromUid: from, Distribution: distribution(x.Subtask.Vertex), Records: uint64(len(rows))}
 		if s.w.chance(0.5) {
 			c.Pieces = s.w.store.blob(rows)
 		} else {
@@ -135,9 +135,9 @@ func (s *subtask) captured() {
 		}
 		snapshot.ChannelStates = append(snapshot.ChannelStates, c)
 	}
-	add(k.restored, 0)
-	for ch, rows := range k.rows {
-		add(rows, ch)
+	add(k.restored)
+	for _, rows := range k.rows {
+		add(rows)
 	}
 	s.w.after(s.w.between(0, 6), fmt.Sprintf("%v stored what is in flight to %d", s, k.id), func() {
 		if !s.gone {

@@ -1703,13 +1703,13 @@ func (x *OperatorState) GetSchema() []byte {
 	return nil
 }
 
-// ChannelState holds records that were in flight to the operator's subtask on one
-// channel when the barrier of an unaligned checkpoint overtook them. They lie in
-// pieces (taskmanager/exchange/format.go), in order, inline or in a part of an object.
+// ChannelState holds records that were in flight to the operator's subtask on one of
+// its inputs when the barrier of an unaligned checkpoint overtook them. They lie in
+// pieces (taskmanager/exchange/format.go), those of one producer in order, inline or in
+// a part of an object.
 type ChannelState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	FromUid       string                 `protobuf:"bytes,1,opt,name=from_uid,json=fromUid,proto3" json:"from_uid,omitempty"` // operator that emitted them
-	FromSubtask   uint32                 `protobuf:"varint,2,opt,name=from_subtask,json=fromSubtask,proto3" json:"from_subtask,omitempty"`
+	FromUid       string                 `protobuf:"bytes,1,opt,name=from_uid,json=fromUid,proto3" json:"from_uid,omitempty"`                            // operator that emitted them
 	Input         uint32                 `protobuf:"varint,3,opt,name=input,proto3" json:"input,omitempty"`                                              // index into the operator's inputs
 	Distribution  Distribution           `protobuf:"varint,4,opt,name=distribution,proto3,enum=weir.meta.v1.Distribution" json:"distribution,omitempty"` // of that input
 	RecordSchema  []byte                 `protobuf:"bytes,5,opt,name=record_schema,json=recordSchema,proto3" json:"record_schema,omitempty"`             // codec.Schema of the records, as in Input
@@ -1759,13 +1759,6 @@ func (x *ChannelState) GetFromUid() string {
 		return x.FromUid
 	}
 	return ""
-}
-
-func (x *ChannelState) GetFromSubtask() uint32 {
-	if x != nil {
-		return x.FromSubtask
-	}
-	return 0
 }
 
 func (x *ChannelState) GetInput() uint32 {
@@ -3305,10 +3298,9 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12+\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x17.weir.meta.v1.StateKindR\x04kind\x12\x18\n" +
 	"\aentries\x18\x03 \x03(\fR\aentries\x12\x16\n" +
-	"\x06schema\x18\x04 \x01(\fR\x06schema\"\xeb\x02\n" +
+	"\x06schema\x18\x04 \x01(\fR\x06schema\"\xce\x02\n" +
 	"\fChannelState\x12\x19\n" +
-	"\bfrom_uid\x18\x01 \x01(\tR\afromUid\x12!\n" +
-	"\ffrom_subtask\x18\x02 \x01(\rR\vfromSubtask\x12\x14\n" +
+	"\bfrom_uid\x18\x01 \x01(\tR\afromUid\x12\x14\n" +
 	"\x05input\x18\x03 \x01(\rR\x05input\x12>\n" +
 	"\fdistribution\x18\x04 \x01(\x0e2\x1a.weir.meta.v1.DistributionR\fdistribution\x12#\n" +
 	"\rrecord_schema\x18\x05 \x01(\fR\frecordSchema\x12\x18\n" +
@@ -3319,7 +3311,7 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\x04size\x18\n" +
 	" \x01(\x04R\x04size\x12\x16\n" +
 	"\x06digest\x18\v \x01(\fR\x06digest\x12\x18\n" +
-	"\aattempt\x18\f \x01(\tR\aattempt\"O\n" +
+	"\aattempt\x18\f \x01(\tR\aattemptJ\x04\b\x02\x10\x03\"O\n" +
 	"\x06Result\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x03sum\x18\x02 \x01(\x04H\x00R\x03sum\x12\x14\n" +

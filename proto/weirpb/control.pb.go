@@ -2316,8 +2316,7 @@ func (x *RestoredOperator) GetChannels() []*RestoredChannel {
 	return nil
 }
 
-// RestoredChannel is what was in flight on one channel of an unaligned checkpoint, or
-// a part of it. On a hash edge the subtask takes the records of its own key groups and
+// RestoredChannel is what was in flight to one input of an old subtask. On a hash edge the subtask takes the records of its own key groups and
 // leaves the others, which are given to others as well.
 type RestoredChannel struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`

@@ -2,7 +2,6 @@ package exchange
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/weirstream/weir/job"
@@ -69,34 +68,24 @@ func (g *Gate) News() []Announcement {
 
 // capture is what an unaligned checkpoint keeps of the records in flight.
 type capture struct {
-	id       stream.CheckpointID
-	open     []bool      // by channel: it is being captured
-	channels []*Captured // by channel; nil: nothing
-	restored []*Captured
-	bytes    int
+	id     stream.CheckpointID
+	open   []bool     // by channel: it is being captured
+	inputs []Captured // by input of the vertex
+	bytes  int
 }
 
-// Captured is what was in flight on one channel, or a part of it, in order.
+// Captured is what was in flight to one input, each channel's records in their order.
 type Captured struct {
 	Input   int
-	From    int    // subtask index of the producer; of restored records, at that time
-	FromUID string // of the operator that emitted them
 	Records uint64
 	Pieces  []byte // format.go
-}
-
-// origin is whose records a restored piece holds.
-type origin struct {
-	input   int
-	from    int // subtask index at the time
-	fromUID string
 }
 
 // restoredPiece is a piece of what was in flight when the checkpoint was taken that
 // this attempt starts from.
 type restoredPiece struct {
-	origin *origin
-	piece  piece
+	input int
+	piece piece
 }
 
 // BeginCapture begins to capture for checkpoint id: what is left of it, the item being
@@ -104,50 +93,26 @@ type restoredPiece struct {
 // restored is kept. Channels follow by Capture.
 func (g *Gate) BeginCapture(id stream.CheckpointID, it Item, at int) {
 	g.owner.Touch()
-	g.capture = &capture{id: id, open: make([]bool, len(g.channels)), channels: make([]*Captured, len(g.channels))}
+	g.capture = &capture{id: id, open: make([]bool, len(g.channels)), inputs: make([]Captured, len(g.edges))}
 	g.mu.Lock()
 	for _, c := range g.channels {
 		c.kept = 0
 	}
 	g.mu.Unlock()
 	if it.Batch != nil {
-		var to *Captured
-		if it.Channel == Restored {
-			to = g.capture.ofOrigin(it.origin)
-		} else {
-			to = g.capture.of(g, g.channels[it.Channel])
-		}
-		g.capture.add(to, g.edges[it.Input], it.Batch, at)
+		g.capture.add(it.Input, g.edges[it.Input], it.Batch, at)
 	}
 	for i := range g.restored.len() {
 		p := g.restored.at(i)
-		to := g.capture.ofOrigin(p.origin)
+		to := &g.capture.inputs[p.input]
 		to.Pieces = append(to.Pieces, p.piece...)
 		to.Records += uint64(p.piece.records())
 		g.capture.bytes += len(p.piece)
 	}
 }
 
-func (k *capture) of(g *Gate, c *channel) *Captured {
-	if k.channels[c.number] == nil {
-		e := g.fabric.graph.Edges[c.edge]
-		k.channels[c.number] = &Captured{Input: c.input, From: c.from.Index, FromUID: g.fabric.graph.Plan.Operators[e.FromOperator].Uid}
-	}
-	return k.channels[c.number]
-}
-
-func (k *capture) ofOrigin(o *origin) *Captured {
-	for _, c := range k.restored {
-		if c.Input == o.input && c.From == o.from && c.FromUID == o.fromUID {
-			return c
-		}
-	}
-	c := &Captured{Input: o.input, From: o.from, FromUID: o.fromUID}
-	k.restored = append(k.restored, c)
-	return c
-}
-
-func (k *capture) add(to *Captured, e AnyEdge, batch any, from int) {
+func (k *capture) add(input int, e AnyEdge, batch any, from int) {
+	to := &k.inputs[input]
 	before := len(to.Pieces)
 	pieces, n := e.appendPieces(to.Pieces, batch, from)
 	to.Pieces, to.Records = pieces, to.Records+uint64(n)
@@ -161,9 +126,9 @@ func (g *Gate) capturing(c *channel) bool { return g.capture != nil && g.capture
 func (g *Gate) keep(c *channel, e entry) {
 	switch {
 	case e.batch != nil:
-		g.capture.add(g.capture.of(g, c), g.edges[c.input], e.batch, 0)
+		g.capture.add(c.input, g.edges[c.input], e.batch, 0)
 	case e.frame != nil:
-		h, to := e.frame.header(), g.capture.of(g, c)
+		h, to := e.frame.header(), &g.capture.inputs[c.input]
 		to.Pieces = appendPiece(to.Pieces, h.flags, int(h.count), e.frame.payload())
 		to.Records += uint64(h.count)
 		g.capture.bytes += pieceBytes + len(e.frame.payload())
@@ -226,27 +191,30 @@ func (g *Gate) CaptureLimit() int {
 }
 
 // EndCapture returns what was captured and ends it; also to give it up.
-func (g *Gate) EndCapture() []*Captured {
+func (g *Gate) EndCapture() (all []Captured) {
 	if g.capture == nil {
 		return nil
 	}
-	all := slices.Concat(g.capture.restored, g.capture.channels)
+	for input, c := range g.capture.inputs {
+		if c.Input = input; c.Records > 0 {
+			all = append(all, c)
+		}
+	}
 	g.capture = nil
-	return slices.DeleteFunc(all, func(c *Captured) bool { return c == nil || c.Records == 0 })
+	return all
 }
 
 // Restore gives the gate what was in flight to the operator's input when the checkpoint
-// was taken, before the first Poll; schema is that of the records. On a hash edge only the records of groups, the key
-// groups of this subtask, are taken. Poll delivers them before all others, in the
-// order of the calls.
-func (g *Gate) Restore(input int, fromUID string, from int, schema, pieces []byte, groups stream.KeyGroupRange) error {
+// was taken, before the first Poll; schema is that of the records. On a hash edge only
+// the records of groups, the key groups of this subtask, are taken. Poll delivers them
+// before all others, in the order of the calls.
+func (g *Gate) Restore(input int, schema, pieces []byte, groups stream.KeyGroupRange) error {
 	g.owner.Touch()
 	e := g.edges[input]
 	move, err := e.from(schema)
 	if err != nil {
 		return fmt.Errorf("%w: %w", statebackend.ErrSchema, err)
 	}
-	o := &origin{input: input, from: from, fromUID: fromUID}
 	for len(pieces) > 0 {
 		p, rest, err := cutPiece(pieces)
 		if err != nil {
@@ -269,10 +237,10 @@ func (g *Gate) Restore(input int, fromUID string, from int, schema, pieces []byt
 			fresh, _ := e.appendPieces(nil, batch, 0)
 			for len(fresh) > 0 {
 				p, fresh, _ = cutPiece(fresh) // as we made it
-				g.restored.push(restoredPiece{o, p})
+				g.restored.push(restoredPiece{input, p})
 			}
 		} else {
-			g.restored.push(restoredPiece{o, p})
+			g.restored.push(restoredPiece{input, p})
 		}
 		e.recycle(batch)
 		g.spare[input] = batch
@@ -283,11 +251,11 @@ func (g *Gate) Restore(input int, fromUID string, from int, schema, pieces []byt
 
 func (g *Gate) pollRestored() (Item, bool) {
 	p := g.restored.pop()
-	batch, err := g.decodePiece(p.origin.input, p.piece)
+	batch, err := g.decodePiece(p.input, p.piece)
 	if err != nil {
 		panic(fmt.Sprintf("weir: BUG: a restored piece was readable before: %v", err))
 	}
-	return Item{Channel: Restored, Input: p.origin.input, Batch: batch, origin: p.origin}, true
+	return Item{Channel: Restored, Input: p.input, Batch: batch}, true
 }
 
 // decodePiece decodes a piece that cutPiece has checked.

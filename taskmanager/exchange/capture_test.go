@@ -23,8 +23,8 @@ func overtaking(id int, timeout time.Duration) stream.Event {
 	return e
 }
 
-// decoded is what was captured of each channel.
-func decoded(t *testing.T, e *Edge[int], all []*Captured) map[int][]int {
+// decoded is what was captured of each channel: producer i emits what is i modulo 2.
+func decoded(t *testing.T, e *Edge[int], all []Captured) map[int][]int {
 	t.Helper()
 	got := map[int][]int{}
 	for _, c := range all {
@@ -40,11 +40,13 @@ func decoded(t *testing.T, e *Edge[int], all []*Captured) map[int][]int {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got[c.From] = append(got[c.From], b.(*stream.Batch[int]).Values...)
+			for _, v := range b.(*stream.Batch[int]).Values {
+				got[v&1] = append(got[v&1], v)
+			}
 			pieces = rest
 		}
-		if int(c.Records) != len(got[c.From]) || c.FromUID != "from" {
-			t.Errorf("captured %d records of %q, counted %d", len(got[c.From]), c.FromUID, c.Records)
+		if n := len(got[0]) + len(got[1]); int(c.Records) != n || c.Input != 0 {
+			t.Errorf("captured %d records of input %d, counted %d", n, c.Input, c.Records)
 		}
 	}
 	return got
@@ -78,8 +80,8 @@ func overtake(t *testing.T, p placement, s map[string]*site, timeout time.Durati
 		out[i] = newProducer(t, s[p.from[i]].Fabric, i, e)
 		synctest.Wait()
 		for v := 0; out[i].Room() || len(sent[i]) < 20_000; v++ { // the last call overdraws
-			out[i].Receive(v)
-			sent[i] = append(sent[i], v)
+			out[i].Receive(2*v + i)
+			sent[i] = append(sent[i], 2*v+i)
 		}
 	}
 	synctest.Wait()
@@ -193,7 +195,7 @@ func TestRestoreKeepsOwnKeys(t *testing.T) {
 		var all []int
 		for i := range 2 {
 			c := newConsumer(t, s[p.to[i]].Fabric, i, e, func(v int) { all = append(all, v) })
-			if err := c.Restore(0, "from", 0, nil, pieces, stream.RangeOf(i, 2)); err != nil {
+			if err := c.Restore(0, nil, pieces, stream.RangeOf(i, 2)); err != nil {
 				t.Fatal(err)
 			}
 			for {
@@ -217,16 +219,16 @@ func TestRestoreKeepsOwnKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := newConsumer(t, g, 0, changed, nil)
-		if err := c.Restore(0, "from", 0, nil, pieces, stream.AllKeyGroups); !operator.IsFatal(err) || !strings.Contains(err.Error(), "another key now") {
+		if err := c.Restore(0, nil, pieces, stream.AllKeyGroups); !operator.IsFatal(err) || !strings.Contains(err.Error(), "another key now") {
 			t.Errorf("changed key: %v", err)
 		}
 		for at := range pieceBytes + 3 {
 			bad := slices.Clone(pieces)
 			bad[at] ^= 1
-			if err := c.Restore(0, "from", 0, nil, bad, stream.AllKeyGroups); !errors.Is(err, errFrame) {
+			if err := c.Restore(0, nil, bad, stream.AllKeyGroups); !errors.Is(err, errFrame) {
 				t.Errorf("byte %d changed: %v", at, err)
 			}
-			if err := c.Restore(0, "from", 0, nil, pieces[:at+1], stream.AllKeyGroups); !errors.Is(err, errFrame) {
+			if err := c.Restore(0, nil, pieces[:at+1], stream.AllKeyGroups); !errors.Is(err, errFrame) {
 				t.Errorf("%d bytes: %v", at+1, err)
 			}
 		}
@@ -249,7 +251,7 @@ func TestRestoreBringsRecordsUpToDate(t *testing.T) {
 		to := &Edge[now]{Codec: codecOf[now](t), Hash: func(v now) uint64 { return from.Hash(old{int32(v.N)}) }}
 		var got []now
 		c := newConsumer(t, s[p.to[0]].Fabric, 0, to, func(v now) { got = append(got, v) })
-		if err := c.Restore(0, "from", 0, from.Codec.Schema(), pieces, stream.AllKeyGroups); err != nil {
+		if err := c.Restore(0, from.Codec.Schema(), pieces, stream.AllKeyGroups); err != nil {
 			t.Fatal(err)
 		}
 		it, ok := c.Poll()
@@ -261,12 +263,12 @@ func TestRestoreBringsRecordsUpToDate(t *testing.T) {
 		if !slices.Equal(got, []now{{"", -1}, {"", 2}}) {
 			t.Errorf("got %v", got)
 		}
-		if err := c.Restore(0, "from", 0, codecOf[string](t).Schema(), pieces, stream.AllKeyGroups); !errors.Is(err, statebackend.ErrSchema) {
+		if err := c.Restore(0, codecOf[string](t).Schema(), pieces, stream.AllKeyGroups); !errors.Is(err, statebackend.ErrSchema) {
 			t.Errorf("another type: %v", err)
 		}
 		for cut := range len(pieces) - pieceBytes { // a payload that is too short for its records
 			bad := appendPiece(nil, pieces[5], 2, pieces[pieceBytes:pieceBytes+cut])
-			if err := c.Restore(0, "from", 0, from.Codec.Schema(), bad, stream.AllKeyGroups); !errors.Is(err, errFrame) {
+			if err := c.Restore(0, from.Codec.Schema(), bad, stream.AllKeyGroups); !errors.Is(err, errFrame) {
 				t.Errorf("%d bytes: %v", cut, err)
 			}
 		}

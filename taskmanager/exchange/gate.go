@@ -21,8 +21,7 @@ type Item struct {
 	// Event is set (Kind is not 0) when Batch is nil.
 	Event stream.Event
 
-	bytes  int64   // credit to return
-	origin *origin // of restored records
+	bytes int64 // credit to return
 }
 
 // Restored is the Channel of items that a checkpoint had captured (Gate.Restore).

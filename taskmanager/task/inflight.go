@@ -35,7 +35,7 @@ func (t *Task) overtaking() error {
 		for _, n := range t.gate.News() {
 			e := align.Event{Kind: align.BarrierSeen, Channel: n.Channel, Barrier: n.Barrier}
 			if t.gate.Capturing(n.Channel) {
-				if t.gate.Capture(n.Channel) {
+				if t.capture(n.Channel) {
 					e = align.Event{Kind: align.Captured, Channel: n.Channel}
 				}
 			}
@@ -101,6 +101,19 @@ func (t *Task) beginCapture(id stream.CheckpointID) {
 	t.gate.BeginCapture(id, it, at)
 }
 
+// capture keeps what channel ch holds, and reports whether its barrier was there. It
+// stalls the loop for as long.
+func (t *Task) capture(ch int) (ended bool) {
+	begin := t.o.Now()
+	ended = t.gate.Capture(ch)
+	if s := t.capturing; s != nil {
+		m := s.ack.Timings
+		m.SyncNs += int64(t.o.Now().Sub(begin))
+		m.LongestStallNs = max(m.LongestStallNs, m.SyncNs)
+	}
+	return ended
+}
+
 // captured: all records in flight to checkpoint id are. They are stored by a goroutine
 // of their own.
 func (t *Task) captured(id stream.CheckpointID) {
@@ -115,50 +128,58 @@ func (t *Task) captured(id stream.CheckpointID) {
 		t.ackIfWhole(s)
 		return
 	}
-	f := t.channelFile(s, all)
-	if f.object == "" {
-		t.channelsStored(Command{snapshot: s, file: f})
-		return
-	}
+	f := t.newChannelFile(s, all)
 	t.async.Go(func() {
-		err := objstore.Put(t.rt.Context, t.o.Store, f.object, bytes.NewReader(f.pieces))
+		f.build(all)
+		var err error
+		if f.object != "" {
+			err = objstore.Put(t.rt.Context, t.o.Store, f.object, bytes.NewReader(f.pieces))
+		}
 		t.Post(Command{Kind: stored, snapshot: s, file: f, Err: err})
 	})
 }
 
 // channelFile is what a subtask keeps of the records in flight of one checkpoint.
 type channelFile struct {
-	object string // "": in the ack
-	states []*metapb.ChannelState
-	pieces []byte
+	object string                 // "": they travel in the ack
+	states []*metapb.ChannelState // one for each input that has any
+	pieces []byte                 // of all of them, if there is an object
 }
 
-// channelFile puts what was captured together.
-func (t *Task) channelFile(s *snapshot, all []*exchange.Captured) *channelFile {
+// newChannelFile says where what was captured goes, and what it is; build does the rest.
+func (t *Task) newChannelFile(s *snapshot, all []exchange.Captured) *channelFile {
 	f := &channelFile{}
 	size := 0
 	for _, c := range all {
+		edge := t.o.Graph.Edges[t.vertex.Inputs[c.Input]]
+		f.states = append(f.states, &metapb.ChannelState{
+			FromUid: t.o.Graph.Plan.Operators[edge.FromOperator].Uid, Input: uint32(edge.Input), Distribution: edge.Distribution,
+			RecordSchema: t.chain[0].plan.Inputs[edge.Input].RecordSchema, Records: c.Records, Size: uint64(len(c.Pieces)),
+		})
 		size += len(c.Pieces)
 	}
 	if size > t.o.InlineLimit && t.o.Store != nil {
 		f.object = fmt.Sprintf("%v/inflight-%v-v%d-%d", s.id, t.o.Attempt, int(t.o.Subtask.Vertex), t.o.Subtask.Index)
-	}
-	for _, c := range all {
-		edge := t.o.Graph.Edges[t.vertex.Inputs[c.Input]]
-		sum := sha256.Sum256(c.Pieces)
-		state := &metapb.ChannelState{
-			FromUid: c.FromUID, FromSubtask: uint32(c.From), Input: uint32(edge.Input), Distribution: edge.Distribution,
-			RecordSchema: t.chain[0].plan.Inputs[edge.Input].RecordSchema, Records: c.Records, Digest: sum[:], Size: uint64(len(c.Pieces)),
+		for _, state := range f.states {
+			state.File, state.Attempt = f.object, t.o.Attempt.String()
 		}
-		if f.object == "" {
-			state.Pieces = c.Pieces
-		} else {
-			state.File, state.Offset, state.Attempt = f.object, uint64(len(f.pieces)), t.o.Attempt.String()
-			f.pieces = append(f.pieces, c.Pieces...)
-		}
-		f.states = append(f.states, state)
 	}
 	return f
+}
+
+// build computes digests and puts the pieces together: megabytes, so not in the loop.
+func (f *channelFile) build(all []exchange.Captured) {
+	for i, c := range all {
+		sum := sha256.Sum256(c.Pieces)
+		state := f.states[i]
+		state.Digest = sum[:]
+		if f.object == "" {
+			state.Pieces = c.Pieces
+			continue
+		}
+		state.Offset = uint64(len(f.pieces))
+		f.pieces = append(f.pieces, c.Pieces...)
+	}
 }
 
 // channelsStored: the records in flight of a snapshot are durable, or never will be.
@@ -193,10 +214,10 @@ func (t *Task) restoreChannels() error {
 		pieces, err := t.piecesOf(t.rt.Context, c.State, c.BasePath)
 		if err == nil {
 			groups := stream.RangeOf(t.o.Subtask.Index, t.vertex.Parallelism)
-			err = t.gate.Restore(at, c.State.FromUid, int(c.State.FromSubtask), c.State.RecordSchema, pieces, groups)
+			err = t.gate.Restore(at, c.State.RecordSchema, pieces, groups)
 		}
 		if err != nil {
-			return fmt.Errorf("restore records in flight from %q (subtask %d): %w", c.State.FromUid, c.State.FromSubtask, err)
+			return fmt.Errorf("restore records in flight from %q: %w", c.State.FromUid, err)
 		}
 	}
 	return nil

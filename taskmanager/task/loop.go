@@ -241,7 +241,7 @@ func (t *Task) align(e align.Event) error {
 				return err
 			}
 		case align.Capture:
-			if t.gate.Capture(f.Channel) {
+			if t.capture(f.Channel) {
 				captured = append(captured, f.Channel)
 			}
 		case align.CaptureComplete:
