@@ -268,12 +268,7 @@ func (l *leader) carryOutRest(effect coordinator.Effect) {
 	case coordinator.LeadershipLost:
 		l.dead = true
 	case coordinator.CleanedUp:
-		if e.Folder {
-			clear(w.store.objects)
-		} else {
-			w.checkLeftOver()
-		}
-		w.over = true
+		l.close(e)
 	case coordinator.Record:
 		if f, ok := e.Info.(coordinator.CheckpointFailedInfo); ok {
 			w.Aborts++

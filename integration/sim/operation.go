@@ -86,3 +86,24 @@ func (l *leader) end(id stream.CheckpointID, trigger string) {
 		}
 	})
 }
+
+// close ends the job once the end of every operation is on record.
+func (l *leader) close(e coordinator.CleanedUp) {
+	w := l.w
+	for _, o := range w.store.operations { // any
+		if !o.ended {
+			w.after(w.between(1, 5), fmt.Sprintf("leader %d: waits for operations", l.epoch), func() {
+				if !l.gone() {
+					l.close(e)
+				}
+			})
+			return
+		}
+	}
+	if e.Folder {
+		clear(w.store.objects)
+	} else {
+		w.checkLeftOver()
+	}
+	w.over = true
+}

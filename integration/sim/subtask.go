@@ -376,6 +376,7 @@ func (s *subtask) start(b stream.Barrier) {
 		s.w.fail("I9", "%v starts checkpoint %d after %d", s, b.ID, s.started)
 	}
 	s.started = b.ID
+	s.silent = 0 // a barrier after a stop's says that the stop has failed
 	if b.Kind == stream.StopBarrier && s.execution.Subtask.Vertex == sourceVertex {
 		s.silent = b.ID
 	}
@@ -522,7 +523,7 @@ func (s *subtask) hand(what string, e coordinator.Event) {
 	case s.worker.isolated > s.w.now:
 		s.w.after(s.worker.isolated-s.w.now, what, func() { s.hand(what, e) })
 	default:
-		if old := s.w.leader.deposed; old != nil && !old.dead && s.w.chance(0.3) {
+		if old := s.w.leader.deposed; old != nil && !old.dead && s.w.now < s.w.healed && s.w.chance(0.3) {
 			old.hear(e)
 			return
 		}

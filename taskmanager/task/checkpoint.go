@@ -35,6 +35,7 @@ func (t *Task) checkpoint(f align.Effect) error {
 		t.aborted(id, fmt.Sprintf("the barrier is terminal, but the subtask is %v", t.phase))
 		return nil
 	}
+	t.silent = 0 // a barrier behind a stop's says that the stop has failed, should its abort be lost
 	if f.Barrier.Kind == stream.StopBarrier {
 		t.silent = id
 	}
