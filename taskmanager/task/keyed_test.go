@@ -392,7 +392,8 @@ func TestEnumerator(t *testing.T) {
 	}
 }
 
-// A stop barrier silences the sources; its abort wakes them.
+// A stop barrier silences the sources; its abort wakes them, and so does the next
+// barrier, should the abort have been lost.
 func TestStopBarrier(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, f, _ := chainRig(t)
@@ -404,11 +405,17 @@ func TestStopBarrier(t *testing.T) {
 		synctest.Wait()
 		r.inject(2, stream.CheckpointBarrier)
 		equal(t, "silent", listOf(t, r.reports.acked(2)[0], "sink"), 2)
-		r.each(func(task *Task) { task.Post(Command{Kind: Abort, ID: 1, Reason: "the savepoint failed"}) })
+		synctest.Wait()
 		r.inject(3, stream.CheckpointBarrier)
 		equal(t, "resumed", listOf(t, r.reports.acked(3)[0], "sink"), 2, 4)
 		r.inject(4, stream.StopBarrier)
-		r.completed(4, true)
+		f.put(0, 3)
+		synctest.Wait()
+		r.each(func(task *Task) { task.Post(Command{Kind: Abort, ID: 4, Reason: "the savepoint failed"}) })
+		synctest.Wait()
+		r.inject(5, stream.StopBarrier)
+		equal(t, "resumed", listOf(t, r.reports.acked(5)[0], "sink"), 2, 4, 6)
+		r.completed(5, true)
 		r.running.Wait()
 		equal(t, "statuses", r.reports.of(r.task("src", 0)), "INITIALIZING", "RUNNING", "FINISHED")
 	})
