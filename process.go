@@ -144,7 +144,16 @@ type keyedProcessor[K comparable, T, B any] struct {
 }
 
 // Warm implements operator.Warmer.
-func (r *keyedProcessor[K, T, B]) Warm(hashes []uint64) { r.cursor.Warm(hashes) }
+func (r *keyedProcessor[K, T, B]) Warm(hashes []uint64, values []T) {
+	if !r.cursor.Warm(hashes) {
+		return
+	}
+	r.enter() // for the report of a panic in key
+	for i, v := range values {
+		r.cursor.Ahead(hashes[i], r.key(v))
+	}
+	r.cursor.FetchAhead()
+}
 
 // ReceiveKeyed implements operator.KeyedReceiver.
 func (r *keyedProcessor[K, T, B]) ReceiveKeyed(hash uint64, v T) {

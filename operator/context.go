@@ -78,6 +78,7 @@ type KeyCursor[K any] struct {
 	words bool
 	left  int // records until the hash is checked again
 	buf   []byte
+	soon  []byte // scratch of Ahead
 	hash  uint64
 	ctx   Ctx[K]
 }
@@ -135,8 +136,26 @@ func (c *KeyCursor[K]) check(hash uint64, k K) bool {
 	return true
 }
 
-// Warm implements Warmer for the head that the cursor belongs to.
-func (c *KeyCursor[K]) Warm(hashes []uint64) { c.store.Warm(hashes) }
+// Warm brings the slots of keys with these hashes into the processor's cache. It reports
+// whether some may lie on disk: then Ahead, for each key, and FetchAhead bring those into
+// memory.
+func (c *KeyCursor[K]) Warm(hashes []uint64) (cold bool) {
+	c.store.Warm(hashes)
+	return c.store.Spilled()
+}
+
+// Ahead names a key of a record that comes soon. The current key stays.
+func (c *KeyCursor[K]) Ahead(hash uint64, k K) {
+	if c.words {
+		c.store.Ahead(hash, c.codec.Word(k), nil)
+		return
+	}
+	c.soon = c.codec.Append(c.soon[:0], k)
+	c.store.Ahead(hash, 0, c.soon)
+}
+
+// FetchAhead brings what Ahead has named into memory.
+func (c *KeyCursor[K]) FetchAhead() { c.store.FetchAhead() }
 
 // SetTimer makes the key of a timer that is due the current one. The store stands
 // on it already (table.Timers.Due).

@@ -12,10 +12,11 @@ type KeyedReceiver[T any] interface {
 }
 
 // Warmer is implemented by keyed receivers that look the key up in a table. Warm is
-// told the hashes of records that come next, at most a few dozen at a time, so that
-// the cache misses of their slots overlap. It must not change anything.
-type Warmer interface {
-	Warm(hashes []uint64)
+// told the records that come next, with their hashes, at most a few dozen at a time, so
+// that the cache misses of their slots overlap, and what lies on disk is read together. It
+// must not change any state.
+type Warmer[T any] interface {
+	Warm(hashes []uint64, values []T)
 }
 
 // Collector is where an operator emits. Concrete, so that the call can be inlined

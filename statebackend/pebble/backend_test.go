@@ -169,3 +169,36 @@ func TestTombstoneOutlivesAbsorbedRun(t *testing.T) {
 		t.Fatalf("the cleared key is %d", x)
 	}
 }
+
+// BenchmarkColdAhead is BenchmarkColdUniform by a loop that names the keys of 32 records
+// ahead, as the consumer of a keyed edge does.
+func BenchmarkColdAhead(b *testing.B) {
+	const keys = 1 << 20
+	be, v := newBackend(b, objstore.NewMemory("bench"), "e1.n1", keys*48/4)
+	for k := range uint64(keys) {
+		be.Store().SetWord(codec.HashWord(k, 8), k)
+		v.Set(1)
+		if k%512 == 0 {
+			settle(be)
+		}
+	}
+	r := rand.New(rand.NewPCG(1, 1))
+	var next [32]uint64
+	b.ResetTimer()
+	for i := range b.N {
+		if i%len(next) == 0 {
+			for j := range next {
+				next[j] = r.Uint64N(keys)
+				be.Store().Ahead(codec.HashWord(next[j], 8), next[j], nil)
+			}
+			be.Store().FetchAhead()
+		}
+		k := next[i%len(next)]
+		be.Store().SetWord(codec.HashWord(k, 8), k)
+		x, _ := v.Get()
+		v.Set(x + 1)
+		if i%512 == 0 {
+			settle(be)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 
 	pdb "github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/objstorage/remote"
@@ -125,6 +126,49 @@ func (c *cold) Get(dst, key []byte) ([]byte, bool, error) {
 	dst = append(dst, v...)
 	return dst, true, closer.Close()
 }
+
+// readers is how many goroutines read the keys of a GetMany. What is not in the block
+// cache waits for the disk, so there are more of them than processors.
+const readers = 4
+
+// GetMany implements table.Cold.
+func (c *cold) GetMany(keys [][]byte, f func(i int, value []byte, ok bool) error) error {
+	type answer struct {
+		value []byte
+		ok    bool
+		err   error
+	}
+	answers := make([]answer, len(keys))
+	share := max(readersLeast, (len(keys)+readers-1)/readers)
+	var wg sync.WaitGroup
+	for from := 0; from < len(keys); from += share {
+		part := answers[from:min(from+share, len(keys))]
+		read := func() {
+			for i := range part {
+				a := &part[i]
+				a.value, a.ok, a.err = c.Get(nil, keys[from+i])
+			}
+		}
+		if from+share < len(keys) {
+			wg.Go(read)
+		} else {
+			read()
+		}
+	}
+	wg.Wait()
+	for i, a := range answers {
+		if a.err != nil {
+			return a.err
+		}
+		if err := f(i, a.value, a.ok); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readersLeast keys are read by one goroutine: fewer are not worth its start.
+const readersLeast = 4
 
 // Scan implements table.Cold. f must not use the tier.
 func (c *cold) Scan(prefix []byte, f func(key, value []byte) bool) (err error) {

@@ -157,8 +157,14 @@ func (w *world) stop() {
 func (w *world) step() {
 	switch n := w.r.IntN(100); {
 	case n < 50:
-		for range w.r.IntN(w.c.Keys) {
-			k := w.key()
+		keys := make([]string, w.r.IntN(w.c.Keys))
+		for i := range keys {
+			keys[i] = w.key()
+		}
+		for i, k := range keys {
+			if i%20 == 0 {
+				w.ahead(keys[i:min(i+20, len(keys))])
+			}
 			w.sub(k).op(w.r, k, w.model)
 		}
 	case n < 65:
@@ -199,6 +205,16 @@ func (w *world) step() {
 		w.checkAll()
 	default:
 		w.crash()
+	}
+}
+
+// ahead says which keys come soon, as a batch of records does.
+func (w *world) ahead(keys []string) {
+	for _, k := range keys {
+		w.sub(k).b.Store().Ahead(keyCodec.Hash(k), 0, keyCodec.Append(nil, k))
+	}
+	for _, s := range w.subs {
+		s.b.Store().FetchAhead()
 	}
 }
 

@@ -14,6 +14,10 @@
 // entries are neither evicted nor, if tombstones, dropped; Failed puts its keys
 // back on the dirty list.
 //
+// A filter in memory says of a spilled bundle which keys the cold tier may have, as long
+// as that is known: a key that was never evicted costs no read. Ahead and FetchAhead read
+// the cold keys of the next records together.
+//
 // LoadSpilled brings a bundle's entries back from the cold tier in slices; what it
 // relies on stands in reload.go.
 //

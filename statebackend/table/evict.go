@@ -46,8 +46,14 @@ func (s *Store) CutBundles(first, limit int) (c *Cut, n int) {
 // touched recently; it returns the bytes freed.
 func (s *Store) DropClean(b int) int64 {
 	was, dropped := s.memory, 0
+	if !s.spilled[b] { // all that the cold tier will have is what goes now
+		s.below[b] = &filter{}
+	}
 	for _, t := range s.states {
 		dropped += t.dropClean(b)
+	}
+	if dropped == 0 && !s.spilled[b] {
+		s.forgetBelow(b)
 	}
 	if dropped > 0 {
 		s.spilled[b] = true
@@ -111,7 +117,13 @@ func (t *tbl[V]) dropClean(b int) (dropped int) {
 		}
 		// Rebuilding costs as much as the segment is large.
 		if n > 0 && n >= g.used/8 {
-			t.rebuildDropping(g, 0, func(at int, _ *slot[V]) bool { return t.evictable(g, at) })
+			t.rebuildDropping(g, 0, func(at int, sl *slot[V]) bool {
+				if !t.evictable(g, at) {
+					return false
+				}
+				t.noteBelow(b, sl.meta)
+				return true
+			})
 			dropped += n
 		}
 		for i := range g.slots {

@@ -109,7 +109,7 @@ func (m *Map[K, V]) findEncoded(t *tbl[link], read bool) (g *segment[link], at i
 		}
 		return g, at, hash, true
 	}
-	if !read || !t.s.spilled[g.bundle] {
+	if !read || !t.mayBeBelow(g, hash) {
 		return g, at, hash, false
 	}
 	payload, found := t.readCold(m.full)
@@ -202,7 +202,7 @@ func (m *Map[K, V]) Set(k K, x V) {
 	m.buf = m.vc.Append(m.buf[:0], x)
 	if !ok {
 		flags := uint64(0)
-		if t.s.spilled[g.bundle] {
+		if t.mayBeBelow(g, hash) {
 			flags = flagStored
 		}
 		g, at = m.insert(hash, flags)
@@ -236,7 +236,7 @@ func (m *Map[K, V]) remove() {
 	t := m.t
 	g, at, hash, ok := m.findEncoded(t, false)
 	if !ok {
-		if !t.s.spilled[g.bundle] {
+		if !t.mayBeBelow(g, hash) {
 			return
 		}
 		g, at = m.insert(hash, flagStored)
@@ -269,7 +269,7 @@ func (m *Map[K, V]) Clear() {
 func (m *Map[K, V]) Len() int {
 	t := m.begin()
 	g, head := m.head(t)
-	if t.s.spilled[g.bundle] {
+	if t.mayHaveBelow(g, t.s.hash) {
 		return len(m.entries())
 	}
 	if head == nil {
@@ -313,7 +313,7 @@ func (m *Map[K, V]) entries() (es []entry) {
 			}
 		}
 	}
-	if t.s.spilled[g.bundle] {
+	if t.mayHaveBelow(g, t.s.hash) {
 		es = m.coldEntries(t, es)
 	}
 	slices.SortFunc(es, func(a, b entry) int { return bytes.Compare(a.key, b.key) })

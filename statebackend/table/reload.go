@@ -162,6 +162,7 @@ func (s *Store) loadBundle(limit, limitBytes int) (n, size int, err error) {
 	}
 	if err == nil && !rest {
 		s.spilled[l.bundle], l.begun = false, false
+		s.forgetBelow(l.bundle)
 	}
 	return n, size, err
 }

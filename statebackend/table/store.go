@@ -36,6 +36,9 @@ type Cold interface {
 	// Get appends the value of the newest version of key to dst; ok is false if there
 	// is none or a tombstone.
 	Get(dst, key []byte) (value []byte, ok bool, err error)
+	// GetMany calls f, one call at a time, with the value of each key as Get gives it, valid
+	// during the call; keys are sorted. It may read several at a time.
+	GetMany(keys [][]byte, f func(i int, value []byte, ok bool) error) error
 	// Scan calls f for each live key with the prefix, in order, until f returns false.
 	Scan(prefix []byte, f func(key, value []byte) bool) error
 	// Walk calls f for each live key in [from, to), in order, until f returns false. A
@@ -63,6 +66,8 @@ type Store struct {
 	states  []state          // in order of creation
 	listed  []*metapb.Schema // see Schemas; by state id and ordinal
 	spilled []bool           // by bundle: the cold tier may hold keys that the table does not
+	below   []*filter        // by bundle, if spilled: the keys that it holds; nil: not known
+	ahead   ahead
 	loading loading
 	timers  timersBelow
 
@@ -92,6 +97,8 @@ type state interface {
 	load(group stream.KeyGroup, rest, value []byte, again bool) error
 	resident() bool
 	opened(b int) // all of bundle b's entries of a resident state are in memory
+	lookAhead(hash, word uint64, enc []byte) bool
+	arrived(hash, word uint64, enc, value []byte, ok bool) error
 	newPart() part
 	cutBundle(b int)
 	dropClean(b int) (dropped int)
@@ -112,6 +119,7 @@ func New(o Options) *Store {
 	s.first = int(o.Range.First) >> s.shift
 	s.bundles = int(o.Range.Last)>>s.shift - s.first + 1
 	s.spilled = make([]bool, s.bundles)
+	s.below = make([]*filter, s.bundles)
 	return s
 }
 

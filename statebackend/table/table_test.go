@@ -30,6 +30,19 @@ func (d *disk) Get(dst, key []byte) ([]byte, bool, error) {
 	return append(dst, v...), ok, nil
 }
 
+func (d *disk) GetMany(keys [][]byte, f func(i int, value []byte, ok bool) error) error {
+	for i, k := range keys {
+		v, ok, err := d.Get(nil, k)
+		if err == nil {
+			err = f(i, v, ok)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (d *disk) Scan(prefix []byte, f func(k, v []byte) bool) error {
 	if d.keys == nil {
 		d.keys = slices.Sorted(maps.Keys(d.m))

@@ -29,6 +29,9 @@ type tbl[V any] struct {
 	seg *segment[V]
 	at  int // the key's slot, or the empty one where it would go
 
+	credit int // see ahead
+	sample sample
+
 	dirty  []*segment[V] // segments with a dirty bit, each once
 	frozen []*segment[V] // of the cut being copied
 	part   *copied[V]    // of the cut being copied
@@ -159,7 +162,7 @@ func (t *tbl[V]) locateSlow(read bool) bool {
 		}
 		return sl.meta&flagGone == 0
 	}
-	return s.spilled[g.bundle] && read && t.fetch()
+	return read && t.mayBeBelow(g, s.hash) && t.fetch()
 }
 
 // present reports whether the located slot has a value.
@@ -169,6 +172,7 @@ func (t *tbl[V]) present() bool {
 
 // fetch reads the current key from the cold tier into the table.
 func (t *tbl[V]) fetch() bool {
+	t.credit = max(t.credit, creditDemand)
 	t.s.ns = t.s.appendKey(t.s.ns[:0])
 	payload, ok := t.readCold(t.s.ns)
 	if !ok {
@@ -217,7 +221,7 @@ func (t *tbl[V]) touchSlow() *slot[V] {
 	sl := &t.seg.slots[t.at]
 	if sl.meta == 0 {
 		sl = t.create()
-		if t.s.spilled[t.seg.bundle] {
+		if t.mayBeBelow(t.seg, t.s.hash) {
 			sl.meta |= flagStored
 		}
 	}
@@ -235,7 +239,7 @@ func (t *tbl[V]) clear() {
 	g := t.seg
 	sl := &g.slots[t.at]
 	if sl.meta == 0 {
-		if !t.s.spilled[g.bundle] {
+		if !t.mayBeBelow(g, t.s.hash) {
 			return // there never was anything
 		}
 		sl = t.create()

@@ -25,7 +25,7 @@ func (e *Edge[T]) newConsumer(rt *operator.Runtime, receiver any) (Consumer, err
 		if !e.keyed() {
 			return nil, errors.New("the receiver is keyed, the edge is not")
 		}
-		w, _ := receiver.(operator.Warmer)
+		w, _ := receiver.(operator.Warmer[T])
 		return &keyedConsumer[T]{rt: rt, receiver: r, warmer: w}, nil
 	case operator.Receiver[T]:
 		return &plainConsumer[T]{rt: rt, receiver: r}, nil
@@ -69,7 +69,7 @@ func (c *plainConsumer[T]) runTimed(b *stream.Batch[T], from int) int {
 type keyedConsumer[T any] struct {
 	rt       *operator.Runtime
 	receiver operator.KeyedReceiver[T]
-	warmer   operator.Warmer // the receiver too, or nil
+	warmer   operator.Warmer[T] // the receiver too, or nil
 }
 
 // warmAhead is how many records are warmed at once: 32 slots stay in the first-level
@@ -88,7 +88,8 @@ func (c *keyedConsumer[T]) Run(batch any, from int) int {
 	hashes := b.Hashes[from:][:len(values)]
 	for i, v := range values {
 		if c.warmer != nil && i%warmAhead == 0 {
-			c.warmer.Warm(hashes[i:min(i+warmAhead, len(hashes))])
+			to := min(i+warmAhead, len(hashes))
+			c.warmer.Warm(hashes[i:to], values[i:to])
 		}
 		c.receiver.ReceiveKeyed(hashes[i], v)
 		if rt.Attention.Load() {
@@ -101,7 +102,8 @@ func (c *keyedConsumer[T]) Run(batch any, from int) int {
 func (c *keyedConsumer[T]) runTimed(b *stream.Batch[T], from int) int {
 	for i := from; i < len(b.Values); i++ {
 		if c.warmer != nil && (i-from)%warmAhead == 0 {
-			c.warmer.Warm(b.Hashes[i:min(i+warmAhead, len(b.Hashes))])
+			to := min(i+warmAhead, len(b.Hashes))
+			c.warmer.Warm(b.Hashes[i:to], b.Values[i:to])
 		}
 		c.rt.Time = b.Times[i]
 		c.receiver.ReceiveKeyed(b.Hashes[i], b.Values[i])

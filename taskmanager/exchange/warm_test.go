@@ -17,7 +17,7 @@ type warmed struct {
 	stopAt uint64
 }
 
-func (w *warmed) Warm(hashes []uint64) { w.warm = append(w.warm, hashes...) }
+func (w *warmed) Warm(hashes, _ []uint64) { w.warm = append(w.warm, hashes...) }
 
 func (w *warmed) ReceiveKeyed(hash, v uint64) {
 	w.got = append(w.got, hash)
