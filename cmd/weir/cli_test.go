@@ -115,6 +115,8 @@ func TestOutput(t *testing.T) {
 		"describe_yaml":  "describe words -o yaml",
 		"describe_ended": "describe " + finishedID,
 		"describe_begin": "describe 0123 -o name",
+		"describe_chkpt": "describe orders --checkpoint 4",
+		"describe_nochk": "describe orders --checkpoint 9",
 		"config_explain": "config explain state.backend",
 		"wait_finished":  "wait words",
 		"wait_json":      "wait words --for=finished -o json",

@@ -12,22 +12,62 @@ import (
 )
 
 func (c *cli) describeCommand() *cobra.Command {
-	return &cobra.Command{
+	var checkpoint uint64
+	cmd := &cobra.Command{
 		Use: "describe JOB", Short: "Show a job: its subtasks, checkpoints, failures and result",
-		Long: "Show a job, named by its name, its id or a beginning that only one job has.",
+		Long: `Show a job, named by its name, its id or a beginning that only one job has. With --checkpoint, one of
+its checkpoints: what each subtask did for it, and how long that took.`,
 		Args: words("JOB"), ValidArgsFunction: c.completeJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cl, err := c.connect()
+			cl, j, err := c.findJob(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			j, err := cl.Find(cmd.Context(), args[0])
+			if !cmd.Flags().Changed("checkpoint") {
+				return c.describe(j)
+			}
+			d, err := cl.CheckpointDetails(cmd.Context(), j.ID, checkpoint)
 			if err != nil {
 				return err
 			}
-			return c.describe(j)
+			return c.describeCheckpoint(d)
 		},
 	}
+	cmd.Flags().Uint64Var(&checkpoint, "checkpoint", 0, "show the checkpoint of this `ID`")
+	return cmd
+}
+
+func (c *cli) describeCheckpoint(d *api.CheckpointDetails) error {
+	if done, err := c.structured(d, []string{strconv.FormatUint(d.ID, 10)}); done {
+		return err
+	}
+	head := [][]string{
+		{"checkpoint", fmt.Sprintf("%d, %s", d.ID, d.Kind)}, {"status", d.Status}, {"triggered", clock(d.TriggeredAt) + " UTC"}, {"took", since(d.DurationMS)},
+		{"size", fmt.Sprintf("%s, %s of it new", size(d.Bytes), size(d.NewBytes))}, {"acknowledged", fmt.Sprintf("by %d of %d subtasks", d.Acked, d.Subtasks)},
+	}
+	if d.Path != "" {
+		head = append(head, []string{"path", d.Path})
+	}
+	if d.Failure != "" {
+		head = append(head, []string{"failure", oneLine(d.Failure)})
+	}
+	c.table(head)
+	rows := [][]string{{"SUBTASK", "ACKED AFTER", "START DELAY", "ALIGNMENT", "SYNC", "ASYNC", "STALL", "SIZE", "NEW", "IN FLIGHT"}}
+	for _, v := range d.Vertices {
+		for _, s := range v.Subtasks {
+			r := []string{fmt.Sprintf("%s[%d]", v.UID, s.Index), "-"}
+			if s.AckedAt != nil {
+				r = []string{r[0], since(s.DurationMS), since(s.StartDelayMS), since(s.AlignmentMS), since(s.SyncMS), since(s.AsyncMS), since(s.LongestStallMS), size(s.Bytes), size(s.NewBytes), "-"}
+				if s.Unaligned {
+					r[len(r)-1] = size(s.InFlightBytes)
+				}
+			}
+			rows = append(rows, r)
+		}
+	}
+	fmt.Fprintln(c.stdout)
+	c.table(rows)
+	return nil
 }
 
 func (c *cli) describe(j *api.Job) error {
@@ -92,14 +132,14 @@ func (c *cli) subtaskRows(j *api.Job) [][]string {
 }
 
 func checkpointRows(j *api.Job) [][]string {
-	rows := [][]string{{"CHECKPOINT", "STATUS", "TRIGGERED", "TOOK", "SIZE", "NEW", "PATH"}}
+	rows := [][]string{{"CHECKPOINT", "KIND", "STATUS", "TRIGGERED", "TOOK", "SIZE", "NEW", "PATH"}}
 	for _, cp := range j.Checkpoints.History {
 		where := cp.Path
 		if cp.Failure != "" {
 			where = oneLine(cp.Failure)
 		}
 		rows = append(rows, []string{
-			strconv.FormatUint(cp.ID, 10), cp.Status, clock(cp.TriggeredAt), since(cp.DurationMS), size(cp.Bytes), size(cp.NewBytes), orDash(where),
+			strconv.FormatUint(cp.ID, 10), orDash(cp.Kind), cp.Status, clock(cp.TriggeredAt), since(cp.DurationMS), size(cp.Bytes), size(cp.NewBytes), orDash(where),
 		})
 	}
 	return rows

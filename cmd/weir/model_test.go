@@ -152,8 +152,15 @@ func (m *model) CheckpointConfig(context.Context, job.ID) (api.CheckpointConfig,
 	return api.CheckpointConfig{}, api.ErrNotFound
 }
 
-func (m *model) CheckpointDetails(context.Context, job.ID, uint64) (*api.CheckpointDetails, error) {
-	return nil, api.ErrNotFound
+func (m *model) CheckpointDetails(_ context.Context, id job.ID, n uint64) (*api.CheckpointDetails, error) {
+	if string(id) != runningID || n != 4 {
+		return nil, api.NewError(api.ErrNotFound, "CHECKPOINT_NOT_FOUND", fmt.Sprintf("job %s has no checkpoint %d in its history", id, n))
+	}
+	acked := at(9)
+	return &api.CheckpointDetails{Checkpoint: *m.jobs[0].LastCheckpoint, Vertices: []api.CheckpointVertex{{ID: 1, UID: "count", Subtasks: []api.CheckpointSubtask{
+		{Index: 0, AckedAt: &acked, DurationMS: 110, StartDelayMS: 1, AlignmentMS: 2, SyncMS: 3, AsyncMS: 90, LongestStallMS: 3, Bytes: 5000, NewBytes: 100, Unaligned: true, InFlightBytes: 2048},
+		{Index: 1},
+	}}}}, nil
 }
 
 func state(s string) func(*api.Job) { return func(j *api.Job) { j.State = s } }

@@ -15,6 +15,7 @@ import (
 	"github.com/weirstream/weir/client"
 	"github.com/weirstream/weir/client/api"
 	"github.com/weirstream/weir/internal/config"
+	"github.com/weirstream/weir/statebackend/objstore"
 )
 
 // operationFlags are those of every verb that starts an operation.
@@ -196,8 +197,13 @@ func badWord(flag, typed string, possible []string) error {
 }
 
 // folderTyped is a folder as the cluster must be told it: a relative path means the
-// shell's folder. URLs are left alone.
+// shell's folder. URLs are left as they are, if there is such a storage.
 func folderTyped(path string) (string, error) {
+	if strings.Contains(path, "://") {
+		if _, err := objstore.LocalPath(path); err != nil {
+			return "", usage(err.Error(), "a path, or file:///path")
+		}
+	}
 	if path == "" || strings.Contains(path, "://") {
 		return path, nil
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,25 +30,37 @@ snapshot or its _metadata. Except for delete no cluster is needed: the folder mu
 	cmd.AddCommand(
 		&cobra.Command{
 			Use: "list DIR", Short: "List the snapshots in a folder and in its folders, oldest first", Args: words("DIR"),
-			RunE: func(cmd *cobra.Command, args []string) error { return c.snapshotList(cmd.Context(), args[0]) },
+			RunE: c.onPaths(func(ctx context.Context, args []string) error { return c.snapshotList(ctx, args[0]) }),
 		},
 		&cobra.Command{
 			Use: "describe PATH", Short: "Show what a snapshot is and holds", Args: words("PATH"),
-			RunE: func(cmd *cobra.Command, args []string) error { return c.snapshotDescribe(cmd.Context(), args[0]) },
+			RunE: c.onPaths(func(ctx context.Context, args []string) error { return c.snapshotDescribe(ctx, args[0]) }),
 		},
 		&cobra.Command{
 			Use: "verify PATH", Short: "Read every byte of a snapshot; exit code 0 only if it is intact", Args: words("PATH"),
-			RunE: func(cmd *cobra.Command, args []string) error { return c.snapshotVerify(cmd.Context(), args[0]) },
+			RunE: c.onPaths(func(ctx context.Context, args []string) error { return c.snapshotVerify(ctx, args[0]) }),
 		},
 		&cobra.Command{
 			Use: "diff PATH PATH", Short: "Compare two snapshots: operators, states, sizes, shared files", Args: words("PATH", "PATH"),
-			RunE: func(cmd *cobra.Command, args []string) error {
-				return c.snapshotDiff(cmd.Context(), args[0], args[1])
-			},
+			RunE: c.onPaths(func(ctx context.Context, args []string) error { return c.snapshotDiff(ctx, args[0], args[1]) }),
 		},
 		c.snapshotStateCommand(), c.snapshotCopyCommand(), c.snapshotDeleteCommand(),
 	)
 	return cmd
+}
+
+// onPaths runs f with its arguments, all of them paths, as folderTyped has them.
+func (c *cli) onPaths(f func(ctx context.Context, paths []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		for i, a := range args {
+			path, err := folderTyped(a)
+			if err != nil {
+				return err
+			}
+			args[i] = path
+		}
+		return f(cmd.Context(), args)
+	}
 }
 
 // badSnapshot gives the errors of package savepoint their codes.
@@ -163,6 +176,9 @@ type verifiedProblem struct {
 	Error    string `json:"error"`
 }
 
+// mostProblems are shown to people; if there are more, one more does not help.
+const mostProblems = 4
+
 func (c *cli) snapshotVerify(ctx context.Context, path string) error {
 	s, err := savepoint.Open(ctx, path)
 	if err != nil {
@@ -175,9 +191,16 @@ func (c *cli) snapshotVerify(ctx context.Context, path string) error {
 	}
 	v := verified{Location: s.Folder(), Intact: len(found.Problems) == 0, Files: found.Files, Bytes: found.Bytes, Problems: []verifiedProblem{}}
 	lines := []string{fmt.Sprintf("snapshot %s is damaged: %d of %d files", s.Folder(), len(found.Problems), found.Files)}
-	for _, p := range found.Problems {
-		v.Problems = append(v.Problems, verifiedProblem{p.Operator, p.Subtask, p.Run, p.File, p.Err.Error()})
-		lines = append(lines, p.Error())
+	for i, p := range found.Problems {
+		// Who, which run and which file stand beside it.
+		cause := strings.TrimPrefix(p.Err.Error(), fmt.Sprintf("verify run %s, file %s: ", p.Run, p.File))
+		v.Problems = append(v.Problems, verifiedProblem{p.Operator, p.Subtask, p.Run, p.File, cause})
+		switch {
+		case i < mostProblems:
+			lines = append(lines, fmt.Sprintf("operator %q, subtask %d, %s: %s", p.Operator, p.Subtask, cmp.Or(p.File, "run "+p.Run), cause))
+		case i == mostProblems:
+			lines = append(lines, fmt.Sprintf("and %d more; -o json has all", len(found.Problems)-mostProblems))
+		}
 	}
 	if _, err := c.structured(v, []string{v.Location}); err != nil {
 		return err
@@ -239,7 +262,7 @@ func (c *cli) snapshotCopyCommand() *cobra.Command {
 		Long: `Copy a snapshot into the folder TO, which is made: with everything that it needs, so that TO can be
 moved. Every byte is verified on the way. The folder is the only line on stdout.`,
 		Args: words("PATH", "TO"),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: c.onPaths(func(ctx context.Context, args []string) error {
 			typed, err := parseFormat(format)
 			if err != nil {
 				return err
@@ -249,7 +272,7 @@ moved. Every byte is verified on the way. The folder is the only line on stdout.
 				kind = metapb.SnapshotType_SNAPSHOT_TYPE_NATIVE
 			}
 			began := time.Now()
-			d, err := savepoint.Copy(cmd.Context(), args[0], args[1], kind)
+			d, err := savepoint.Copy(ctx, args[0], args[1], kind)
 			if err != nil {
 				return badSnapshot(err)
 			}
@@ -259,7 +282,7 @@ moved. Every byte is verified on the way. The folder is the only line on stdout.
 			}
 			fmt.Fprintln(c.stdout, d.Location)
 			return nil
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&format, "type", "", "canonical (default): one sorted run for each operator, for any backend; native: the runs as they are, quicker")
 	return cmd
@@ -272,23 +295,23 @@ func (c *cli) snapshotDeleteCommand() *cobra.Command {
 		Long: `Delete a savepoint or a retained checkpoint. The cluster is asked to, so that nothing is deleted that
 a job needs. With --offline nobody is asked: only you know then that no job needs it.`,
 		Args: words("PATH"),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: c.onPaths(func(ctx context.Context, args []string) error {
 			if !yes {
 				if err := c.confirm("delete " + args[0] + "?"); err != nil {
 					return err
 				}
 			}
 			if !offline {
-				return c.dispose(cmd.Context(), operationFlags{}, args[0])
+				return c.dispose(ctx, operationFlags{}, args[0])
 			}
-			d, err := savepoint.Delete(cmd.Context(), args[0])
+			d, err := savepoint.Delete(ctx, args[0])
 			if err != nil {
 				return badSnapshot(err)
 			}
 			c.say(fmt.Sprintf("deleted %s: %s in %d files", d.Location, size(uint64(d.Bytes)), d.Files))
 			_, err = c.structured(d, []string{d.Location})
 			return err
-		},
+		}),
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	cmd.Flags().BoolVar(&offline, "offline", false, "delete it without asking the cluster whether a job needs it")

@@ -26,7 +26,11 @@ snapshot, without the program. It may have more entries than fit in memory.`,
 		Example: "  weir snapshot state /backup/weir/savepoint-0123ab-4f2a count --key ann\n  weir snapshot state /data/chk-7 count --state total -o jsonl",
 		Args:    words("PATH", "UID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.snapshotState(cmd.Context(), args[0], args[1], name, key)
+			path, err := folderTyped(args[0])
+			if err != nil {
+				return err
+			}
+			return c.snapshotState(cmd.Context(), path, args[1], name, key)
 		},
 	}
 	cmd.Flags().StringVar(&name, "state", "", "only the state of this `NAME`")
