@@ -8,6 +8,7 @@ import (
 	"github.com/weirstream/weir/client/api"
 	"github.com/weirstream/weir/coordinator/ha"
 	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/jobmanager/settings"
 	"github.com/weirstream/weir/proto/metapb"
 )
 
@@ -109,7 +110,7 @@ func (m *JobManager) Wait(ctx context.Context, id job.ID) (*metapb.JobResult, er
 
 // SlotsNeeded is the number of slots that a job would ask for.
 func SlotsNeeded(cluster map[string]string, plan *metapb.Plan, submitted map[string]string) (int, error) {
-	s, err := settingsOf(cluster, plan, submitted, "/") // folders do not matter here
+	s, err := settings.Of(cluster, plan, submitted, "/") // folders do not matter here
 	if err != nil {
 		return 0, err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/weirstream/weir/client/api"
 	"github.com/weirstream/weir/coordinator/ha"
 	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/jobmanager/history"
 	"github.com/weirstream/weir/proto/metapb"
 )
 
@@ -118,7 +119,7 @@ func (d *Dispatcher) endedView(id job.ID, s *ha.JobState) *api.Job {
 	if v := d.views[id]; v != nil {
 		return v
 	}
-	return endedView(s, time.Now())
+	return history.Ended(s, time.Now())
 }
 
 func (a API) cluster(ctx context.Context) (*Dispatcher, clusterView, error) {
@@ -193,7 +194,7 @@ func (m *JobMaster) ask(ctx context.Context) (*api.Job, error) {
 	}
 	select { // it has just ended, or the leadership has; its state is ours once its loop is over
 	case <-m.loop.Done():
-		return endedView(m.state, time.Now()), nil
+		return history.Ended(m.state, time.Now()), nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
@@ -280,7 +281,7 @@ func (a API) Submit(ctx context.Context, s *api.Submission) (api.Submitted, erro
 	if err := proto.Unmarshal(s.Plan, plan); err != nil {
 		return api.Submitted{}, api.NewError(api.ErrInvalid, "BAD_PLAN", fmt.Sprintf("decode plan of %d bytes: %v", len(s.Plan), err))
 	}
-	defer a.m.objects.hold(s.BinarySHA256[:])()
+	defer a.m.objects.Hold(s.BinarySHA256[:])()
 	sum, err := a.m.PutBinary(s.Binary)
 	if err != nil {
 		return api.Submitted{}, err

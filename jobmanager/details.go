@@ -3,11 +3,10 @@ package jobmanager
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/weirstream/weir/client/api"
-	"github.com/weirstream/weir/coordinator"
 	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/jobmanager/history"
 )
 
 // detailsLook asks what the subtasks did for a checkpoint; the answer is nil if the
@@ -27,7 +26,7 @@ func (m *JobMaster) details(id uint64) *api.CheckpointDetails {
 			continue
 		}
 		d := &api.CheckpointDetails{Checkpoint: c, Vertices: []api.CheckpointVertex{}}
-		parts := m.history.parts[id]
+		parts := m.history.Parts(id)
 		if parts == nil {
 			parts = m.coord.Parts(streamID(id))
 		}
@@ -38,24 +37,11 @@ func (m *JobMaster) details(id uint64) *api.CheckpointDetails {
 				})
 			}
 			v := &d.Vertices[len(d.Vertices)-1]
-			v.Subtasks = append(v.Subtasks, partView(p, c.TriggeredAt))
+			v.Subtasks = append(v.Subtasks, history.Part(p, c.TriggeredAt))
 		}
 		return d
 	}
 	return nil
-}
-
-func partView(p coordinator.PartInfo, triggered time.Time) api.CheckpointSubtask {
-	s := api.CheckpointSubtask{Index: p.Subtask.Index, Bytes: p.StateBytes, NewBytes: p.NewBytes}
-	if p.AckedAt.IsZero() {
-		return s
-	}
-	at := p.AckedAt.UTC()
-	s.AckedAt, s.DurationMS = &at, at.Sub(triggered).Milliseconds()
-	ms := func(ns int64) int64 { return time.Duration(ns).Milliseconds() }
-	s.StartDelayMS, s.AlignmentMS, s.SyncMS, s.AsyncMS = ms(p.Timings.StartDelay), ms(p.Timings.Alignment), ms(p.Timings.Sync), ms(p.Timings.Async)
-	s.LongestStallMS = ms(p.Timings.LongestStall)
-	return s
 }
 
 // CheckpointDetails implements rest.Cluster.

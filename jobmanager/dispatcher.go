@@ -18,6 +18,7 @@ import (
 	"github.com/weirstream/weir/internal/config"
 	"github.com/weirstream/weir/internal/loop"
 	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/jobmanager/settings"
 	"github.com/weirstream/weir/jobmanager/slots"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/proto/weirpb"
@@ -129,7 +130,7 @@ func (d *Dispatcher) startMaster(s *ha.JobState) error {
 	if !s.Record.SourceReleased {
 		needed = s.Record.RestoreFrom
 	}
-	d.use(m.id, m.settings.checkpointFolder(m.id), needed)
+	d.use(m.id, m.settings.CheckpointFolder(m.id), needed)
 	d.running.Go(func() { m.run(d.ctx) })
 	return nil
 }
@@ -289,7 +290,7 @@ const maxBinary = 1 << 30
 
 // PutBinary stores a job binary and returns its digest.
 func (m *JobManager) PutBinary(r io.Reader) ([]byte, error) {
-	sum, _, err := m.objects.put(r, maxBinary)
+	sum, _, err := m.objects.Put(r, maxBinary)
 	if err != nil {
 		return nil, err
 	}
@@ -308,23 +309,23 @@ func (m *JobManager) Submit(ctx context.Context, s Submission) (id job.ID, warni
 	if err := s.ID.Validate(); err != nil {
 		return "", nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	settings, err := settingsOf(m.cfg.Settings, s.Plan, s.Settings, m.cfg.Storage)
+	chosen, err := settings.Of(m.cfg.Settings, s.Plan, s.Settings, m.cfg.Storage)
 	if err != nil {
 		return "", nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	g, err := job.NewGraph(s.Plan, settings.Parallelism)
+	g, err := job.NewGraph(s.Plan, chosen.Parallelism)
 	if err != nil {
 		return "", nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	// Before the job is on record: one whose folder is of no use would stay there, broken.
-	if err := m.tryFolder(ctx, settings.checkpointFolder(s.ID)); err != nil {
-		return "", nil, api.NewError(api.ErrInvalid, "CHECKPOINT_DIR", fmt.Sprintf("%s %s can't be used: %v", config.CheckpointDir.Key, settings.CheckpointDir, err),
+	if err := m.tryFolder(ctx, chosen.CheckpointFolder(s.ID)); err != nil {
+		return "", nil, api.NewError(api.ErrInvalid, "CHECKPOINT_DIR", fmt.Sprintf("%s %s can't be used: %v", config.CheckpointDir.Key, chosen.CheckpointDir, err),
 			"-D "+config.CheckpointDir.Key+"=FOLDER, one that the JobManager and all TaskManagers can write")
 	}
 	hash := job.PlanHash(s.Plan)
 	rec := &metapb.JobRecord{
 		JobId: string(s.ID), Name: s.Plan.Name, PlanSha256: hash[:], Plan: s.Plan, BinarySha256: s.BinarySHA256,
-		Config: settings.Effective, SubmittedAtMs: time.Now().UnixMilli(),
+		Config: chosen.Effective, SubmittedAtMs: time.Now().UnixMilli(),
 	}
 	if warnings, err = m.checkRestore(ctx, d, s.Restore, rec, g); err != nil {
 		return "", nil, err
@@ -373,7 +374,7 @@ func (m *JobManager) storePlan(rec *metapb.JobRecord) error {
 	if err != nil {
 		return fmt.Errorf("encode plan of job %s: %w", rec.JobId, err)
 	}
-	sum, _, err := m.objects.put(newReader(b), int64(len(b)))
+	sum, _, err := m.objects.Put(newReader(b), int64(len(b)))
 	if err != nil {
 		return fmt.Errorf("store plan of job %s: %w", rec.JobId, err)
 	}
@@ -386,7 +387,7 @@ func (m *JobManager) loadPlan(rec *metapb.JobRecord) (*metapb.Plan, error) {
 	if rec.Plan != nil {
 		return rec.Plan, nil
 	}
-	f, size, err := m.objects.open(rec.PlanSha256)
+	f, size, err := m.objects.Get(rec.PlanSha256)
 	if err != nil {
 		return nil, fmt.Errorf("plan of job %s: %w", rec.JobId, err)
 	}

@@ -41,8 +41,8 @@ func (m *JobMaster) doCoord(f coordinator.Effect) { //lint:step
 	case coordinator.WriteMetadata:
 		m.loop.Go("write metadata", func(ctx context.Context) masterEvent { return m.writeMetadata(ctx, f) })
 	case coordinator.CommitPointer:
-		f.Pointer.Path = m.settings.checkpointFolder(m.id) + "/" + f.ID.String()
-		stats := m.history.statistics(f.Pointer)
+		f.Pointer.Path = m.settings.CheckpointFolder(m.id) + "/" + f.ID.String()
+		stats := m.history.Statistics(f.Pointer)
 		m.write(0, func(ctx context.Context) masterEvent {
 			o, problem := outcomeOf(m.d.jobs.PutPointer(ctx, m.id, f.Pointer, stats))
 			return &pointerCommitted{f.Pointer, stats, coordinator.PointerCommitted{ID: f.ID, Outcome: o, Problem: problem}}
@@ -63,6 +63,12 @@ func (m *JobMaster) doCoord(f coordinator.Effect) { //lint:step
 				o = coordinator.Failed
 			}
 			return &toCoord{coordinator.ObjectsDeleted{Names: f.Names, Outcome: o}}
+		})
+	case coordinator.ListObjects:
+		m.loop.Go("list objects", func(ctx context.Context) masterEvent {
+			names, err := m.listFolder(ctx)
+			o, _ := outcomeOf(err)
+			return &toCoord{coordinator.ObjectsListed{Names: names, Outcome: o}}
 		})
 	case coordinator.RestoreFrom:
 		m.restoreFrom(f)
@@ -92,7 +98,7 @@ func (m *JobMaster) doCoord(f coordinator.Effect) { //lint:step
 		m.cleanedUp = &f
 		m.maybeCleaned()
 	case coordinator.Record:
-		m.history.record(f.Info)
+		m.history.Record(f.Info)
 		m.log.Info("checkpoint", "event", f.Info.String())
 	default:
 		panic(fmt.Sprintf("weir: BUG: effect %T of the coordinator", f))
@@ -337,14 +343,21 @@ func (m *JobMaster) maybeCleaned() {
 // removeFolder deletes everything below the job's checkpoint folder: attempts that
 // were killed leave objects that nobody lists.
 func (m *JobMaster) removeFolder(ctx context.Context) error {
-	var names []string
+	names, err := m.listFolder(ctx)
+	if err != nil {
+		return err
+	}
+	return m.store.Delete(ctx, names...)
+}
+
+func (m *JobMaster) listFolder(ctx context.Context) (names []string, err error) {
 	for o, err := range m.store.List(ctx, "") {
 		if err != nil {
-			return fmt.Errorf("list checkpoint folder of job %s: %w", m.id, err)
+			return nil, fmt.Errorf("list checkpoint folder of job %s: %w", m.id, err)
 		}
 		names = append(names, o.Name)
 	}
-	return m.store.Delete(ctx, names...)
+	return names, nil
 }
 
 type cleaned struct{ err error }

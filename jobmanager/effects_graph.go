@@ -53,7 +53,7 @@ func (m *JobMaster) doGraph(f execgraph.Effect) { //lint:step
 	case execgraph.StateChanged:
 		m.log.Info("job state", "from", f.From.String(), "to", f.To.String())
 	case execgraph.RegionFailed:
-		m.history.fail(f, m.taskName(f.Failure.Subtask))
+		m.history.Fail(f, m.taskName(f.Failure.Subtask))
 		m.log.Warn("region failed", "cause", f.Failure.Cause, "uid", f.Failure.UID, "taskmanager", f.Failure.TaskManager, "restart_in", f.Delay, "given_up", f.GivenUp)
 	case execgraph.SetTimer:
 		if m.gTimer != nil {
@@ -118,7 +118,7 @@ func (m *JobMaster) restoreFrom(f coordinator.RestoreFrom) {
 		m.forGraph(execgraph.SnapshotReady{Problem: f.Problem})
 		return
 	}
-	options := restore.Options{Folder: m.settings.checkpointFolder(m.id)}
+	options := restore.Options{Folder: m.settings.CheckpointFolder(m.id)}
 	if f.Metadata == nil && m.source != nil { // nothing of its own yet
 		f.Pointer, f.Metadata, options = m.source.pointer(), m.source.meta, m.source.options(m.record)
 	}
@@ -190,7 +190,7 @@ func (m *JobMaster) deploy(f execgraph.Deploy) {
 	})
 	base := &weirpb.Deploy{
 		Incarnation: uint64(f.Incarnation), Attempt: attemptPB(f.Attempt), StateIds: m.stateIDs.IDs, Secret: m.secret,
-		ClusterId: m.d.manager.cfg.ClusterID, CheckpointDir: m.settings.checkpointFolder(m.id), RestoredCheckpoint: restoredID,
+		ClusterId: m.d.manager.cfg.ClusterID, CheckpointDir: m.settings.CheckpointFolder(m.id), RestoredCheckpoint: restoredID,
 		Config:  m.settings.Effective,
 		Stopped: stream.BarrierKind(m.snapshot.Pointer.GetKind()) == stream.StopBarrier && m.snapshot.Pointer.GetTerminal(),
 	}
@@ -213,7 +213,7 @@ func (m *JobMaster) deploy(f execgraph.Deploy) {
 		m.toSubtasks(tm, &weirpb.ToSubtasks{Command: &weirpb.ToSubtasks_Deploy{Deploy: d}})
 	}
 	if restoredID != 0 {
-		m.history.restored++
+		m.history.Restored()
 	}
 	m.log.Info("deployed", "incarnation", f.Incarnation, "attempt", f.Attempt.String(), "subtasks", len(f.Executions), "restored", restoredID)
 }
@@ -245,7 +245,7 @@ func restoredPB(s restore.Subtask) []*weirpb.RestoredOperator {
 	var all []*weirpb.RestoredOperator
 	for _, o := range s.Operators {
 		r := &weirpb.RestoredOperator{
-			Uid: o.UID, OperatorStates: o.States, Ended: o.Ended == restore.EndedAll, Watermark: o.Watermark, Results: o.Results,
+			Uid: o.UID, OperatorStates: o.States, Ended: o.Ended == restore.EndedAll, Watermark: o.Watermark, Results: o.Results, Owned: o.Owned,
 		}
 		for _, k := range o.Keyed {
 			r.Keyed = append(r.Keyed, &weirpb.RestoredKeyed{

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/weirstream/weir/coordinator/ha"
+	"github.com/weirstream/weir/jobmanager/objects"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/proto/weirpb"
 	"github.com/weirstream/weir/statebackend/objstore"
@@ -72,7 +73,7 @@ func (c *Config) ensureDefaults() error {
 type JobManager struct {
 	cfg     Config
 	log     *slog.Logger
-	objects *objectStore
+	objects *objects.Store
 	stores  func(folder string) (objstore.Store, error) // opens checkpoint folders
 	// copySnapshot writes a savepoint, self-contained, out of a completed checkpoint, and
 	// returns its size. What an earlier try left is no hindrance.
@@ -89,7 +90,7 @@ func New(cfg Config) (*JobManager, error) {
 	if err := cfg.ensureDefaults(); err != nil {
 		return nil, err
 	}
-	objects, err := openObjectStore(cfg.Storage)
+	objects, err := objects.Open(cfg.Storage)
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,8 @@ import (
 	"github.com/weirstream/weir/internal/loop"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/jobmanager/execgraph"
+	"github.com/weirstream/weir/jobmanager/history"
+	"github.com/weirstream/weir/jobmanager/settings"
 	"github.com/weirstream/weir/jobmanager/slots"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/proto/weirpb"
@@ -30,7 +32,7 @@ type JobMaster struct {
 	id       job.ID
 	accepted *metapb.JobRecord
 	plan     *metapb.Plan
-	settings jobSettings
+	settings settings.Job
 	store    objstore.Store // the job's checkpoint folder
 	log      *slog.Logger
 	loop     *loop.Loop[masterEvent]
@@ -57,7 +59,7 @@ type JobMaster struct {
 	ending   string               // terminal state that is being put on record; "" = none
 	problem  string               // why the checkpoints can't be read, as last said
 	chunks   map[chunkKey]*chunks // large acks on their way
-	history  history
+	history  history.History
 	counters map[job.SubtaskID]*weirpb.Counters
 	ops      map[string]*operation // by trigger id; those that ended, too
 	source   *source               // snapshot that the job was started from; nil = none, or not needed
@@ -87,7 +89,7 @@ func newJobMaster(d *Dispatcher, s *ha.JobState, seq uint64) (*JobMaster, error)
 	if err != nil {
 		return nil, err
 	}
-	settings, err := settingsOfRecord(s.Record)
+	chosen, err := settings.OfRecord(s.Record)
 	if err != nil {
 		return nil, err
 	}
@@ -95,18 +97,18 @@ func newJobMaster(d *Dispatcher, s *ha.JobState, seq uint64) (*JobMaster, error)
 		return nil, fmt.Errorf("its result is %q, which is no terminal state here", r.State)
 	}
 	id := job.ID(s.Record.JobId)
-	store, err := d.manager.stores(settings.checkpointFolder(id))
+	store, err := d.manager.stores(chosen.CheckpointFolder(id))
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint folder of job %s: %w", id, err)
 	}
 	m := &JobMaster{
-		d: d, id: id, record: s.Record, accepted: s.Record, plan: plan, settings: settings, store: store, state: s,
+		d: d, id: id, record: s.Record, accepted: s.Record, plan: plan, settings: chosen, store: store, state: s,
 		log: d.log.With("job", string(id), "name", s.Record.Name), secret: randomHex(16),
 		workers: d.epoch()<<40 | seq<<20, over: make(chan struct{}), chunks: map[chunkKey]*chunks{}, counters: map[job.SubtaskID]*weirpb.Counters{}, passed: map[uint64]string{}, ops: map[string]*operation{},
 	}
-	m.history.load(s.Statistics)
+	m.history.Load(s.Statistics)
 	m.ending = s.Result.GetState() // an earlier leader left the clean-up undone
-	g, err := graphOf(plan, settings.Parallelism, s.Record)
+	g, err := graphOf(plan, chosen.Parallelism, s.Record)
 	if err != nil {
 		return nil, err
 	}
@@ -116,9 +118,9 @@ func newJobMaster(d *Dispatcher, s *ha.JobState, seq uint64) (*JobMaster, error)
 		m.stateIDs = restore.StateIDs{IDs: inc.StateIds, Next: inc.NextStateId}
 	}
 	m.graph = execgraph.New(execgraph.Config{
-		Epoch: d.epoch(), WorkerIDs: m.workers, Restart: settings.Restart, SlotWait: settings.SlotWait,
+		Epoch: d.epoch(), WorkerIDs: m.workers, Restart: chosen.Restart, SlotWait: chosen.SlotWait,
 	}, start)
-	m.coord = coordinator.New(settings.Checkpoint, coordinator.Identity{
+	m.coord = coordinator.New(chosen.Checkpoint, coordinator.Identity{
 		ClusterID: d.manager.cfg.ClusterID, JobID: id, JobName: s.Record.Name, Epoch: d.epoch(), PlanSHA256: s.Record.PlanSha256,
 	})
 	m.loop = loop.New(loop.Options[masterEvent]{Name: "jobmaster " + string(id), Drop: dropMasterEvent})

@@ -12,6 +12,7 @@ import (
 	"github.com/weirstream/weir/client/api"
 	"github.com/weirstream/weir/internal/config"
 	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/jobmanager/settings"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/statebackend/objstore"
 	"github.com/weirstream/weir/stream"
@@ -180,15 +181,15 @@ func (a API) CheckpointConfig(ctx context.Context, id job.ID) (api.CheckpointCon
 	} else {
 		rec = f.master.accepted
 	}
-	s, err := settingsOfRecord(rec)
+	s, err := settings.OfRecord(rec)
 	if err != nil {
 		return api.CheckpointConfig{}, err
 	}
 	c := s.Checkpoint
 	return api.CheckpointConfig{
 		Mode: "exactly_once", Interval: c.Interval.Milliseconds(), Timeout: c.Timeout.Milliseconds(), MinPause: c.MinPause.Milliseconds(),
-		MaxConcurrent: max(1, c.Concurrent), Externalization: api.Externalization{Enabled: true, DeleteOnCancellation: s.deletesOnCancellation()},
-		StateBackend: s.setting(config.Backend.Key), CheckpointStorage: "filesystem", CheckpointDir: s.CheckpointDir, SavepointDir: s.SavepointDir,
+		MaxConcurrent: max(1, c.Concurrent), Externalization: api.Externalization{Enabled: true, DeleteOnCancellation: s.DeletesOnCancellation()},
+		StateBackend: s.Setting(config.Backend.Key), CheckpointStorage: "filesystem", CheckpointDir: s.CheckpointDir, SavepointDir: s.SavepointDir,
 		Retained: c.Retained, Unaligned: c.AlignmentTimeout > 0, TolerableFailed: c.TolerableFailures,
 		AlignedTimeout: c.AlignmentTimeout.Milliseconds(), AfterTasksFinish: true,
 	}, nil

@@ -190,7 +190,7 @@ const chunkSize = 256 << 10
 
 // FetchObject implements the service.
 func (s *rpcService) FetchObject(r *weirpb.FetchObjectRequest, stream grpc.ServerStreamingServer[weirpb.ObjectChunk]) error {
-	f, size, err := s.manager.objects.open(r.Sha256)
+	f, size, err := s.manager.objects.Get(r.Sha256)
 	if err != nil {
 		return status.Error(codes.NotFound, err.Error())
 	}

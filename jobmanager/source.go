@@ -157,7 +157,7 @@ func (e *sourceReleased) apply(m *JobMaster) {
 		m.fenced(e.err)
 		return
 	}
-	m.d.use(m.id, m.settings.checkpointFolder(m.id), "")
+	m.d.use(m.id, m.settings.CheckpointFolder(m.id), "")
 	m.state.Record = e.rec
 }
 

@@ -85,7 +85,7 @@ func (e *forgotten) handle(d *Dispatcher) {
 		if d.objectInUse(sum) {
 			continue
 		}
-		if err := d.manager.objects.remove(sum); err != nil {
+		if err := d.manager.objects.Remove(sum); err != nil {
 			d.log.Warn("an object of a forgotten job stays", "job", r.JobId, "cause", err)
 		}
 	}

@@ -81,7 +81,7 @@ func (e *notLoaded) apply(m *JobMaster) {
 	if said := e.err.Error(); said != m.problem {
 		m.problem = said
 		m.log.Error("the job cannot be taken over yet; trying again", "cause", e.err)
-		m.history.fail(execgraph.RegionFailed{Failure: execgraph.Failure{
+		m.history.Fail(execgraph.RegionFailed{Failure: execgraph.Failure{
 			Time: m.loop.Now(), Cause: "the job cannot be taken over yet: " + said,
 		}}, "")
 	}

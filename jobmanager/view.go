@@ -1,16 +1,9 @@
 package jobmanager
 
 import (
-	"slices"
-	"strings"
-	"time"
-
 	"github.com/weirstream/weir/client/api"
-	"github.com/weirstream/weir/coordinator"
-	"github.com/weirstream/weir/coordinator/ha"
 	"github.com/weirstream/weir/job"
-	"github.com/weirstream/weir/jobmanager/execgraph"
-	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/jobmanager/history"
 	"github.com/weirstream/weir/stream"
 )
 
@@ -18,7 +11,7 @@ import (
 func (m *JobMaster) view() *api.Job {
 	now := m.loop.Now()
 	state, _ := m.graph.State()
-	j := recordView(m.state, now)
+	j := history.OfRecord(m.state, now)
 	if m.state.Result == nil {
 		j.State = state.String()
 	}
@@ -29,7 +22,7 @@ func (m *JobMaster) view() *api.Job {
 			j.Vertices = append(j.Vertices, m.vertexView(v))
 		}
 	}
-	m.history.fill(j, m.state.Pointers)
+	m.history.Fill(j, m.state.Pointers)
 	for i := range j.Checkpoints.History {
 		c := &j.Checkpoints.History[i]
 		if n, underWay := m.coord.Acks(stream.CheckpointID(c.ID)); underWay && c.Status == api.CheckpointInProgress {
@@ -55,261 +48,6 @@ func (m *JobMaster) vertexView(v job.Vertex) api.Vertex {
 	}
 	out.State = api.StateOf(out.Subtasks)
 	return out
-}
-
-// endedView is what the records say of a job that ended under an earlier leader: its
-// subtasks are those of its last incarnation, where they ran is not known any more.
-func endedView(s *ha.JobState, now time.Time) *api.Job {
-	j := recordView(s, now)
-	for i := range j.Checkpoints.History { // what was deleted with the job's end, after the last record of it
-		c := &j.Checkpoints.History[i]
-		if c.Status == api.CheckpointCompleted && !slices.ContainsFunc(s.Pointers, func(p *metapb.CheckpointPointer) bool { return p.CheckpointId == c.ID }) {
-			c.Discarded, c.Path = true, ""
-		}
-	}
-	if last := j.LastCheckpoint; last != nil && len(s.Pointers) == 0 {
-		last.Discarded, last.Path = true, ""
-	}
-	if s.Record.Plan == nil || s.Incarnation == nil { // a plan too large for the records, or a job never deployed
-		return j
-	}
-	g, err := job.NewGraphOf(s.Record.Plan, s.Incarnation.Vertices)
-	if err != nil { // never: it was deployed from them
-		return j
-	}
-	for _, v := range g.Vertices {
-		if v.Hidden {
-			continue
-		}
-		out := api.Vertex{ID: int(v.ID), UID: g.VertexUID(v.ID), Name: g.VertexName(v.ID), Parallelism: v.Parallelism, State: j.State}
-		for i := range v.Parallelism {
-			x := api.Subtask{Index: i, State: j.State}
-			if j.EndedAt != nil {
-				x.Since = *j.EndedAt
-			}
-			out.Subtasks = append(out.Subtasks, x)
-		}
-		j.Vertices = append(j.Vertices, out)
-	}
-	return j
-}
-
-// recordView is what the records alone say.
-func recordView(s *ha.JobState, now time.Time) *api.Job {
-	r := s.Record
-	j := &api.Job{
-		ID: r.JobId, Name: r.Name, State: api.StateCreated, SubmittedAt: time.UnixMilli(r.SubmittedAtMs).UTC(),
-		Vertices: []api.Vertex{}, Failures: []api.Failure{}, Settings: map[string]string{},
-	}
-	j.Checkpoints.History = []api.Checkpoint{}
-	for _, kv := range r.Config {
-		j.Settings[kv.Key] = kv.Value
-	}
-	if inc := s.Incarnation; inc != nil {
-		for _, v := range inc.Vertices {
-			j.Parallelism = max(j.Parallelism, int(v.Parallelism))
-		}
-		started := time.UnixMilli(inc.StartedAtMs).UTC()
-		j.StartedAt, j.Incarnation, j.Restarts = &started, inc.Number, int(inc.Restarts)
-		j.DurationMS = now.Sub(started).Milliseconds()
-		if inc.RestoredCheckpoint != 0 {
-			j.Checkpoints.RestoredFrom = &api.Checkpoint{ID: inc.RestoredCheckpoint, Path: inc.RestoredPath, Status: api.CheckpointCompleted}
-		}
-	}
-	if n := len(s.Pointers); n > 0 {
-		c := pointerView(s.Pointers[n-1])
-		j.LastCheckpoint = &c
-	}
-	var h history
-	h.load(s.Statistics)
-	h.fill(j, s.Pointers)
-	if res := s.Result; res != nil {
-		ended := time.UnixMilli(res.EndedAtMs).UTC()
-		j.EndedAt, j.State, j.DurationMS, j.Restarts = &ended, res.State, res.DurationMs, int(res.Restarts)
-		j.Result = resultView(res)
-		if res.Failure != "" {
-			f := api.Failure{Time: ended, Cause: res.Failure, Fatal: true}
-			j.LastFailure = &f
-			j.Failures = append(j.Failures, f)
-		}
-	}
-	return j
-}
-
-func resultView(r *metapb.JobResult) *api.Result {
-	out := &api.Result{DurationMS: r.DurationMs, ClosingLine: r.ClosingLine, Sums: map[string]uint64{}, Texts: map[string]string{}}
-	for _, v := range r.Results {
-		switch x := v.Value.(type) {
-		case *metapb.Result_Sum:
-			out.Sums[v.Name] = x.Sum
-		case *metapb.Result_Text:
-			out.Texts[v.Name] = x.Text
-		}
-	}
-	return out
-}
-
-func pointerView(p *metapb.CheckpointPointer) api.Checkpoint {
-	return api.Checkpoint{
-		ID: p.CheckpointId, Status: api.CheckpointCompleted, Kind: stream.BarrierKind(p.Kind).String(), Path: p.Path,
-		Bytes: p.StateBytes, NewBytes: p.NewBytes, Subtasks: int(p.Subtasks), Acked: int(p.Subtasks), DurationMS: p.DurationMs,
-		TriggeredAt: time.UnixMilli(p.CompletedAtMs - p.DurationMs).UTC(),
-	}
-}
-
-// Entries kept of a running job, as Flink keeps them.
-const (
-	checkpointHistory = 10
-	failureHistory    = 16
-)
-
-// history is what a JobMaster remembers of checkpoints and failures for people.
-type history struct {
-	checkpoints []api.Checkpoint                  // newest last
-	failures    []api.Failure                     // newest last
-	parts       map[uint64][]coordinator.PartInfo // of the checkpoints that this leader has seen
-	completed   int
-	failed      int
-	restored    int
-}
-
-// keepParts remembers what the subtasks did for a checkpoint, as long as it is in the
-// history.
-func (h *history) keepParts(id stream.CheckpointID, parts []coordinator.PartInfo) {
-	kept := map[uint64][]coordinator.PartInfo{uint64(id): parts}
-	for _, c := range h.checkpoints {
-		if old := h.parts[c.ID]; old != nil && c.ID != uint64(id) {
-			kept[c.ID] = old
-		}
-	}
-	h.parts = kept
-}
-
-// load takes over what an earlier leader has put on record.
-func (h *history) load(s *metapb.CheckpointStatistics) {
-	h.completed, h.failed, h.restored = int(s.GetCompleted()), int(s.GetFailed()), int(s.GetRestored())
-	h.checkpoints = nil
-	for _, c := range s.GetHistory() {
-		h.checkpoints = append(h.checkpoints, checkpointView(c))
-	}
-}
-
-func checkpointView(c *metapb.CheckpointRecord) api.Checkpoint {
-	v := api.Checkpoint{
-		ID: c.CheckpointId, Status: api.CheckpointCompleted, Kind: stream.BarrierKind(c.Kind).String(), Failure: c.Failure,
-		TriggeredAt: time.UnixMilli(c.TriggeredAtMs).UTC(), DurationMS: c.DurationMs, Bytes: c.StateBytes, NewBytes: c.NewBytes,
-		Subtasks: int(c.Subtasks), Acked: int(c.Acked), Discarded: c.Discarded, Path: c.Path,
-	}
-	if c.Failure != "" {
-		v.Status = api.CheckpointFailed
-	}
-	return v
-}
-
-// statistics is what is put on record with the pointer p, which they count already.
-func (h *history) statistics(p *metapb.CheckpointPointer) *metapb.CheckpointStatistics {
-	s := &metapb.CheckpointStatistics{Completed: uint64(h.completed) + 1, Failed: uint64(h.failed), Restored: uint64(h.restored)}
-	for _, c := range h.checkpoints {
-		if c.Status == api.CheckpointInProgress || c.ID == p.CheckpointId {
-			continue
-		}
-		s.History = append(s.History, &metapb.CheckpointRecord{
-			CheckpointId: c.ID, Kind: uint32(kindOf(c.Kind)), Failure: c.Failure, TriggeredAtMs: c.TriggeredAt.UnixMilli(), DurationMs: c.DurationMS,
-			StateBytes: c.Bytes, NewBytes: c.NewBytes, Subtasks: uint32(c.Subtasks), Acked: uint32(c.Acked), Discarded: c.Discarded, Path: c.Path,
-		})
-	}
-	s.History = append(s.History, &metapb.CheckpointRecord{
-		CheckpointId: p.CheckpointId, Kind: p.Kind, TriggeredAtMs: p.CompletedAtMs - p.DurationMs, DurationMs: p.DurationMs,
-		StateBytes: p.StateBytes, NewBytes: p.NewBytes, Subtasks: p.Subtasks, Acked: p.Subtasks, Path: p.Path,
-	})
-	if n := len(s.History) - checkpointHistory; n > 0 {
-		s.History = s.History[n:]
-	}
-	return s
-}
-
-func kindOf(name string) stream.BarrierKind {
-	for k := stream.CheckpointBarrier; k <= stream.FullBarrier; k++ {
-		if k.String() == name {
-			return k
-		}
-	}
-	return stream.CheckpointBarrier
-}
-
-// record takes in an entry of the checkpoint history.
-func (h *history) record(info coordinator.Info) {
-	switch i := info.(type) {
-	case coordinator.CheckpointTriggeredInfo:
-		h.checkpoints = append(h.checkpoints, api.Checkpoint{
-			ID: uint64(i.ID), Status: api.CheckpointInProgress, Kind: i.Kind.String(), TriggeredAt: i.At.UTC(), Subtasks: i.Subtasks,
-		})
-		if len(h.checkpoints) > checkpointHistory {
-			h.checkpoints = h.checkpoints[1:]
-		}
-	case coordinator.CheckpointCompletedInfo:
-		h.completed++
-		h.keepParts(i.ID, i.Parts)
-		h.update(i.ID, func(c *api.Checkpoint) {
-			c.Status, c.DurationMS, c.Bytes, c.NewBytes, c.Acked = api.CheckpointCompleted, i.Duration.Milliseconds(), i.StateBytes, i.NewBytes, i.Subtasks
-		})
-	case coordinator.CheckpointFailedInfo:
-		h.failed++
-		h.keepParts(i.ID, i.Parts)
-		h.update(i.ID, func(c *api.Checkpoint) {
-			c.Status, c.DurationMS, c.Acked, c.Failure = api.CheckpointFailed, i.Duration.Milliseconds(), i.Acks, i.Cause.String()+": "+i.Reason
-		})
-	case coordinator.CheckpointSubsumedInfo:
-		h.update(i.ID, func(c *api.Checkpoint) { c.Discarded = true })
-	}
-}
-
-func (h *history) update(id stream.CheckpointID, f func(*api.Checkpoint)) {
-	for i := range h.checkpoints {
-		if h.checkpoints[i].ID == uint64(id) {
-			f(&h.checkpoints[i])
-		}
-	}
-}
-
-// fail takes in a failure of the job.
-func (h *history) fail(f execgraph.RegionFailed, task string) {
-	cause := f.Failure.Cause
-	if f.Failure.Detail != "" {
-		cause += "\n" + strings.TrimSpace(f.Failure.Detail)
-	}
-	h.failures = append(h.failures, api.Failure{
-		Time: f.Failure.Time.UTC(), Task: task, Cause: cause, TaskManager: f.Failure.TaskManager, Fatal: f.GivenUp,
-	})
-	if len(h.failures) > failureHistory {
-		h.failures = h.failures[1:]
-	}
-}
-
-// fill puts the history into a view.
-func (h *history) fill(j *api.Job, pointers []*metapb.CheckpointPointer) {
-	j.Checkpoints.Completed, j.Checkpoints.Failed, j.Checkpoints.Restored = h.completed, h.failed, h.restored
-	j.Checkpoints.History = []api.Checkpoint{}
-	for _, c := range slices.Backward(h.checkpoints) {
-		for _, p := range pointers {
-			if p.CheckpointId == c.ID {
-				c.Path = p.Path
-			}
-		}
-		if c.Status == api.CheckpointInProgress {
-			j.Checkpoints.InProgress++
-		}
-		if c.Status == api.CheckpointCompleted && j.LastCheckpoint == nil { // deleted with the job's end
-			last := c
-			j.LastCheckpoint = &last
-		}
-		j.Checkpoints.History = append(j.Checkpoints.History, c)
-	}
-	if len(h.failures) > 0 {
-		j.Failures = slices.Clone(h.failures)
-		slices.Reverse(j.Failures)
-		j.LastFailure = &j.Failures[0]
-	}
 }
 
 // taskName names a subtask as people know it: "count[1]".

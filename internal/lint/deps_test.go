@@ -65,7 +65,11 @@ const policy = `
 	proto/weirpb, job, statebackend/objstore, internal/loop, internal/event, internal/config < taskmanager;
 
 	# JobManager.
-	jobmanager/execgraph, jobmanager/slots, coordinator/restore, coordinator/ha < jobmanager;
+	# What people are told of a job is made of what its leader saw and of the records.
+	client/api, coordinator/ha, jobmanager/execgraph < jobmanager/history;
+	coordinator, job, internal/config < jobmanager/settings;
+	NONE < jobmanager/objects;
+	jobmanager/execgraph, jobmanager/slots, jobmanager/history, jobmanager/settings, jobmanager/objects, coordinator/restore, coordinator/ha < jobmanager;
 	coordinator/metadata, statebackend/objstore, internal/loop, internal/event, internal/config < jobmanager;
 	proto/weirpb < jobmanager;
 

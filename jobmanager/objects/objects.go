@@ -1,6 +1,7 @@
-package jobmanager
+package objects
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -12,9 +13,8 @@ import (
 	"sync"
 )
 
-// objectStore keeps immutable objects (job binaries, large plans) by SHA-256 in
-// the high-availability store's folder, so that they outlive a leader.
-type objectStore struct {
+// Store keeps immutable objects by their SHA-256. Any goroutine may call it.
+type Store struct {
 	root *os.Root
 	mu   struct {
 		sync.Mutex
@@ -25,7 +25,8 @@ type objectStore struct {
 // ErrNoObject says that the store has no object of that digest.
 var ErrNoObject = errors.New("no such object in the high-availability store")
 
-func openObjectStore(dir string) (*objectStore, error) {
+// Open opens the store below dir, which is made.
+func Open(dir string) (*Store, error) {
 	if err := os.MkdirAll(filepath.Join(dir, "objects"), 0o700); err != nil {
 		return nil, fmt.Errorf("make high-availability.storageDir: %w", err)
 	}
@@ -33,14 +34,14 @@ func openObjectStore(dir string) (*objectStore, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open high-availability.storageDir: %w", err)
 	}
-	s := &objectStore{root: root}
+	s := &Store{root: root}
 	s.mu.held = map[string]int{}
 	return s, nil
 }
 
-// hold keeps an object from being removed until release is called: a submission puts
+// Hold keeps an object from being removed until release is called: a submission puts
 // it, or finds it there, before there is a record that names it.
-func (s *objectStore) hold(sum []byte) (release func()) {
+func (s *Store) Hold(sum []byte) (release func()) {
 	key := string(sum)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -54,10 +55,10 @@ func (s *objectStore) hold(sum []byte) (release func()) {
 	}
 }
 
-// put stores what r gives and returns its digest and size. More than limit bytes
+// Put stores what r gives and returns its digest and size. More than limit bytes
 // are refused.
-func (s *objectStore) put(r io.Reader, limit int64) (sum [sha256.Size]byte, size int64, err error) {
-	tmp := ".put-" + randomHex(8)
+func (s *Store) Put(r io.Reader, limit int64) (sum [sha256.Size]byte, size int64, err error) {
+	tmp := ".put-" + rand.Text()
 	f, err := s.root.OpenFile(tmp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return sum, 0, fmt.Errorf("store object: %w", err)
@@ -84,7 +85,7 @@ func (s *objectStore) put(r io.Reader, limit int64) (sum [sha256.Size]byte, size
 	return sum, size, nil
 }
 
-func (s *objectStore) syncFolder() error {
+func (s *Store) syncFolder() error {
 	d, err := s.root.Open(".")
 	if err != nil {
 		return err
@@ -92,8 +93,8 @@ func (s *objectStore) syncFolder() error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// open returns the object and its size.
-func (s *objectStore) open(sum []byte) (io.ReadCloser, int64, error) {
+// Get returns the object and its size.
+func (s *Store) Get(sum []byte) (io.ReadCloser, int64, error) {
 	if len(sum) != sha256.Size {
 		return nil, 0, fmt.Errorf("digest of %d bytes: %w", len(sum), ErrNoObject)
 	}
@@ -111,8 +112,8 @@ func (s *objectStore) open(sum []byte) (io.ReadCloser, int64, error) {
 	return f, info.Size(), nil
 }
 
-// remove deletes an object, unless it is held; that it is gone already is fine.
-func (s *objectStore) remove(sum []byte) error {
+// Remove deletes an object, unless it is held; that it is gone already is fine.
+func (s *Store) Remove(sum []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.mu.held[string(sum)] > 0 {

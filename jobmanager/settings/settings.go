@@ -1,4 +1,4 @@
-package jobmanager
+package settings
 
 import (
 	"cmp"
@@ -12,8 +12,8 @@ import (
 	"github.com/weirstream/weir/proto/metapb"
 )
 
-// jobSettings are the effective settings of a job, as the JobMaster needs them.
-type jobSettings struct {
+// Job is the effective settings of a job, as its JobMaster needs them.
+type Job struct {
 	Parallelism   int
 	Checkpoint    coordinator.Config
 	CheckpointDir string // execution.checkpointing.dir, absolute
@@ -23,12 +23,13 @@ type jobSettings struct {
 	Effective     []*metapb.Setting // all of them, sorted by key
 }
 
-func (s jobSettings) deletesOnCancellation() bool {
+// DeletesOnCancellation reports whether a cancelled job keeps no checkpoint.
+func (s Job) DeletesOnCancellation() bool {
 	return s.Checkpoint.Retention == coordinator.DeleteOnCancellation
 }
 
-// setting is the effective value of one setting, as text.
-func (s jobSettings) setting(key string) string {
+// Setting is the effective value of one setting, as text.
+func (s Job) Setting(key string) string {
 	for _, kv := range s.Effective {
 		if kv.Key == key {
 			return kv.Value
@@ -37,46 +38,46 @@ func (s jobSettings) setting(key string) string {
 	return ""
 }
 
-// checkpointFolder is {dir}/{job-id}.
-func (s jobSettings) checkpointFolder(id job.ID) string { return s.CheckpointDir + "/" + string(id) }
+// CheckpointFolder is {dir}/{job-id}.
+func (s Job) CheckpointFolder(id job.ID) string { return s.CheckpointDir + "/" + string(id) }
 
-// settingsOf decides the settings of a submission (config.ResolveJob has the order)
+// Of decides the settings of a submission (config.ResolveJob has the order)
 // in a cluster whose high-availability store is the folder storage.
-func settingsOf(cluster map[string]string, plan *metapb.Plan, submitted map[string]string, storage string) (jobSettings, error) {
+func Of(cluster map[string]string, plan *metapb.Plan, submitted map[string]string, storage string) (Job, error) {
 	c, err := config.Resolve(config.Layer{Origin: "cluster", Values: cluster})
 	if err != nil {
-		return jobSettings{}, err
+		return Job{}, err
 	}
 	e, err := config.ResolveJob(plan, submitted, c)
 	if err != nil {
-		return jobSettings{}, err
+		return Job{}, err
 	}
 	effective := e.JobSettings()
 	if e.Get(config.CheckpointDir) == "" {
 		dir, err := filepath.Abs(filepath.Join(storage, "checkpoints"))
 		if err != nil {
-			return jobSettings{}, fmt.Errorf("folder for checkpoints: %w", err)
+			return Job{}, fmt.Errorf("folder for checkpoints: %w", err)
 		}
 		effective = append(effective, &metapb.Setting{Key: config.CheckpointDir.Key, Value: dir})
 	}
-	return parseSettings(effective)
+	return parse(effective)
 }
 
-// settingsOfRecord reads the settings of a recorded job back.
-func settingsOfRecord(rec *metapb.JobRecord) (jobSettings, error) {
-	s, err := parseSettings(rec.Config)
+// OfRecord reads the settings of a recorded job back.
+func OfRecord(rec *metapb.JobRecord) (Job, error) {
+	s, err := parse(rec.Config)
 	if err != nil {
 		return s, fmt.Errorf("settings of job %s: %w", rec.JobId, err)
 	}
 	return s, nil
 }
 
-func parseSettings(effective []*metapb.Setting) (jobSettings, error) {
+func parse(effective []*metapb.Setting) (Job, error) {
 	c, err := config.OfSettings(effective)
 	if err != nil {
-		return jobSettings{}, err
+		return Job{}, err
 	}
-	s := jobSettings{
+	s := Job{
 		Effective: effective, Parallelism: cmp.Or(c.Parallelism, 1), CheckpointDir: c.Checkpoints.Dir, SavepointDir: c.Checkpoints.SavepointDir, Restart: c.Restart,
 		Checkpoint: coordinator.Config{
 			Interval: c.Checkpoints.Interval, Timeout: c.Checkpoints.Timeout, MinPause: c.Checkpoints.MinPause,
