@@ -10,6 +10,7 @@ import (
 
 	"github.com/weirstream/weir/client"
 	"github.com/weirstream/weir/client/api"
+	"github.com/weirstream/weir/internal/config"
 )
 
 func (c *cli) cancelCommand() *cobra.Command {
@@ -106,7 +107,8 @@ func (c *cli) cancel(ctx context.Context, ref string, detach bool, limit time.Du
 		return failure(exitConflict, "JOB_ENDED", fmt.Sprintf("job %q was not cancelled: it is %s", j.Name, j.State), "weir describe "+j.ID)
 	}
 	c.say(stateLine(j))
-	if cp := j.LastCheckpoint; cp != nil && !cp.Discarded && cp.Path != "" {
+	kept := j.Settings[config.CheckpointRetention.Key] != "DELETE_ON_CANCELLATION" // if not, they may not be gone yet
+	if cp := j.LastCheckpoint; kept && cp != nil && !cp.Discarded && cp.Path != "" {
 		c.say(fmt.Sprintf("checkpoint %d is kept: %s", cp.ID, cp.Path))
 	}
 	_, err = c.structured(j, []string{j.ID})

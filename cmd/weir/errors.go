@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -95,6 +96,9 @@ func (c *cli) report(err error) int {
 func flagError(cmd *cobra.Command, err error) error {
 	help := cmd.CommandPath() + " --help"
 	if bad := (*pflag.InvalidValueError)(nil); errors.As(err, &bad) {
+		if number := (*strconv.NumError)(nil); errors.As(err, &number) {
+			return usage(fmt.Sprintf("--%s %s is not a whole number", bad.GetFlag().Name, bad.GetValue()), help)
+		}
 		return usage(fmt.Sprintf("--%s %s: %v", bad.GetFlag().Name, bad.GetValue(), bad.Unwrap()), help)
 	}
 	var unknown *pflag.NotExistError

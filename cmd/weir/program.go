@@ -298,7 +298,15 @@ func planFailure(ctx context.Context, p program, err error, stderr []byte) error
 		lines = lines[1:]
 	}
 	lines = lines[:min(len(lines), 10)]
-	return &exitError{exitAs, code, append([]string{fmt.Sprintf("%s did not tell its plan: %s", p.name, why)}, lines...), nil}
+	var hints []string
+	if exitAs == exitFailed { // it is the program that is not right
+		run := p.name
+		if p.dir != "" {
+			run = "go run " + p.name
+		}
+		hints = []string{"mend it, and try it by itself:  " + run + " --plan"}
+	}
+	return &exitError{exitAs, code, append([]string{fmt.Sprintf("%s did not tell its plan: %s", p.name, why)}, lines...), hints}
 }
 
 // callsMain reports whether a Go program has weir.Main in it: the linker leaves out what

@@ -48,6 +48,13 @@ func (c *cli) root() *cobra.Command {
 	root.AddCommand(c.runCommand(), c.listCommand(), c.describeCommand(), c.waitCommand(),
 		c.savepointCommand(), c.checkpointCommand(), c.stopCommand(), c.cancelCommand(), c.rescaleCommand(), c.snapshotCommand(), c.checkCommand(),
 		c.jobManagerCommand(), c.taskManagerCommand(), c.demoCommand(), c.configCommand(), c.versionCommand())
+	root.SetOut(c.stdout) // the command completion takes it over now
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" { // cobra's takes any word for a call for help
+			cmd.Args, cmd.RunE = unknownCommand, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+	}
 	root.SetHelpCommand(&cobra.Command{Use: "help [COMMAND]", Short: "Help about a command", Args: cobra.ArbitraryArgs, RunE: func(cmd *cobra.Command, args []string) error {
 		found, rest, err := root.Find(args)
 		if err != nil || len(rest) > 0 && found == root {

@@ -135,14 +135,16 @@ func (c *cli) runJob(ctx context.Context, f runFlags, target string, args []stri
 			arch = o.GOARCH
 		}
 	}
+	ctx, stop := attached(ctx) // who stops the command leaves no build, program or folder behind
+	defer stop()
 	p, err := c.prepare(ctx, target, arch)
 	if err != nil {
-		return err
+		return c.stopped(ctx, err)
 	}
 	defer p.remove()
 	plan, err := c.planOf(ctx, p, args)
 	if err != nil || plan == nil {
-		return err
+		return c.stopped(ctx, err)
 	}
 	if err := c.checkPlan(plan, typed); err != nil {
 		return err
@@ -161,6 +163,16 @@ func (c *cli) runJob(ctx context.Context, f runFlags, target string, args []stri
 	return c.submit(ctx, cl, f.detached, client.Submission{
 		Binary: p.binary, Settings: typed, Restore: restore, ClientVersion: buildflags.Version(), GOARCH: p.arch,
 	}, plan)
+}
+
+// stopped is the end of a command that was stopped before it had submitted the job, or
+// what else went wrong until then.
+func (c *cli) stopped(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	c.say("stopped; nothing was submitted")
+	return &exitError{exit: exitDetached}
 }
 
 // submit hands the job over, and follows it unless told not to.
