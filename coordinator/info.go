@@ -47,6 +47,7 @@ type PartInfo struct {
 	AckedAt    time.Time // zero: it has not
 	NewBytes   uint64
 	StateBytes uint64
+	InFlight   uint64 // bytes of records that the barrier has overtaken here
 	Timings    Timings
 }
 
@@ -56,6 +57,7 @@ func (p *checkpoint) partInfos() []PartInfo {
 		t := &p.parts[i]
 		all[i] = PartInfo{Subtask: t.execution.Subtask, AckedAt: t.ackedAt, NewBytes: t.newBytes, Timings: t.timings}
 		all[i].StateBytes = stateBytes(&metapb.CheckpointMetadata{Operators: t.operators})
+		all[i].InFlight = inFlight(t.operators)
 	}
 	return all
 }

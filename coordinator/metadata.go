@@ -73,9 +73,21 @@ func compareStrings(a, b string) int {
 	return 0
 }
 
-// stateBytes adds up the runs that m lists, each once.
+// inFlight adds up the records in flight.
+func inFlight(operators []*metapb.OperatorSnapshot) (sum uint64) {
+	for _, op := range operators {
+		for _, s := range op.Subtasks {
+			for _, c := range s.ChannelStates {
+				sum += c.Size
+			}
+		}
+	}
+	return sum
+}
+
+// stateBytes adds up the runs that m lists, each once, and the records in flight.
 func stateBytes(m *metapb.CheckpointMetadata) uint64 {
-	var sum uint64
+	sum := inFlight(m.Operators)
 	seen := map[string]bool{}
 	for _, op := range m.Operators {
 		for _, s := range op.Subtasks {

@@ -32,6 +32,16 @@
 // no further record until Output.Room says yes. What one call emits beyond that is
 // queued all the same and counted (Stats.Overdrawn). Events need no room.
 //
+// # Barriers that overtake
+//
+// A barrier always stands in its place in the queue. One that may overtake is
+// announced besides (Gate.News, Attend), and the consumer may take what is before it
+// into the snapshot (Gate.BeginCapture, Capture: encoded as pieces) without having
+// processed it: the records stay in the queue and are processed afterwards. Only the
+// consumer captures: a producer whose channel waits for credit sends what is before
+// such a barrier without (Output.Expedite, bounded by maxOverdraft). What was captured
+// comes back by Gate.Restore and is delivered before everything else.
+//
 // # Goroutines
 //
 // An Output belongs to its subtask's goroutine, a Gate to its own; wake functions
@@ -54,5 +64,5 @@
 // NetworkOptions.Listen and Dial can bring.
 //
 // Read edge.go first, then output.go, sender.go and gate.go; then format.go, lane.go
-// and peer.go.
+// and peer.go; then capture.go and pieces.go.
 package exchange

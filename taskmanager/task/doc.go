@@ -21,13 +21,15 @@
 // Barrier complete (align) → forwarded on all outputs → Prepare and Snapshot of the
 // operators, operator state collected, backend frozen → records flow again, the
 // frozen entries are copied out in slices → Snapshot.Finish in a goroutine of its own
-// → ack with the whole run list. Aborts roll nothing back. A completed checkpoint is
+// → ack with the whole run list. A barrier that has waited for longer than its alignment
+// timeout overtakes (inflight.go): the records before it are captured, stored behind
+// and part of the ack. Aborts roll nothing back. A completed checkpoint is
 // committed; after the terminal one the attempt is FINISHED.
 //
 // # Goroutines
 //
-// The caller's, in Run; one while a snapshot is being written, never two, and none is
-// left when Run has returned. Post, Counters and the wake-ups are called from
+// The caller's, in Run; one while keyed state is being written, and one while records in
+// flight are; none is left when Run has returned. Post, Counters and the wake-ups are called from
 // anywhere. Reporter's methods are called by the loop and must not block.
 //
 // Invariants: A3 (an ack lists every run), A5 (one goroutine), B5 (no subtask
