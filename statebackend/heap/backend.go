@@ -51,6 +51,7 @@ func (b *Backend) Restore(ctx context.Context, from []statebackend.Restored) err
 	if err := b.list.Read(ctx, b.store.Load); err != nil {
 		return fmt.Errorf("load keyed state: %w", err)
 	}
+	b.list.VerifyBehind()
 	return nil
 }
 
@@ -68,6 +69,9 @@ func (b *Backend) Advance(budget int) (busy bool) {
 	done := b.store.CopyFrozen(budget)
 	// Without a cold tier nothing can fail here.
 	_ = b.cuts.Resolve(func([]string) error { return nil })
+	if err := b.list.Damaged(); err != nil {
+		b.store.Fail(err)
+	}
 	return !done
 }
 

@@ -83,12 +83,14 @@ func (b *Backend) Restore(ctx context.Context, from []statebackend.Restored) err
 		if err := b.list.Read(ctx, b.store.Load); err != nil {
 			return fmt.Errorf("load keyed state: %w", err)
 		}
+		b.list.VerifyBehind()
 		return nil
 	}
 	if err := b.open(ctx); err != nil {
 		return err
 	}
 	b.store.MarkSpilled()
+	b.list.VerifyBehind()
 	return nil
 }
 
@@ -126,6 +128,9 @@ func (b *Backend) Advance(budget int) (busy bool) {
 		}
 		return b.cold.ingest(context.Background(), files)
 	})
+	if err == nil {
+		err = b.list.Damaged()
+	}
 	loading := false
 	if err == nil && done && b.cold.db != nil {
 		loading, err = b.store.LoadTimers(loadSlice) // however full memory is

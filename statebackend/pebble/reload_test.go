@@ -2,12 +2,18 @@ package pebble_test
 
 import (
 	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/weirstream/weir/codec"
 	"github.com/weirstream/weir/statebackend"
 	"github.com/weirstream/weir/statebackend/objstore"
 	"github.com/weirstream/weir/statebackend/pebble"
+	"github.com/weirstream/weir/statebackend/runlist"
 	"github.com/weirstream/weir/statebackend/table"
 	"github.com/weirstream/weir/stream"
 )
@@ -204,6 +210,63 @@ func TestAttachClipped(t *testing.T) {
 			if want := []int64{0, -1, int64(k)}[k%3]; x != want || ok != (k%3 > 0) {
 				t.Fatalf("loaded: %v: key %d is %d, %v; want %d", load, k, x, ok, want)
 			}
+		}
+	}
+}
+
+// TestDamageIsFoundBehind: a byte is wrong in a part of a restored run that no record
+// asks for; the attempt fails nevertheless, with the name of the file.
+func TestDamageIsFoundBehind(t *testing.T) {
+	dir := t.TempDir()
+	store, err := objstore.OpenFS(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	old, v := newBackend(t, store, "e1.n1", 0)
+	for k := range uint64(50_000) {
+		at(old, k)
+		v.Set(int64(k))
+	}
+	res := snapshot(t, old, 1)
+	file := res.Runs[0].Files[0]
+	f, err := os.OpenFile(filepath.Join(dir, file.Name), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 1)
+	if _, err = f.ReadAt(b, int64(file.Size/2)); err == nil {
+		b[0] ^= 1
+		_, err = f.WriteAt(b, int64(file.Size/2))
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	shared := pebble.NewShared(8 << 20)
+	defer shared.Close()
+	failed := make(chan error, 1)
+	n, err := pebble.New(pebble.Options{
+		Table: table.Options{Range: stream.AllKeyGroups, KeyWidth: 8, Budget: 1, Fail: func(err error) { failed <- err }},
+		Runs:  runlist.Options{Dir: filepath.Join(t.TempDir(), "runs"), Store: store, Attempt: "e1.n2", Operator: "op"},
+		Dir:   filepath.Join(t.TempDir(), "cold"), Shared: shared, Eager: 1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	if err := n.Restore(context.Background(), []statebackend.Restored{{Range: stream.AllKeyGroups, Runs: res.Runs, Schemas: res.Schemas}}); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		n.Advance(0)
+		select {
+		case err := <-failed:
+			if !errors.Is(err, statebackend.ErrCorrupt) || !strings.Contains(err.Error(), file.Name) {
+				t.Error(err)
+			}
+			return
+		default:
+			runtime.Gosched()
 		}
 	}
 }

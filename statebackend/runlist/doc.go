@@ -14,6 +14,9 @@
 // at a time in a process, and takes its place between two acks. A cut waits for it
 // only when twice as many runs overlap as should.
 //
+// After a restore the whole digests of the runs taken over are compared in the
+// background, slowly (VerifyBehind).
+//
 // Goroutines: Add and the making of a Snapshot belong to the mailbox goroutine;
 // Snapshot.Finish runs anywhere, one at a time in the order of the cuts. A mutex
 // guards the list itself; only Link holds it over I/O, so that no file goes meanwhile.

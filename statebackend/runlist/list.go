@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/zeebo/xxh3"
 
@@ -52,6 +53,7 @@ type List struct {
 	life       context.Context
 	end        context.CancelFunc
 	background sync.WaitGroup
+	damaged    atomic.Pointer[error] // found by VerifyBehind
 
 	// Where foreign runs lie, by entry.base: opened by the first read, until Close. Taken
 	// last.

@@ -1,0 +1,93 @@
+package runlist
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/weirstream/weir/statebackend/objstore"
+	"github.com/weirstream/weir/statebackend/run"
+)
+
+// verifyPause follows each verifyPiece that is read: 100 MB a second at most, so that
+// records that wait for the same disk hardly notice.
+const (
+	verifyPause = 2500 * time.Microsecond
+	verifyPiece = 256 << 10
+)
+
+// VerifyBehind compares the whole digests of the runs that were restored, in the
+// background, one list at a time in a process: a reader compares the tail of a file
+// at once and a block's checksum when it reads it, and blocks that nobody reads stay
+// unseen. Damaged tells what was found.
+func (l *List) VerifyBehind() {
+	var restored []*entry
+	for _, e := range l.copyEntries() {
+		if !e.own {
+			restored = append(restored, e)
+		}
+	}
+	if len(restored) == 0 {
+		return
+	}
+	l.background.Go(func() {
+		select {
+		case verifyTurn <- struct{}{}:
+			defer func() { <-verifyTurn }()
+		case <-l.life.Done():
+			return
+		}
+		for _, e := range restored {
+			err := e.run.Verify(l.life, l.paced(l.opener(e)))
+			if l.life.Err() != nil {
+				return
+			}
+			if err != nil {
+				err = fmt.Errorf("verify what was restored: %w", err)
+				l.damaged.CompareAndSwap(nil, &err)
+				return
+			}
+		}
+	})
+}
+
+// verifyTurn is held by the list whose runs are being verified.
+var verifyTurn = make(chan struct{}, 1)
+
+// Damaged is what VerifyBehind has found wrong, or nil.
+func (l *List) Damaged() error {
+	if err := l.damaged.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// paced is an opener of readers that take their time.
+func (l *List) paced(open run.Opener) run.Opener {
+	return func(ctx context.Context, name string) (objstore.Reader, error) {
+		r, err := open(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		return &pacedReader{Reader: r, ctx: ctx}, nil
+	}
+}
+
+type pacedReader struct {
+	objstore.Reader
+	ctx  context.Context // of the verifying
+	read int             // bytes since the last pause
+}
+
+// ReadAt implements io.ReaderAt.
+func (r *pacedReader) ReadAt(p []byte, off int64) (int, error) {
+	if r.read += len(p); r.read >= verifyPiece {
+		r.read = 0
+		select {
+		case <-time.After(verifyPause):
+		case <-r.ctx.Done():
+			return 0, context.Cause(r.ctx)
+		}
+	}
+	return r.Reader.ReadAt(p, off)
+}
