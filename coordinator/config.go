@@ -97,13 +97,11 @@ type Identity struct {
 	PlanSHA256 []byte
 }
 
-const (
-	maxInline      = 20 << 10 // bytes: Flink's threshold; smaller files cost more than they hold
-	maxInlineTotal = 8 << 20  // bytes of inline runs in one _metadata, whatever the parallelism
-)
+// maxInlineTotal bounds the inline runs in one _metadata, in bytes, whatever the parallelism.
+const maxInlineTotal = 8 << 20
 
 // InlineLimit is the largest run in bytes that a subtask may put into its ack
-// instead of into a file.
-func InlineLimit(subtasks int) uint32 {
-	return uint32(min(maxInline, maxInlineTotal/max(1, subtasks)))
+// instead of into a file: threshold, unless there are very many subtasks.
+func InlineLimit(threshold int64, subtasks int) uint32 {
+	return uint32(min(threshold, int64(maxInlineTotal/max(1, subtasks))))
 }

@@ -342,8 +342,11 @@ func TestTables(t *testing.T) {
 
 func TestInlineLimit(t *testing.T) {
 	for subtasks, want := range map[int]uint32{1: 20 << 10, 409: 20 << 10, 410: 8 << 20 / 410, 10000: 838} {
-		if got := InlineLimit(subtasks); got != want {
+		if got := InlineLimit(20<<10, subtasks); got != want {
 			t.Errorf("%d subtasks: %d bytes, want %d", subtasks, got, want)
 		}
+	}
+	if got := InlineLimit(100, 4); got != 100 {
+		t.Errorf("a threshold of 100 bytes: %d", got)
 	}
 }

@@ -19,6 +19,7 @@ type Checkpoints struct {
 	Concurrent           int
 	Unaligned            bool // barriers may overtake records once they are older than AlignmentTimeout
 	AlignmentTimeout     time.Duration
+	InlineThreshold      int64  // bytes
 	DeleteOnCancellation bool   // else they are kept
 	Dir                  string // absolute path; "" = the cluster's default
 	SavepointDir         string // absolute path; "" = none
@@ -34,6 +35,7 @@ func (e *Effective) checkpoints() Checkpoints {
 		Concurrent:           e.Get(CheckpointConcurrent),
 		Unaligned:            e.Get(CheckpointUnaligned) == "true" && e.Get(CheckpointMode) == "EXACTLY_ONCE",
 		AlignmentTimeout:     e.Get(CheckpointAlignmentTimeout),
+		InlineThreshold:      e.Get(CheckpointInline),
 		DeleteOnCancellation: e.Get(CheckpointRetention) == "DELETE_ON_CANCELLATION",
 		Dir:                  e.Get(CheckpointDir),
 		SavepointDir:         e.Get(SavepointDir),

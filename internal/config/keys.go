@@ -40,6 +40,10 @@ var (
 	CheckpointConcurrent = intKey("execution.checkpointing.max-concurrent-checkpoints", "1", 1, 100, Job,
 		"How many checkpoints may be under way at a time; with a min-pause it is one.")
 
+	CheckpointInline = memoryKey("execution.checkpointing.data-inline-threshold", "20kb", Job,
+		"Size up to which a piece of state is kept in the checkpoint's _metadata and not in a file of its own; at most 1mb.",
+		"state.storage.fs.memory-threshold")
+
 	// State and execution.
 
 	Backend = enumKey("state.backend.type", []string{"pebble", "heap"},

@@ -239,8 +239,8 @@ func durationKey(key, def string, scope Scope, doc string, old ...string) Key[ti
 		ParseDuration, FormatDuration)
 }
 
-func memoryKey(key, def string, scope Scope, doc string) Key[int64] {
-	return newKey(&Option{Key: key, Scope: scope, Type: typeMemory, Default: def, Doc: doc}, ParseMemory, FormatMemory)
+func memoryKey(key, def string, scope Scope, doc string, old ...string) Key[int64] {
+	return newKey(&Option{Key: key, Scope: scope, Type: typeMemory, Default: def, Doc: doc, Aliases: old}, ParseMemory, FormatMemory)
 }
 
 func intKey(key, def string, least, most int, scope Scope, doc string, old ...string) Key[int] {

@@ -81,6 +81,9 @@ func (e *Effective) add(l Layer) error {
 	return errors.Join(mistakes...)
 }
 
+// mostInline is the largest execution.checkpointing.data-inline-threshold in bytes, as in Flink.
+const mostInline = 1 << 20
+
 // check holds the relations between settings.
 func (e *Effective) check() error {
 	if first, most := e.Get(RestartInitial), e.Get(RestartMost); first > most {
@@ -89,6 +92,9 @@ func (e *Effective) check() error {
 	if every, lost := e.Get(HeartbeatInterval), e.Get(HeartbeatTimeout); every <= 0 || lost < 2*every {
 		return fmt.Errorf("%s (%s) must be at least twice %s (%s), and that more than 0",
 			HeartbeatTimeout.Key, FormatDuration(lost), HeartbeatInterval.Key, FormatDuration(every))
+	}
+	if n := e.Get(CheckpointInline); n > mostInline {
+		return fmt.Errorf("%s (%s) is more than %s: the _metadata must stay small", CheckpointInline.Key, FormatMemory(n), FormatMemory(mostInline))
 	}
 	if e.Get(CheckpointTimeout) == 0 {
 		return fmt.Errorf("%s is 0: no checkpoint would ever complete", CheckpointTimeout.Key)

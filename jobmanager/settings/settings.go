@@ -20,7 +20,9 @@ type Job struct {
 	SavepointDir  string // execution.checkpointing.savepoint-dir; "" = none
 	Restart       job.RestartPolicy
 	SlotWait      time.Duration
-	Effective     []*metapb.Setting // all of them, sorted by key
+	// InlineThreshold is the size in bytes up to which a run is kept in _metadata.
+	InlineThreshold int64
+	Effective       []*metapb.Setting // all of them, sorted by key
 }
 
 // DeletesOnCancellation reports whether a cancelled job keeps no checkpoint.
@@ -78,7 +80,7 @@ func parse(effective []*metapb.Setting) (Job, error) {
 		return Job{}, err
 	}
 	s := Job{
-		Effective: effective, Parallelism: cmp.Or(c.Parallelism, 1), CheckpointDir: c.Checkpoints.Dir, SavepointDir: c.Checkpoints.SavepointDir, Restart: c.Restart,
+		Effective: effective, Parallelism: cmp.Or(c.Parallelism, 1), CheckpointDir: c.Checkpoints.Dir, InlineThreshold: c.Checkpoints.InlineThreshold, SavepointDir: c.Checkpoints.SavepointDir, Restart: c.Restart,
 		Checkpoint: coordinator.Config{
 			Interval: c.Checkpoints.Interval, Timeout: c.Checkpoints.Timeout, MinPause: c.Checkpoints.MinPause,
 			TolerableFailures: c.Checkpoints.TolerableFailures, Retained: c.Checkpoints.Retained, Concurrent: c.Checkpoints.Concurrent,
