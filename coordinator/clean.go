@@ -175,6 +175,13 @@ func (c *Coordinator) finishCleaning(effects []Effect) []Effect {
 		effects = c.subsume(effects)
 	}
 	effects = c.collect(effects)
+	if c.cleanup != deleteAll && !c.swept { // else everything goes
+		if c.sweep != sweepListing {
+			c.sweep = sweepListing
+			effects = append(effects, ListObjects{})
+		}
+		return effects
+	}
 	open := c.registry.outstanding()
 	if len(open) == 0 && len(c.subsumed) == 0 && !c.pinned() {
 		folder := c.cleanup == deleteAll && len(c.completed) == 0

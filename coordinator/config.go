@@ -56,6 +56,9 @@ type Config struct {
 	// IDBatch is how many checkpoint ids are reserved with one transaction; 0 = 64:
 	// at the default interval one transaction in ten minutes.
 	IDBatch int
+	// OrphansAfter is how long after a deployment objects that nobody lists are looked
+	// for: attempts that were cut off have ended by then. 0 = 1 min.
+	OrphansAfter time.Duration
 }
 
 // Alignment of barriers.
@@ -81,6 +84,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Concurrent <= 0 || c.MinPause > 0 {
 		c.Concurrent = 1
+	}
+	if c.OrphansAfter <= 0 {
+		c.OrphansAfter = time.Minute
 	}
 	if c.IDBatch <= 0 {
 		c.IDBatch = 64

@@ -50,7 +50,7 @@ func testGraph(t *testing.T, two bool) *job.Graph {
 //	ended · committed ckpt=1 [sub=0] · job-ended state=FINISHED · stop
 //	wanted [t=t1] [kind=checkpoint|full|savepoint|stop] [drain] · unpinned ckpt=1 [t=t1] [keep]
 //	(region=other or region=source limits the subtasks to those of one region)
-//	ids|metadata|pointer|pointers|objects outcome=ok|failed|unknown|fenced [ckpt=1] [names=a,b] · read ckpt=1 found|missing|unknown
+//	ids|metadata|pointer|pointers|objects|listed outcome=ok|failed|unknown|fenced [ckpt=1] [names=a,b] · read ckpt=1 found|missing|unknown
 func TestTranscripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/transcripts", func(t *testing.T, path string) {
 		h := &harness{t: t, now: time.Unix(0, 0), epoch: 1}
@@ -263,6 +263,8 @@ func (h *harness) result(d *datadriven.TestData, id stream.CheckpointID) Event {
 		return PointersDeleted{[]stream.CheckpointID{id}, outcome}
 	case "objects":
 		return ObjectsDeleted{names, outcome}
+	case "listed":
+		return ObjectsListed{names, outcome}
 	}
 	d.Fatalf(h.t, "unknown command")
 	return nil

@@ -82,6 +82,10 @@ type DeletePointers struct {
 // ObjectsDeleted.
 type DeleteObjects struct{ Names []string }
 
+// ListObjects asks for the names of all objects below the job's checkpoint folder.
+// Answered by ObjectsListed.
+type ListObjects struct{}
+
 // RestoreFrom answers RestoreWanted: start from this checkpoint, or empty (or from
 // the snapshot given at submission) if Pointer is nil. Skipped are newer ones that are
 // damaged: report them loudly. A Problem says that nothing can be restored although
@@ -148,6 +152,7 @@ func (ReadPointer) coordinatorEffect()     {}
 func (NotifyCompleted) coordinatorEffect() {}
 func (DeletePointers) coordinatorEffect()  {}
 func (DeleteObjects) coordinatorEffect()   {}
+func (ListObjects) coordinatorEffect()     {}
 func (RestoreFrom) coordinatorEffect()     {}
 func (SetTimer) coordinatorEffect()        {}
 func (FailJob) coordinatorEffect()         {}

@@ -215,6 +215,13 @@ type ObjectsDeleted struct {
 	Outcome Outcome
 }
 
+// ObjectsListed answers ListObjects.
+type ObjectsListed struct {
+	Names   []string // below the job's checkpoint folder
+	Outcome Outcome
+}
+
+func (ObjectsListed) coordinatorEvent()    {}
 func (TookOver) coordinatorEvent()         {}
 func (Deployed) coordinatorEvent()         {}
 func (Adopted) coordinatorEvent()          {}

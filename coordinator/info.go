@@ -106,6 +106,14 @@ func (i CheckpointDamagedInfo) String() string {
 	return fmt.Sprintf("%v is damaged and was passed over: %s", i.ID, i.Reason)
 }
 
+// OrphansInfo: objects that nobody lists have been found, and are deleted.
+type OrphansInfo struct{ Objects int }
+
+func (i OrphansInfo) String() string {
+	return fmt.Sprintf("%d objects that nobody lists are deleted", i.Objects)
+}
+
+func (OrphansInfo) info()             {}
 func (CheckpointTriggeredInfo) info() {}
 func (CheckpointCompletedInfo) info() {}
 func (CheckpointFailedInfo) info()    {}

@@ -40,6 +40,9 @@ type Coordinator struct {
 	yield     bool                         // a want has expired: the next periodic checkpoint goes first
 	keep      bool                         // checkpoints outlive a job that is FINISHED
 	source    SourceState
+	sweep     sweepState
+	sweepAt   time.Time // in sweepWaiting
+	swept     bool      // since the job has ended
 
 	triggerAt time.Time // not before it
 	notifyAt  time.Time // the terminal notification is repeated; zero = no need
@@ -179,6 +182,8 @@ func (c *Coordinator) Step(now time.Time, event Event, effects []Effect) []Effec
 		effects = c.pointerRead(now, e, effects)
 	case PointersDeleted:
 		effects = c.pointersDeleted(e, effects)
+	case ObjectsListed:
+		effects = c.objectsListed(e, effects)
 	case ObjectsDeleted:
 		effects = c.objectsDeleted(now, e, effects)
 	default:
@@ -210,11 +215,13 @@ func (c *Coordinator) settle(now time.Time, effects []Effect) []Effect {
 	effects = c.store(now, effects)
 	effects = c.answerRestore(effects)
 	effects = c.retryDeletions(now, effects)
+	effects = c.sweepDue(now, effects)
 	switch c.phase {
 	case PhaseStarting:
 		if c.allRunning() {
 			c.enter(PhaseRunning)
 			c.triggerAt = now.Add(c.config.Interval)
+			c.planSweep(now)
 			return c.settle(now, c.drainSources(effects))
 		}
 	case PhaseRunning:
@@ -246,6 +253,9 @@ func (c *Coordinator) announceTimer(effects []Effect) []Effect {
 	}
 	earlier(c.notifyAt)
 	earlier(c.deleteAt)
+	if c.sweep == sweepWaiting {
+		earlier(c.sweepAt)
+	}
 	for _, p := range c.open {
 		if p.state.abortable() {
 			earlier(p.deadline)

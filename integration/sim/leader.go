@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -64,7 +65,7 @@ func (l *leader) takeOver() {
 	}
 	l.coordinator = coordinator.New(coordinator.Config{
 		Interval: 20 * time.Millisecond, Timeout: 60 * time.Millisecond, MinPause: w.pause(), Concurrent: w.concurrent,
-		TolerableFailures: coordinator.DefaultTolerableFailures, Retained: w.retained, IDBatch: 1 + w.rng.IntN(4),
+		TolerableFailures: coordinator.DefaultTolerableFailures, Retained: w.retained, IDBatch: 1 + w.rng.IntN(4), OrphansAfter: 15 * time.Millisecond,
 		Alignment: w.alignment, AlignmentTimeout: w.alignmentTimeout,
 	}, coordinator.Identity{ClusterID: "sim", JobID: "0123456789abcdef0123456789abcdef", JobName: "sim", Epoch: l.epoch})
 	for _, k := range w.workers {
@@ -257,6 +258,10 @@ func (l *leader) carryOutRest(effect coordinator.Effect) {
 	case coordinator.Finished:
 		w.checkResults(e.Results, e.Problem)
 		l.finish()
+	case coordinator.ListObjects:
+		l.answer(0, "list objects", func() coordinator.Event {
+			return coordinator.ObjectsListed{Names: slices.Sorted(maps.Keys(w.store.objects)), Outcome: coordinator.OK}
+		})
 	case coordinator.CheckpointTaken:
 		l.copy(e.Pointer, e.TriggerID)
 	case coordinator.Refused:
@@ -270,6 +275,9 @@ func (l *leader) carryOutRest(effect coordinator.Effect) {
 	case coordinator.CleanedUp:
 		l.close(e)
 	case coordinator.Record:
+		if o, ok := e.Info.(coordinator.OrphansInfo); ok {
+			w.Orphans += o.Objects
+		}
 		if f, ok := e.Info.(coordinator.CheckpointFailedInfo); ok {
 			w.Aborts++
 			if w.Mutant == DeleteOnAbort {

@@ -27,6 +27,7 @@ type Figures struct {
 	Aborts, Completed, Unknown, LostMessages, Deleted, LateAcks        int
 	ReadBacks, TerminalRestores                                        int
 	Savepoints, Stops, LateApplied, StopRestores, Captured, InFlight   int
+	Orphans                                                            int
 }
 
 // Add sums figures.
@@ -49,6 +50,7 @@ func (f *Figures) Add(g Figures) {
 	f.Stops += g.Stops
 	f.LateApplied += g.LateApplied
 	f.StopRestores += g.StopRestores
+	f.Orphans += g.Orphans
 	f.Captured += g.Captured
 	f.InFlight += g.InFlight
 }
