@@ -54,6 +54,7 @@ type Setup struct {
 	results  []namedResult
 	counters []*Counter
 	timers   *table.Timers
+	owned    *Owned
 	cursor   interface{ describe() string } // of a keyed operator, once it is linked
 	err      error
 }
@@ -72,6 +73,10 @@ type SetupOptions struct {
 	// States and Results are what the operator's subtask starts from.
 	States  []*metapb.OperatorState
 	Results []*metapb.Result
+	// Owned are the task-owned files of the snapshot's subtasks; OwnedStore is where those
+	// written from now on go, nil if nowhere.
+	Owned      []*metapb.OwnedFile
+	OwnedStore OwnedStore
 }
 
 // operatorState is what a Setup asks of its lists.
@@ -108,6 +113,10 @@ func (s *Setup) UID() string { return s.o.UID }
 
 // Runtime is what the operator shares with its subtask's loop.
 func (s *Setup) Runtime() *Runtime { return s.o.Runtime }
+
+// Types are those that the program has named, or nil: for connectors that encode records
+// themselves.
+func (s *Setup) Types() *codec.Types { return s.o.Types }
 
 // Log is the job's log; its lines carry job, uid and subtask.
 func (s *Setup) Log() *slog.Logger { return s.o.Runtime.Log }
@@ -278,6 +287,9 @@ func (s *Setup) Snapshot(into *metapb.SubtaskSnapshot) {
 	}
 	for _, r := range s.results {
 		into.Results = append(into.Results, r.result())
+	}
+	if s.owned != nil {
+		into.Owned = s.owned.list()
 	}
 }
 

@@ -36,6 +36,7 @@ type Harness[T, B any] struct {
 	now         time.Time
 	output      []B
 	cuts        stream.CheckpointID
+	disk        *disk
 }
 
 // Keyed runs an operator for a keyed stream, as Keyed.Process does.
@@ -148,7 +149,11 @@ func (h *Harness[T, B]) start(n int, from *Snapshot) {
 			h.ids[d.Name] = statebackend.StateID(len(h.ids) + 1)
 		}
 	}
-	h.incarnation++
+	if h.incarnation++; from.disk != nil {
+		h.disk = from.disk
+	} else if h.disk == nil {
+		h.disk = &disk{files: map[string][]byte{}}
+	}
 	h.turn = 0
 	parts, err := h.divide(n, from)
 	if err != nil {
@@ -270,7 +275,7 @@ func (h *Harness[T, B]) EndOfInput() {
 func (h *Harness[T, B]) Snapshot() *Snapshot {
 	h.t.Helper()
 	h.cuts++
-	snapshot := &Snapshot{id: h.cuts, ids: maps.Clone(h.ids), cells: map[string][]byte{}}
+	snapshot := &Snapshot{id: h.cuts, disk: h.disk, ids: maps.Clone(h.ids), cells: map[string][]byte{}}
 	for _, s := range h.subtasks {
 		s.snapshot(snapshot)
 	}

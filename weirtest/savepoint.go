@@ -75,6 +75,13 @@ func (j *Job) Retained() *Savepoint {
 	j.t.Helper()
 	j.await("a checkpoint", false, func(v *api.Job) bool { return v.LastCheckpoint != nil })
 	j.Cancel()
+	return j.LastCheckpoint()
+}
+
+// LastCheckpoint is the newest completed checkpoint of a job that has ended otherwise than
+// FINISHED; it stays behind.
+func (j *Job) LastCheckpoint() *Savepoint {
+	j.t.Helper()
 	ctx, cancel := j.context()
 	defer cancel()
 	v := j.view(ctx)

@@ -46,6 +46,7 @@ type Snapshot struct {
 	subtasks []*metapb.SubtaskSnapshot
 	ids      map[string]statebackend.StateID
 	schemas  []*metapb.Schema // that its keyed values may have
+	disk     *disk
 }
 
 // String describes s.
@@ -68,7 +69,7 @@ func (h *Harness[T, B]) newSubtask(i, n int, from *Snapshot, part restore.Operat
 	s.setup = operator.NewSetup(operator.SetupOptions{
 		UID: uid, Key: h.info, Runtime: s.rt, Store: s.store, Declared: h.declared,
 		StateID: func(name string) statebackend.StateID { return h.ids[name] },
-		States:  part.States, Results: part.Results,
+		States:  part.States, Results: part.Results, Owned: part.Owned, OwnedStore: h.disk,
 	})
 	err := h.make(s, s.setup)
 	if err == nil {

@@ -119,6 +119,16 @@ func validateSubtask(uid string, s *metapb.SubtaskSnapshot) error {
 			}
 		}
 	}
+	for _, f := range s.Owned {
+		for _, name := range []string{f.Name, f.File} {
+			if err := validateName(name); err != nil && (name != "" || f.Name == "") {
+				return fmt.Errorf("operator %q subtask %d: task-owned file: %w", uid, s.Index, err)
+			}
+		}
+		if f.BasePath != "" && !strings.HasPrefix(f.BasePath, "/") && !strings.Contains(f.BasePath, "://") {
+			return fmt.Errorf("%w: operator %q subtask %d: task-owned file %q: base path %q is not absolute", ErrInvalid, uid, s.Index, f.Name, f.BasePath)
+		}
+	}
 	if !slices.IsSortedFunc(s.Schemas, func(a, b *metapb.Schema) int { return cmp.Compare(a.StateId, b.StateId) }) {
 		return fmt.Errorf("%w: operator %q subtask %d: schemas are not sorted", ErrInvalid, uid, s.Index)
 	}

@@ -41,6 +41,9 @@ type Operator struct {
 	States  []*metapb.OperatorState // redistributed, sorted by name
 	Ended   Ended
 	Results []*metapb.Result // base of the subtask's named results
+	// Owned are the task-owned files of all old subtasks: which one needs which is known
+	// to the operator.
+	Owned []*metapb.OwnedFile
 	// Channels are the records that were in flight, in the order in which they are to be
 	// taken.
 	Channels []Channel
@@ -192,6 +195,7 @@ func divide(g *job.Graph, index int, snapshot *metapb.OperatorSnapshot, subtasks
 			}
 		}
 		takeKeyed(&r, snapshot, stream.RangeOf(i, len(subtasks)), o)
+		r.Owned = ownedFiles(snapshot, o)
 		all[i] = &r
 	}
 	if err := divideChannels(g, index, snapshot, all, o); err != nil {
@@ -201,6 +205,20 @@ func divide(g *job.Graph, index int, snapshot *metapb.OperatorSnapshot, subtasks
 		subtasks[i].Operators = append(subtasks[i].Operators, *r)
 	}
 	return nil
+}
+
+// ownedFiles are the task-owned files of all subtasks, with the path of whoever they
+// belong to.
+func ownedFiles(snapshot *metapb.OperatorSnapshot, o Options) (all []*metapb.OwnedFile) {
+	for _, s := range snapshot.Subtasks {
+		for _, f := range s.Owned {
+			if o.Foreign && f.BasePath == "" {
+				f = &metapb.OwnedFile{Name: f.Name, Size: f.Size, Digest: f.Digest, File: f.File, BasePath: strings.TrimSuffix(o.Folder, "/")}
+			}
+			all = append(all, f)
+		}
+	}
+	return all
 }
 
 // takeKeyed adds what r's range shares with the old subtasks'.

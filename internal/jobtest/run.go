@@ -209,7 +209,7 @@ func (in *incarnation) deploy(from *metapb.CheckpointMetadata) error {
 		}
 		o := task.Options{
 			Graph: in.graph, Subtask: s.ID, Program: program, Attempt: job.Attempt{Epoch: 1, N: uint32(in.n)},
-			Incarnation: in.n, Fabric: fabric, NewBackend: in.backend, StateIDs: in.ids,
+			Incarnation: in.n, Fabric: fabric, NewBackend: in.backend, StateIDs: in.ids, Store: in.store,
 			Restored: restored(s), Reporter: (*reporter)(in), JobName: in.o.Plan.Name,
 		}
 		if from != nil {
@@ -234,7 +234,7 @@ func restored(s restore.Subtask) []*weirpb.RestoredOperator {
 	var all []*weirpb.RestoredOperator
 	for _, op := range s.Operators {
 		r := &weirpb.RestoredOperator{
-			Uid: op.UID, OperatorStates: op.States, Ended: op.Ended == restore.EndedAll, Results: op.Results, Watermark: op.Watermark,
+			Uid: op.UID, OperatorStates: op.States, Ended: op.Ended == restore.EndedAll, Results: op.Results, Watermark: op.Watermark, Owned: op.Owned,
 		}
 		for _, k := range op.Keyed {
 			r.Keyed = append(r.Keyed, &weirpb.RestoredKeyed{

@@ -367,7 +367,7 @@ func (x Operation_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Operation_Kind.Descriptor instead.
 func (Operation_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{21, 0}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{22, 0}
 }
 
 type Operation_State int32
@@ -419,7 +419,7 @@ func (x Operation_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Operation_State.Descriptor instead.
 func (Operation_State) EnumDescriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{21, 1}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{22, 1}
 }
 
 type Intent_Kind int32
@@ -474,7 +474,7 @@ func (x Intent_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Intent_Kind.Descriptor instead.
 func (Intent_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{24, 0}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{25, 0}
 }
 
 // Plan is the program that a job binary builds: its operators in the order they
@@ -1229,6 +1229,7 @@ type SubtaskSnapshot struct {
 	Watermark      int64                  `protobuf:"varint,8,opt,name=watermark,proto3" json:"watermark,omitempty"` // ms; absent watermark = min int64
 	Results        []*Result              `protobuf:"bytes,9,rep,name=results,proto3" json:"results,omitempty"`
 	Schemas        []*Schema              `protobuf:"bytes,10,rep,name=schemas,proto3" json:"schemas,omitempty"` // that values of the runs may have, by state id and ordinal
+	Owned          []*OwnedFile           `protobuf:"bytes,11,rep,name=owned,proto3" json:"owned,omitempty"`     // that the subtask's state refers to, by name
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1333,6 +1334,92 @@ func (x *SubtaskSnapshot) GetSchemas() []*Schema {
 	return nil
 }
 
+func (x *SubtaskSnapshot) GetOwned() []*OwnedFile {
+	if x != nil {
+		return x.Owned
+	}
+	return nil
+}
+
+// OwnedFile is a file beside the checkpoints that an operator of a task writes and
+// deletes, below taskowned/ of the job's checkpoint folder. It may be gone although a
+// snapshot lists it: then its operator has no use for it any more.
+type OwnedFile struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // below the job's checkpoint folder
+	Size          uint64                 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	Digest        []byte                 `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`                     // SHA-256
+	BasePath      string                 `protobuf:"bytes,4,opt,name=base_path,json=basePath,proto3" json:"base_path,omitempty"` // as Run.base_path
+	File          string                 `protobuf:"bytes,5,opt,name=file,proto3" json:"file,omitempty"`                         // where it lies, if not under its name: in a savepoint
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OwnedFile) Reset() {
+	*x = OwnedFile{}
+	mi := &file_proto_metapb_meta_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OwnedFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OwnedFile) ProtoMessage() {}
+
+func (x *OwnedFile) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_metapb_meta_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OwnedFile.ProtoReflect.Descriptor instead.
+func (*OwnedFile) Descriptor() ([]byte, []int) {
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *OwnedFile) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *OwnedFile) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *OwnedFile) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *OwnedFile) GetBasePath() string {
+	if x != nil {
+		return x.BasePath
+	}
+	return ""
+}
+
+func (x *OwnedFile) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
 // Schema is one that values of a state have. The first that it had has ordinal 0; later
 // ones, of whichever state of the operator, are numbered from 1 in the order in which they
 // came. All are listed for as long as a run may hold values of them; the highest of a state
@@ -1350,7 +1437,7 @@ type Schema struct {
 
 func (x *Schema) Reset() {
 	*x = Schema{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[9]
+	mi := &file_proto_metapb_meta_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1362,7 +1449,7 @@ func (x *Schema) String() string {
 func (*Schema) ProtoMessage() {}
 
 func (x *Schema) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[9]
+	mi := &file_proto_metapb_meta_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1375,7 +1462,7 @@ func (x *Schema) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Schema.ProtoReflect.Descriptor instead.
 func (*Schema) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{9}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Schema) GetStateId() uint32 {
@@ -1438,7 +1525,7 @@ type Run struct {
 
 func (x *Run) Reset() {
 	*x = Run{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[10]
+	mi := &file_proto_metapb_meta_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1450,7 +1537,7 @@ func (x *Run) String() string {
 func (*Run) ProtoMessage() {}
 
 func (x *Run) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[10]
+	mi := &file_proto_metapb_meta_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1463,7 +1550,7 @@ func (x *Run) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Run.ProtoReflect.Descriptor instead.
 func (*Run) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{10}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Run) GetId() string {
@@ -1558,7 +1645,7 @@ type RunFile struct {
 
 func (x *RunFile) Reset() {
 	*x = RunFile{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[11]
+	mi := &file_proto_metapb_meta_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1570,7 +1657,7 @@ func (x *RunFile) String() string {
 func (*RunFile) ProtoMessage() {}
 
 func (x *RunFile) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[11]
+	mi := &file_proto_metapb_meta_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1583,7 +1670,7 @@ func (x *RunFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunFile.ProtoReflect.Descriptor instead.
 func (*RunFile) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{11}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RunFile) GetName() string {
@@ -1647,7 +1734,7 @@ type OperatorState struct {
 
 func (x *OperatorState) Reset() {
 	*x = OperatorState{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[12]
+	mi := &file_proto_metapb_meta_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1659,7 +1746,7 @@ func (x *OperatorState) String() string {
 func (*OperatorState) ProtoMessage() {}
 
 func (x *OperatorState) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[12]
+	mi := &file_proto_metapb_meta_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1672,7 +1759,7 @@ func (x *OperatorState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperatorState.ProtoReflect.Descriptor instead.
 func (*OperatorState) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{12}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *OperatorState) GetName() string {
@@ -1726,7 +1813,7 @@ type ChannelState struct {
 
 func (x *ChannelState) Reset() {
 	*x = ChannelState{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[13]
+	mi := &file_proto_metapb_meta_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1738,7 +1825,7 @@ func (x *ChannelState) String() string {
 func (*ChannelState) ProtoMessage() {}
 
 func (x *ChannelState) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[13]
+	mi := &file_proto_metapb_meta_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1751,7 +1838,7 @@ func (x *ChannelState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChannelState.ProtoReflect.Descriptor instead.
 func (*ChannelState) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{13}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ChannelState) GetFromUid() string {
@@ -1845,7 +1932,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[14]
+	mi := &file_proto_metapb_meta_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1857,7 +1944,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[14]
+	mi := &file_proto_metapb_meta_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1870,7 +1957,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{14}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Result) GetName() string {
@@ -1946,7 +2033,7 @@ type JobRecord struct {
 
 func (x *JobRecord) Reset() {
 	*x = JobRecord{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[15]
+	mi := &file_proto_metapb_meta_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1958,7 +2045,7 @@ func (x *JobRecord) String() string {
 func (*JobRecord) ProtoMessage() {}
 
 func (x *JobRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[15]
+	mi := &file_proto_metapb_meta_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1971,7 +2058,7 @@ func (x *JobRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobRecord.ProtoReflect.Descriptor instead.
 func (*JobRecord) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{15}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *JobRecord) GetJobId() string {
@@ -2100,7 +2187,7 @@ type Incarnation struct {
 
 func (x *Incarnation) Reset() {
 	*x = Incarnation{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[16]
+	mi := &file_proto_metapb_meta_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2112,7 +2199,7 @@ func (x *Incarnation) String() string {
 func (*Incarnation) ProtoMessage() {}
 
 func (x *Incarnation) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[16]
+	mi := &file_proto_metapb_meta_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2125,7 +2212,7 @@ func (x *Incarnation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Incarnation.ProtoReflect.Descriptor instead.
 func (*Incarnation) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{16}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Incarnation) GetNumber() uint64 {
@@ -2215,7 +2302,7 @@ type VertexParallelism struct {
 
 func (x *VertexParallelism) Reset() {
 	*x = VertexParallelism{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[17]
+	mi := &file_proto_metapb_meta_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2227,7 +2314,7 @@ func (x *VertexParallelism) String() string {
 func (*VertexParallelism) ProtoMessage() {}
 
 func (x *VertexParallelism) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[17]
+	mi := &file_proto_metapb_meta_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2240,7 +2327,7 @@ func (x *VertexParallelism) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VertexParallelism.ProtoReflect.Descriptor instead.
 func (*VertexParallelism) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{17}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *VertexParallelism) GetVertex() uint32 {
@@ -2280,7 +2367,7 @@ type CheckpointPointer struct {
 
 func (x *CheckpointPointer) Reset() {
 	*x = CheckpointPointer{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[18]
+	mi := &file_proto_metapb_meta_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2292,7 +2379,7 @@ func (x *CheckpointPointer) String() string {
 func (*CheckpointPointer) ProtoMessage() {}
 
 func (x *CheckpointPointer) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[18]
+	mi := &file_proto_metapb_meta_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2305,7 +2392,7 @@ func (x *CheckpointPointer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointPointer.ProtoReflect.Descriptor instead.
 func (*CheckpointPointer) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{18}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CheckpointPointer) GetCheckpointId() uint64 {
@@ -2420,7 +2507,7 @@ type CheckpointStatistics struct {
 
 func (x *CheckpointStatistics) Reset() {
 	*x = CheckpointStatistics{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[19]
+	mi := &file_proto_metapb_meta_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2432,7 +2519,7 @@ func (x *CheckpointStatistics) String() string {
 func (*CheckpointStatistics) ProtoMessage() {}
 
 func (x *CheckpointStatistics) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[19]
+	mi := &file_proto_metapb_meta_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2445,7 +2532,7 @@ func (x *CheckpointStatistics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointStatistics.ProtoReflect.Descriptor instead.
 func (*CheckpointStatistics) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{19}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CheckpointStatistics) GetCompleted() uint64 {
@@ -2495,7 +2582,7 @@ type CheckpointRecord struct {
 
 func (x *CheckpointRecord) Reset() {
 	*x = CheckpointRecord{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[20]
+	mi := &file_proto_metapb_meta_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2507,7 +2594,7 @@ func (x *CheckpointRecord) String() string {
 func (*CheckpointRecord) ProtoMessage() {}
 
 func (x *CheckpointRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[20]
+	mi := &file_proto_metapb_meta_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2520,7 +2607,7 @@ func (x *CheckpointRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointRecord.ProtoReflect.Descriptor instead.
 func (*CheckpointRecord) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{20}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CheckpointRecord) GetCheckpointId() uint64 {
@@ -2627,7 +2714,7 @@ type Operation struct {
 
 func (x *Operation) Reset() {
 	*x = Operation{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[21]
+	mi := &file_proto_metapb_meta_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2639,7 +2726,7 @@ func (x *Operation) String() string {
 func (*Operation) ProtoMessage() {}
 
 func (x *Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[21]
+	mi := &file_proto_metapb_meta_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2652,7 +2739,7 @@ func (x *Operation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operation.ProtoReflect.Descriptor instead.
 func (*Operation) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{21}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Operation) GetTriggerId() string {
@@ -2777,7 +2864,7 @@ type OperatorParallelism struct {
 
 func (x *OperatorParallelism) Reset() {
 	*x = OperatorParallelism{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[22]
+	mi := &file_proto_metapb_meta_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2789,7 +2876,7 @@ func (x *OperatorParallelism) String() string {
 func (*OperatorParallelism) ProtoMessage() {}
 
 func (x *OperatorParallelism) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[22]
+	mi := &file_proto_metapb_meta_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2802,7 +2889,7 @@ func (x *OperatorParallelism) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperatorParallelism.ProtoReflect.Descriptor instead.
 func (*OperatorParallelism) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{22}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *OperatorParallelism) GetUid() string {
@@ -2829,7 +2916,7 @@ type UIDMapping struct {
 
 func (x *UIDMapping) Reset() {
 	*x = UIDMapping{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[23]
+	mi := &file_proto_metapb_meta_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2841,7 +2928,7 @@ func (x *UIDMapping) String() string {
 func (*UIDMapping) ProtoMessage() {}
 
 func (x *UIDMapping) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[23]
+	mi := &file_proto_metapb_meta_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2854,7 +2941,7 @@ func (x *UIDMapping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UIDMapping.ProtoReflect.Descriptor instead.
 func (*UIDMapping) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{23}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *UIDMapping) GetFrom() string {
@@ -2886,7 +2973,7 @@ type Intent struct {
 
 func (x *Intent) Reset() {
 	*x = Intent{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[24]
+	mi := &file_proto_metapb_meta_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2898,7 +2985,7 @@ func (x *Intent) String() string {
 func (*Intent) ProtoMessage() {}
 
 func (x *Intent) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[24]
+	mi := &file_proto_metapb_meta_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2911,7 +2998,7 @@ func (x *Intent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Intent.ProtoReflect.Descriptor instead.
 func (*Intent) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{24}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Intent) GetKind() Intent_Kind {
@@ -2967,7 +3054,7 @@ type JobResult struct {
 
 func (x *JobResult) Reset() {
 	*x = JobResult{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[25]
+	mi := &file_proto_metapb_meta_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2979,7 +3066,7 @@ func (x *JobResult) String() string {
 func (*JobResult) ProtoMessage() {}
 
 func (x *JobResult) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[25]
+	mi := &file_proto_metapb_meta_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2992,7 +3079,7 @@ func (x *JobResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobResult.ProtoReflect.Descriptor instead.
 func (*JobResult) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{25}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *JobResult) GetState() string {
@@ -3062,7 +3149,7 @@ type ClusterRecord struct {
 
 func (x *ClusterRecord) Reset() {
 	*x = ClusterRecord{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[26]
+	mi := &file_proto_metapb_meta_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3074,7 +3161,7 @@ func (x *ClusterRecord) String() string {
 func (*ClusterRecord) ProtoMessage() {}
 
 func (x *ClusterRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[26]
+	mi := &file_proto_metapb_meta_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3087,7 +3174,7 @@ func (x *ClusterRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterRecord.ProtoReflect.Descriptor instead.
 func (*ClusterRecord) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{26}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ClusterRecord) GetIncarnation() string {
@@ -3117,7 +3204,7 @@ type LeaderRecord struct {
 
 func (x *LeaderRecord) Reset() {
 	*x = LeaderRecord{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[27]
+	mi := &file_proto_metapb_meta_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3129,7 +3216,7 @@ func (x *LeaderRecord) String() string {
 func (*LeaderRecord) ProtoMessage() {}
 
 func (x *LeaderRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[27]
+	mi := &file_proto_metapb_meta_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3142,7 +3229,7 @@ func (x *LeaderRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaderRecord.ProtoReflect.Descriptor instead.
 func (*LeaderRecord) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{27}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *LeaderRecord) GetRestAddress() string {
@@ -3249,7 +3336,7 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\vparallelism\x18\x02 \x01(\rR\vparallelism\x129\n" +
 	"\bsubtasks\x18\x03 \x03(\v2\x1d.weir.meta.v1.SubtaskSnapshotR\bsubtasks\x12\x1d\n" +
 	"\n" +
-	"key_schema\x18\x04 \x01(\fR\tkeySchema\"\xab\x03\n" +
+	"key_schema\x18\x04 \x01(\fR\tkeySchema\"\xda\x03\n" +
 	"\x0fSubtaskSnapshot\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x1f\n" +
 	"\vfirst_group\x18\x02 \x01(\rR\n" +
@@ -3263,7 +3350,14 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\twatermark\x18\b \x01(\x03R\twatermark\x12.\n" +
 	"\aresults\x18\t \x03(\v2\x14.weir.meta.v1.ResultR\aresults\x12.\n" +
 	"\aschemas\x18\n" +
-	" \x03(\v2\x14.weir.meta.v1.SchemaR\aschemas\"\xad\x01\n" +
+	" \x03(\v2\x14.weir.meta.v1.SchemaR\aschemas\x12-\n" +
+	"\x05owned\x18\v \x03(\v2\x17.weir.meta.v1.OwnedFileR\x05owned\"|\n" +
+	"\tOwnedFile\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x16\n" +
+	"\x06digest\x18\x03 \x01(\fR\x06digest\x12\x1b\n" +
+	"\tbase_path\x18\x04 \x01(\tR\bbasePath\x12\x12\n" +
+	"\x04file\x18\x05 \x01(\tR\x04file\"\xad\x01\n" +
 	"\x06Schema\x12\x19\n" +
 	"\bstate_id\x18\x01 \x01(\rR\astateId\x12\x16\n" +
 	"\x06schema\x18\x02 \x01(\fR\x06schema\x12)\n" +
@@ -3508,7 +3602,7 @@ func file_proto_metapb_meta_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_metapb_meta_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_proto_metapb_meta_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_proto_metapb_meta_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_proto_metapb_meta_proto_goTypes = []any{
 	(OperatorKind)(0),            // 0: weir.meta.v1.OperatorKind
 	(Distribution)(0),            // 1: weir.meta.v1.Distribution
@@ -3527,25 +3621,26 @@ var file_proto_metapb_meta_proto_goTypes = []any{
 	(*StateID)(nil),              // 14: weir.meta.v1.StateID
 	(*OperatorSnapshot)(nil),     // 15: weir.meta.v1.OperatorSnapshot
 	(*SubtaskSnapshot)(nil),      // 16: weir.meta.v1.SubtaskSnapshot
-	(*Schema)(nil),               // 17: weir.meta.v1.Schema
-	(*Run)(nil),                  // 18: weir.meta.v1.Run
-	(*RunFile)(nil),              // 19: weir.meta.v1.RunFile
-	(*OperatorState)(nil),        // 20: weir.meta.v1.OperatorState
-	(*ChannelState)(nil),         // 21: weir.meta.v1.ChannelState
-	(*Result)(nil),               // 22: weir.meta.v1.Result
-	(*JobRecord)(nil),            // 23: weir.meta.v1.JobRecord
-	(*Incarnation)(nil),          // 24: weir.meta.v1.Incarnation
-	(*VertexParallelism)(nil),    // 25: weir.meta.v1.VertexParallelism
-	(*CheckpointPointer)(nil),    // 26: weir.meta.v1.CheckpointPointer
-	(*CheckpointStatistics)(nil), // 27: weir.meta.v1.CheckpointStatistics
-	(*CheckpointRecord)(nil),     // 28: weir.meta.v1.CheckpointRecord
-	(*Operation)(nil),            // 29: weir.meta.v1.Operation
-	(*OperatorParallelism)(nil),  // 30: weir.meta.v1.OperatorParallelism
-	(*UIDMapping)(nil),           // 31: weir.meta.v1.UIDMapping
-	(*Intent)(nil),               // 32: weir.meta.v1.Intent
-	(*JobResult)(nil),            // 33: weir.meta.v1.JobResult
-	(*ClusterRecord)(nil),        // 34: weir.meta.v1.ClusterRecord
-	(*LeaderRecord)(nil),         // 35: weir.meta.v1.LeaderRecord
+	(*OwnedFile)(nil),            // 17: weir.meta.v1.OwnedFile
+	(*Schema)(nil),               // 18: weir.meta.v1.Schema
+	(*Run)(nil),                  // 19: weir.meta.v1.Run
+	(*RunFile)(nil),              // 20: weir.meta.v1.RunFile
+	(*OperatorState)(nil),        // 21: weir.meta.v1.OperatorState
+	(*ChannelState)(nil),         // 22: weir.meta.v1.ChannelState
+	(*Result)(nil),               // 23: weir.meta.v1.Result
+	(*JobRecord)(nil),            // 24: weir.meta.v1.JobRecord
+	(*Incarnation)(nil),          // 25: weir.meta.v1.Incarnation
+	(*VertexParallelism)(nil),    // 26: weir.meta.v1.VertexParallelism
+	(*CheckpointPointer)(nil),    // 27: weir.meta.v1.CheckpointPointer
+	(*CheckpointStatistics)(nil), // 28: weir.meta.v1.CheckpointStatistics
+	(*CheckpointRecord)(nil),     // 29: weir.meta.v1.CheckpointRecord
+	(*Operation)(nil),            // 30: weir.meta.v1.Operation
+	(*OperatorParallelism)(nil),  // 31: weir.meta.v1.OperatorParallelism
+	(*UIDMapping)(nil),           // 32: weir.meta.v1.UIDMapping
+	(*Intent)(nil),               // 33: weir.meta.v1.Intent
+	(*JobResult)(nil),            // 34: weir.meta.v1.JobResult
+	(*ClusterRecord)(nil),        // 35: weir.meta.v1.ClusterRecord
+	(*LeaderRecord)(nil),         // 36: weir.meta.v1.LeaderRecord
 }
 var file_proto_metapb_meta_proto_depIdxs = []int32{
 	10, // 0: weir.meta.v1.Plan.operators:type_name -> weir.meta.v1.Operator
@@ -3561,34 +3656,35 @@ var file_proto_metapb_meta_proto_depIdxs = []int32{
 	15, // 10: weir.meta.v1.CheckpointMetadata.operators:type_name -> weir.meta.v1.OperatorSnapshot
 	3,  // 11: weir.meta.v1.CheckpointMetadata.type:type_name -> weir.meta.v1.SnapshotType
 	16, // 12: weir.meta.v1.OperatorSnapshot.subtasks:type_name -> weir.meta.v1.SubtaskSnapshot
-	18, // 13: weir.meta.v1.SubtaskSnapshot.runs:type_name -> weir.meta.v1.Run
-	20, // 14: weir.meta.v1.SubtaskSnapshot.operator_states:type_name -> weir.meta.v1.OperatorState
-	21, // 15: weir.meta.v1.SubtaskSnapshot.channel_states:type_name -> weir.meta.v1.ChannelState
-	22, // 16: weir.meta.v1.SubtaskSnapshot.results:type_name -> weir.meta.v1.Result
-	17, // 17: weir.meta.v1.SubtaskSnapshot.schemas:type_name -> weir.meta.v1.Schema
-	2,  // 18: weir.meta.v1.Schema.kind:type_name -> weir.meta.v1.StateKind
-	19, // 19: weir.meta.v1.Run.files:type_name -> weir.meta.v1.RunFile
-	2,  // 20: weir.meta.v1.OperatorState.kind:type_name -> weir.meta.v1.StateKind
-	1,  // 21: weir.meta.v1.ChannelState.distribution:type_name -> weir.meta.v1.Distribution
-	8,  // 22: weir.meta.v1.JobRecord.plan:type_name -> weir.meta.v1.Plan
-	9,  // 23: weir.meta.v1.JobRecord.config:type_name -> weir.meta.v1.Setting
-	4,  // 24: weir.meta.v1.JobRecord.restore_mode:type_name -> weir.meta.v1.RestoreMode
-	31, // 25: weir.meta.v1.JobRecord.uid_map:type_name -> weir.meta.v1.UIDMapping
-	30, // 26: weir.meta.v1.JobRecord.parallelism:type_name -> weir.meta.v1.OperatorParallelism
-	25, // 27: weir.meta.v1.Incarnation.vertices:type_name -> weir.meta.v1.VertexParallelism
-	14, // 28: weir.meta.v1.Incarnation.state_ids:type_name -> weir.meta.v1.StateID
-	28, // 29: weir.meta.v1.CheckpointStatistics.history:type_name -> weir.meta.v1.CheckpointRecord
-	5,  // 30: weir.meta.v1.Operation.kind:type_name -> weir.meta.v1.Operation.Kind
-	6,  // 31: weir.meta.v1.Operation.state:type_name -> weir.meta.v1.Operation.State
-	3,  // 32: weir.meta.v1.Operation.type:type_name -> weir.meta.v1.SnapshotType
-	30, // 33: weir.meta.v1.Operation.parallelism:type_name -> weir.meta.v1.OperatorParallelism
-	7,  // 34: weir.meta.v1.Intent.kind:type_name -> weir.meta.v1.Intent.Kind
-	22, // 35: weir.meta.v1.JobResult.results:type_name -> weir.meta.v1.Result
-	36, // [36:36] is the sub-list for method output_type
-	36, // [36:36] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	19, // 13: weir.meta.v1.SubtaskSnapshot.runs:type_name -> weir.meta.v1.Run
+	21, // 14: weir.meta.v1.SubtaskSnapshot.operator_states:type_name -> weir.meta.v1.OperatorState
+	22, // 15: weir.meta.v1.SubtaskSnapshot.channel_states:type_name -> weir.meta.v1.ChannelState
+	23, // 16: weir.meta.v1.SubtaskSnapshot.results:type_name -> weir.meta.v1.Result
+	18, // 17: weir.meta.v1.SubtaskSnapshot.schemas:type_name -> weir.meta.v1.Schema
+	17, // 18: weir.meta.v1.SubtaskSnapshot.owned:type_name -> weir.meta.v1.OwnedFile
+	2,  // 19: weir.meta.v1.Schema.kind:type_name -> weir.meta.v1.StateKind
+	20, // 20: weir.meta.v1.Run.files:type_name -> weir.meta.v1.RunFile
+	2,  // 21: weir.meta.v1.OperatorState.kind:type_name -> weir.meta.v1.StateKind
+	1,  // 22: weir.meta.v1.ChannelState.distribution:type_name -> weir.meta.v1.Distribution
+	8,  // 23: weir.meta.v1.JobRecord.plan:type_name -> weir.meta.v1.Plan
+	9,  // 24: weir.meta.v1.JobRecord.config:type_name -> weir.meta.v1.Setting
+	4,  // 25: weir.meta.v1.JobRecord.restore_mode:type_name -> weir.meta.v1.RestoreMode
+	32, // 26: weir.meta.v1.JobRecord.uid_map:type_name -> weir.meta.v1.UIDMapping
+	31, // 27: weir.meta.v1.JobRecord.parallelism:type_name -> weir.meta.v1.OperatorParallelism
+	26, // 28: weir.meta.v1.Incarnation.vertices:type_name -> weir.meta.v1.VertexParallelism
+	14, // 29: weir.meta.v1.Incarnation.state_ids:type_name -> weir.meta.v1.StateID
+	29, // 30: weir.meta.v1.CheckpointStatistics.history:type_name -> weir.meta.v1.CheckpointRecord
+	5,  // 31: weir.meta.v1.Operation.kind:type_name -> weir.meta.v1.Operation.Kind
+	6,  // 32: weir.meta.v1.Operation.state:type_name -> weir.meta.v1.Operation.State
+	3,  // 33: weir.meta.v1.Operation.type:type_name -> weir.meta.v1.SnapshotType
+	31, // 34: weir.meta.v1.Operation.parallelism:type_name -> weir.meta.v1.OperatorParallelism
+	7,  // 35: weir.meta.v1.Intent.kind:type_name -> weir.meta.v1.Intent.Kind
+	23, // 36: weir.meta.v1.JobResult.results:type_name -> weir.meta.v1.Result
+	37, // [37:37] is the sub-list for method output_type
+	37, // [37:37] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_proto_metapb_meta_proto_init() }
@@ -3596,7 +3692,7 @@ func file_proto_metapb_meta_proto_init() {
 	if File_proto_metapb_meta_proto != nil {
 		return
 	}
-	file_proto_metapb_meta_proto_msgTypes[14].OneofWrappers = []any{
+	file_proto_metapb_meta_proto_msgTypes[15].OneofWrappers = []any{
 		(*Result_Sum)(nil),
 		(*Result_Text)(nil),
 	}
@@ -3606,7 +3702,7 @@ func file_proto_metapb_meta_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_metapb_meta_proto_rawDesc), len(file_proto_metapb_meta_proto_rawDesc)),
 			NumEnums:      8,
-			NumMessages:   28,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -2233,6 +2233,7 @@ type RestoredOperator struct {
 	Watermark      int64                   `protobuf:"varint,5,opt,name=watermark,proto3" json:"watermark,omitempty"`
 	Results        []*metapb.Result        `protobuf:"bytes,6,rep,name=results,proto3" json:"results,omitempty"`   // base of this subtask's named results
 	Channels       []*RestoredChannel      `protobuf:"bytes,7,rep,name=channels,proto3" json:"channels,omitempty"` // records that were in flight, oldest first
+	Owned          []*metapb.OwnedFile     `protobuf:"bytes,8,rep,name=owned,proto3" json:"owned,omitempty"`       // of all old subtasks, with their folders
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -2312,6 +2313,13 @@ func (x *RestoredOperator) GetResults() []*metapb.Result {
 func (x *RestoredOperator) GetChannels() []*RestoredChannel {
 	if x != nil {
 		return x.Channels
+	}
+	return nil
+}
+
+func (x *RestoredOperator) GetOwned() []*metapb.OwnedFile {
+	if x != nil {
+		return x.Owned
 	}
 	return nil
 }
@@ -3814,7 +3822,7 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\finline_limit\x18\r \x01(\rR\vinlineLimit\"\x8b\x01\n" +
 	"\x11SubtaskDeployment\x125\n" +
 	"\asubtask\x18\x01 \x01(\v2\x1b.weir.control.v1.SubtaskRefR\asubtask\x12?\n" +
-	"\toperators\x18\x02 \x03(\v2!.weir.control.v1.RestoredOperatorR\toperators\"\xc2\x02\n" +
+	"\toperators\x18\x02 \x03(\v2!.weir.control.v1.RestoredOperatorR\toperators\"\xf1\x02\n" +
 	"\x10RestoredOperator\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x124\n" +
 	"\x05keyed\x18\x02 \x03(\v2\x1e.weir.control.v1.RestoredKeyedR\x05keyed\x12D\n" +
@@ -3822,7 +3830,8 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\x05ended\x18\x04 \x01(\bR\x05ended\x12\x1c\n" +
 	"\twatermark\x18\x05 \x01(\x03R\twatermark\x12.\n" +
 	"\aresults\x18\x06 \x03(\v2\x14.weir.meta.v1.ResultR\aresults\x12<\n" +
-	"\bchannels\x18\a \x03(\v2 .weir.control.v1.RestoredChannelR\bchannels\"v\n" +
+	"\bchannels\x18\a \x03(\v2 .weir.control.v1.RestoredChannelR\bchannels\x12-\n" +
+	"\x05owned\x18\b \x03(\v2\x17.weir.meta.v1.OwnedFileR\x05owned\"v\n" +
 	"\x0fRestoredChannel\x12\x14\n" +
 	"\x05input\x18\x01 \x01(\rR\x05input\x120\n" +
 	"\x05state\x18\x02 \x01(\v2\x1a.weir.meta.v1.ChannelStateR\x05state\x12\x1b\n" +
@@ -4011,10 +4020,11 @@ var file_proto_weirpb_control_proto_goTypes = []any{
 	(*metapb.StateID)(nil),           // 47: weir.meta.v1.StateID
 	(*metapb.OperatorState)(nil),     // 48: weir.meta.v1.OperatorState
 	(*metapb.Result)(nil),            // 49: weir.meta.v1.Result
-	(*metapb.ChannelState)(nil),      // 50: weir.meta.v1.ChannelState
-	(*metapb.Run)(nil),               // 51: weir.meta.v1.Run
-	(*metapb.Schema)(nil),            // 52: weir.meta.v1.Schema
-	(*metapb.OperatorSnapshot)(nil),  // 53: weir.meta.v1.OperatorSnapshot
+	(*metapb.OwnedFile)(nil),         // 50: weir.meta.v1.OwnedFile
+	(*metapb.ChannelState)(nil),      // 51: weir.meta.v1.ChannelState
+	(*metapb.Run)(nil),               // 52: weir.meta.v1.Run
+	(*metapb.Schema)(nil),            // 53: weir.meta.v1.Schema
+	(*metapb.OperatorSnapshot)(nil),  // 54: weir.meta.v1.OperatorSnapshot
 }
 var file_proto_weirpb_control_proto_depIdxs = []int32{
 	4,  // 0: weir.control.v1.FromTaskManager.register:type_name -> weir.control.v1.RegisterTaskManager
@@ -4067,42 +4077,43 @@ var file_proto_weirpb_control_proto_depIdxs = []int32{
 	48, // 47: weir.control.v1.RestoredOperator.operator_states:type_name -> weir.meta.v1.OperatorState
 	49, // 48: weir.control.v1.RestoredOperator.results:type_name -> weir.meta.v1.Result
 	26, // 49: weir.control.v1.RestoredOperator.channels:type_name -> weir.control.v1.RestoredChannel
-	50, // 50: weir.control.v1.RestoredChannel.state:type_name -> weir.meta.v1.ChannelState
-	51, // 51: weir.control.v1.RestoredKeyed.runs:type_name -> weir.meta.v1.Run
-	52, // 52: weir.control.v1.RestoredKeyed.schemas:type_name -> weir.meta.v1.Schema
-	21, // 53: weir.control.v1.SubtaskLocation.subtask:type_name -> weir.control.v1.SubtaskRef
-	21, // 54: weir.control.v1.SubtaskStatus.subtask:type_name -> weir.control.v1.SubtaskRef
-	22, // 55: weir.control.v1.SubtaskStatus.attempt:type_name -> weir.control.v1.Attempt
-	0,  // 56: weir.control.v1.SubtaskStatus.state:type_name -> weir.control.v1.SubtaskStatus.State
-	21, // 57: weir.control.v1.TriggerCheckpoint.subtasks:type_name -> weir.control.v1.SubtaskRef
-	22, // 58: weir.control.v1.CancelAttempts.attempt:type_name -> weir.control.v1.Attempt
-	21, // 59: weir.control.v1.DrainSources.subtasks:type_name -> weir.control.v1.SubtaskRef
-	21, // 60: weir.control.v1.Adopt.subtasks:type_name -> weir.control.v1.SubtaskRef
-	21, // 61: weir.control.v1.CheckpointAck.subtask:type_name -> weir.control.v1.SubtaskRef
-	22, // 62: weir.control.v1.CheckpointAck.attempt:type_name -> weir.control.v1.Attempt
-	53, // 63: weir.control.v1.CheckpointAck.operators:type_name -> weir.meta.v1.OperatorSnapshot
-	38, // 64: weir.control.v1.CheckpointAck.timings:type_name -> weir.control.v1.CheckpointTimings
-	21, // 65: weir.control.v1.CheckpointAckChunk.subtask:type_name -> weir.control.v1.SubtaskRef
-	21, // 66: weir.control.v1.CheckpointDecline.subtask:type_name -> weir.control.v1.SubtaskRef
-	22, // 67: weir.control.v1.CheckpointDecline.attempt:type_name -> weir.control.v1.Attempt
-	21, // 68: weir.control.v1.Committed.subtask:type_name -> weir.control.v1.SubtaskRef
-	22, // 69: weir.control.v1.Committed.attempt:type_name -> weir.control.v1.Attempt
-	21, // 70: weir.control.v1.SourceEnded.subtask:type_name -> weir.control.v1.SubtaskRef
-	22, // 71: weir.control.v1.SourceEnded.attempt:type_name -> weir.control.v1.Attempt
-	21, // 72: weir.control.v1.Counters.subtask:type_name -> weir.control.v1.SubtaskRef
-	22, // 73: weir.control.v1.Counters.attempt:type_name -> weir.control.v1.Attempt
-	43, // 74: weir.control.v1.Counters.user:type_name -> weir.control.v1.Counter
-	3,  // 75: weir.control.v1.JobManagerService.Connect:input_type -> weir.control.v1.FromTaskManager
-	1,  // 76: weir.control.v1.JobManagerService.FetchObject:input_type -> weir.control.v1.FetchObjectRequest
-	14, // 77: weir.control.v1.AgentService.Attach:input_type -> weir.control.v1.FromWorker
-	9,  // 78: weir.control.v1.JobManagerService.Connect:output_type -> weir.control.v1.ToTaskManager
-	2,  // 79: weir.control.v1.JobManagerService.FetchObject:output_type -> weir.control.v1.ObjectChunk
-	16, // 80: weir.control.v1.AgentService.Attach:output_type -> weir.control.v1.ToWorker
-	78, // [78:81] is the sub-list for method output_type
-	75, // [75:78] is the sub-list for method input_type
-	75, // [75:75] is the sub-list for extension type_name
-	75, // [75:75] is the sub-list for extension extendee
-	0,  // [0:75] is the sub-list for field type_name
+	50, // 50: weir.control.v1.RestoredOperator.owned:type_name -> weir.meta.v1.OwnedFile
+	51, // 51: weir.control.v1.RestoredChannel.state:type_name -> weir.meta.v1.ChannelState
+	52, // 52: weir.control.v1.RestoredKeyed.runs:type_name -> weir.meta.v1.Run
+	53, // 53: weir.control.v1.RestoredKeyed.schemas:type_name -> weir.meta.v1.Schema
+	21, // 54: weir.control.v1.SubtaskLocation.subtask:type_name -> weir.control.v1.SubtaskRef
+	21, // 55: weir.control.v1.SubtaskStatus.subtask:type_name -> weir.control.v1.SubtaskRef
+	22, // 56: weir.control.v1.SubtaskStatus.attempt:type_name -> weir.control.v1.Attempt
+	0,  // 57: weir.control.v1.SubtaskStatus.state:type_name -> weir.control.v1.SubtaskStatus.State
+	21, // 58: weir.control.v1.TriggerCheckpoint.subtasks:type_name -> weir.control.v1.SubtaskRef
+	22, // 59: weir.control.v1.CancelAttempts.attempt:type_name -> weir.control.v1.Attempt
+	21, // 60: weir.control.v1.DrainSources.subtasks:type_name -> weir.control.v1.SubtaskRef
+	21, // 61: weir.control.v1.Adopt.subtasks:type_name -> weir.control.v1.SubtaskRef
+	21, // 62: weir.control.v1.CheckpointAck.subtask:type_name -> weir.control.v1.SubtaskRef
+	22, // 63: weir.control.v1.CheckpointAck.attempt:type_name -> weir.control.v1.Attempt
+	54, // 64: weir.control.v1.CheckpointAck.operators:type_name -> weir.meta.v1.OperatorSnapshot
+	38, // 65: weir.control.v1.CheckpointAck.timings:type_name -> weir.control.v1.CheckpointTimings
+	21, // 66: weir.control.v1.CheckpointAckChunk.subtask:type_name -> weir.control.v1.SubtaskRef
+	21, // 67: weir.control.v1.CheckpointDecline.subtask:type_name -> weir.control.v1.SubtaskRef
+	22, // 68: weir.control.v1.CheckpointDecline.attempt:type_name -> weir.control.v1.Attempt
+	21, // 69: weir.control.v1.Committed.subtask:type_name -> weir.control.v1.SubtaskRef
+	22, // 70: weir.control.v1.Committed.attempt:type_name -> weir.control.v1.Attempt
+	21, // 71: weir.control.v1.SourceEnded.subtask:type_name -> weir.control.v1.SubtaskRef
+	22, // 72: weir.control.v1.SourceEnded.attempt:type_name -> weir.control.v1.Attempt
+	21, // 73: weir.control.v1.Counters.subtask:type_name -> weir.control.v1.SubtaskRef
+	22, // 74: weir.control.v1.Counters.attempt:type_name -> weir.control.v1.Attempt
+	43, // 75: weir.control.v1.Counters.user:type_name -> weir.control.v1.Counter
+	3,  // 76: weir.control.v1.JobManagerService.Connect:input_type -> weir.control.v1.FromTaskManager
+	1,  // 77: weir.control.v1.JobManagerService.FetchObject:input_type -> weir.control.v1.FetchObjectRequest
+	14, // 78: weir.control.v1.AgentService.Attach:input_type -> weir.control.v1.FromWorker
+	9,  // 79: weir.control.v1.JobManagerService.Connect:output_type -> weir.control.v1.ToTaskManager
+	2,  // 80: weir.control.v1.JobManagerService.FetchObject:output_type -> weir.control.v1.ObjectChunk
+	16, // 81: weir.control.v1.AgentService.Attach:output_type -> weir.control.v1.ToWorker
+	79, // [79:82] is the sub-list for method output_type
+	76, // [76:79] is the sub-list for method input_type
+	76, // [76:76] is the sub-list for extension type_name
+	76, // [76:76] is the sub-list for extension extendee
+	0,  // [0:76] is the sub-list for field type_name
 }
 
 func init() { file_proto_weirpb_control_proto_init() }

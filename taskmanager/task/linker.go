@@ -63,6 +63,7 @@ func (l *Linker) Setup(k operator.KeyInfo) *operator.Setup {
 	o := operator.SetupOptions{
 		UID: in.plan.Uid, Key: k, Types: t.o.Program.Types, Runtime: t.rt, Declared: in.plan.States,
 		States: in.restored.GetOperatorStates(), Results: in.restored.GetResults(),
+		Owned: in.restored.GetOwned(), OwnedStore: t.ownedStore(),
 		StateID: func(name string) statebackend.StateID { return t.stateID(in.plan.Uid, name) },
 	}
 	if k.Keyed {
