@@ -3,6 +3,7 @@ package jobmanager
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -461,4 +462,61 @@ func TestQueueIsBounded(t *testing.T) {
 	if left, _ := tm.out.Take(); ctx.Err() == nil || len(left) != sendqueue.Capacity {
 		t.Error("the queue grows beyond its bound")
 	}
+}
+
+// TestDeposedSaysWhoLeads: a leader whose lease has ended says so, and who leads now.
+func TestDeposedSaysWhoLeads(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		second := make(chan ha.Leadership)
+		go func() {
+			l, err := w.store.Campaign(context.Background(), &metapb.LeaderRecord{Process: "second", RestAddress: "10.0.0.2:8081"})
+			if err != nil {
+				t.Error(err)
+			}
+			second <- l
+		}()
+		synctest.Wait()
+		w.store.Depose()
+		lead := <-second
+		w.until("it says so", func() bool {
+			return w.logged("the leadership is lost") == 1 && w.logged("another JobManager leads", "10.0.0.2:8081") == 1
+		})
+		if err := lead.Resign(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestAllDamaged: the failure names what was found of each checkpoint; each is reported
+// once, however often it is looked at.
+func TestAllDamaged(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		tm := w.join("tm1")
+		w.mustSubmit("execution.checkpointing.num-retained=2")
+		w.checkpoints(2)
+		ids := []uint64{w.view().LastCheckpoint.ID, w.view().LastCheckpoint.ID - 1}
+		for i, id := range ids { // subtasks can't start from it
+			tm.set(func() {
+				tm.silent = true
+				for inc, d := range tm.deployed {
+					tm.tell(inc, &weirpb.FromSubtasks{Event: &weirpb.FromSubtasks_Status{Status: &weirpb.SubtaskStatus{
+						Subtask: d.Subtasks[0].Subtask, Attempt: d.Attempt, Incarnation: inc, State: weirpb.SubtaskStatus_STATE_FAILED,
+						Failure: fmt.Sprintf("restore: shared/run-%d.sst: digest differs", id), DamagedCheckpoint: id}}})
+				}
+				tm.silent = false
+			})
+			w.until("it has failed", func() bool {
+				return tm.saw("deploy") == i+2 || w.view().State == "FAILED"
+			})
+		}
+		r := w.wait()
+		for _, id := range ids {
+			if !strings.Contains(r.Failure, fmt.Sprintf("shared/run-%d.sst", id)) {
+				t.Errorf("the failure does not name the file of checkpoint %d: %s", id, r.Failure)
+			}
+			if n := w.logged("level=ERROR", "passed over", fmt.Sprintf("checkpoint=%d ", id)); n != 1 {
+				t.Errorf("checkpoint %d was reported %d times", id, n)
+			}
+		}
+	})
 }

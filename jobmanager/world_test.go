@@ -1,8 +1,10 @@
 package jobmanager
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -42,7 +44,9 @@ type world struct {
 	cancel  context.CancelFunc
 	ended   chan error
 	tms     []*scriptedTM
-	away    atomic.Bool // the checkpoint store does not answer
+	away    atomic.Bool  // the checkpoint store does not answer
+	log     bytes.Buffer // of the JobManagers, behind logging
+	logging sync.Mutex
 }
 
 // awayStore fails reads while its world says so.
@@ -56,6 +60,33 @@ func (s awayStore) Open(ctx context.Context, name string) (objstore.Reader, erro
 		return nil, fmt.Errorf("open %s: connection refused", name)
 	}
 	return s.Store.Open(ctx, name)
+}
+
+type lockedWriter struct {
+	mu *sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
+}
+
+// logged is how many lines of the log hold all of parts.
+func (w *world) logged(parts ...string) (n int) {
+	w.logging.Lock()
+	defer w.logging.Unlock()
+	for line := range strings.Lines(w.log.String()) {
+		all := true
+		for _, p := range parts {
+			all = all && strings.Contains(line, p)
+		}
+		if all {
+			n++
+		}
+	}
+	return n
 }
 
 // depose takes the leadership away and waits for the next epoch.
@@ -92,11 +123,11 @@ func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
 func (w *world) startManager() {
 	w.t.Helper()
 	w.rpc = bufconn.Listen(1 << 16)
-	var log *slog.Logger
+	var to io.Writer = &lockedWriter{&w.logging, &w.log}
 	if os.Getenv("WEIR_LOG") != "" {
-		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+		to = io.MultiWriter(to, os.Stderr)
 	}
-	m, err := New(Config{HA: w.store, Storage: w.dir, RPC: w.rpc, Log: log})
+	m, err := New(Config{HA: w.store, Storage: w.dir, RPC: w.rpc, Log: slog.New(slog.NewTextHandler(to, nil)), Self: &metapb.LeaderRecord{Process: "first"}})
 	if err != nil {
 		w.t.Fatal(err)
 	}
