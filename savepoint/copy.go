@@ -97,7 +97,7 @@ func (c *copier) copy(ctx context.Context, kind metapb.SnapshotType) error {
 	if err := copying(ctx, m); err != nil {
 		return err
 	}
-	if err := c.takeChannels(ctx, m); err != nil {
+	if err := errors.Join(c.takeChannels(ctx, m), c.takeOwned(ctx, m)); err != nil {
 		return err
 	}
 	return c.t.finish(ctx, m)

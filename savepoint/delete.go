@@ -75,6 +75,11 @@ func (s *Snapshot) delete(ctx context.Context) (Deleted, error) {
 			names[p.c.File] = 0
 		}
 	}
+	for _, p := range ownedParts(s.meta) {
+		if p.f.BasePath == "" && !needed[p.place()] {
+			names[p.place()] = int64(p.f.Size)
+		}
+	}
 	if err := folder.Delete(ctx, metadata.FileName); err != nil {
 		return d, err
 	}
@@ -134,6 +139,9 @@ func addFiles(needed map[string]bool, m *metapb.CheckpointMetadata) {
 			}
 			for _, c := range sub.ChannelStates {
 				needed[c.File] = true
+			}
+			for _, f := range sub.Owned {
+				needed[f.Name] = true
 			}
 		}
 	}

@@ -276,7 +276,7 @@ func (t *transform) write(ctx context.Context) error {
 	if err := t.c.takeAll(ctx, plain); err != nil {
 		return err
 	}
-	if err := t.c.takeChannels(ctx, t.m); err != nil {
+	if err := errors.Join(t.c.takeChannels(ctx, t.m), t.c.takeOwned(ctx, t.m)); err != nil {
 		return err
 	}
 	return t.c.t.finish(ctx, t.m)

@@ -99,6 +99,16 @@ func (s *Snapshot) Verify(ctx context.Context) (Verified, error) {
 			v.Problems = append(v.Problems, &p.at)
 		}
 	}
+	for _, p := range ownedParts(s.meta) {
+		there, bad := p.verify(ctx, s.opener(&metapb.Run{BasePath: p.f.BasePath}))
+		if there {
+			v.Files++
+			v.Bytes += int64(p.f.Size)
+		}
+		if p.at.Err = bad; bad != nil {
+			v.Problems = append(v.Problems, &p.at)
+		}
+	}
 	if err != nil {
 		return Verified{}, fmt.Errorf("verify snapshot %s: %w", s.folder, err)
 	}

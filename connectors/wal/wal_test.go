@@ -18,6 +18,8 @@ import (
 	"github.com/weirstream/weir"
 	"github.com/weirstream/weir/connectors/wal"
 	"github.com/weirstream/weir/operator"
+	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/savepoint"
 	"github.com/weirstream/weir/weirtest"
 )
 
@@ -256,9 +258,42 @@ func TestLost(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// A copy of the checkpoint has the batch with it.
+	moved := filepath.Join(t.TempDir(), "moved")
+	if _, err := savepoint.Copy(t.Context(), s.Path, moved, metapb.SnapshotType_SNAPSHOT_TYPE_CANONICAL); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := savepoint.Verify(t.Context(), moved); err != nil || len(v.Problems) > 0 {
+		t.Fatalf("%+v, %v", v, err)
+	}
+	flip(t, moved)
+	if v, err := savepoint.Verify(t.Context(), moved); err != nil || len(v.Problems) != 1 || !strings.Contains(v.Problems[0].Error(), `operator "table"`) {
+		t.Fatalf("damaged: %+v, %v", v, err)
+	}
+	flip(t, moved)
+	if err := os.RemoveAll(filepath.Dir(s.Path)); err != nil {
+		t.Fatal(err)
+	}
 	feed.End()
-	weirtest.Run(t, job(0, to), weirtest.From(s), weirtest.ReplaceSource("rows", feed)).Wait()
+	weirtest.Run(t, job(0, to), weirtest.From(s.At(moved)), weirtest.ReplaceSource("rows", feed)).Wait()
 	if d := cmp.Diff([]string{"a"}, to.sorted()); d != "" {
 		t.Error(d)
+	}
+}
+
+// flip changes a bit of the batch's file in a savepoint.
+func flip(t *testing.T, dir string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.owned"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("files %q, %v", files, err)
+	}
+	b, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)-1] ^= 1
+	if err := os.WriteFile(files[0], b, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
