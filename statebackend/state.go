@@ -35,6 +35,8 @@ var (
 	ErrBudget = errors.New("keyed state exceeds its memory")
 	// ErrSchema: a snapshot holds a state in a form that the program's codec cannot read.
 	ErrSchema = errors.New("state schema is incompatible")
+	// ErrTooLarge: keyed state does not fit the checkpoint storage.
+	ErrTooLarge = errors.New("state is too large for the checkpoint storage")
 	// ErrCorrupt: bytes of a snapshot or of the cold tier do not decode. The snapshot is
 	// damaged; recovery falls back to an older one.
 	ErrCorrupt = errors.New("keyed state is corrupt")

@@ -19,7 +19,10 @@ type Cuts struct {
 }
 
 // NewCuts returns the cuts of store, none yet.
-func NewCuts(store *table.Store, list *List) *Cuts { return &Cuts{store: store, list: list} }
+func NewCuts(store *table.Store, list *List) *Cuts {
+	list.states = store.Descriptors
+	return &Cuts{store: store, list: list}
+}
 
 // Freeze begins a snapshot.
 func (c *Cuts) Freeze(id stream.CheckpointID) (*Snapshot, error) {

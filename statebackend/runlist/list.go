@@ -33,6 +33,9 @@ type Options struct {
 	Range    stream.KeyGroupRange
 	// InlineLimit is the size up to which a run travels in the ack itself; 0: never.
 	InlineLimit int64
+	// MemoryLimit: the whole list travels in the ack, as one inline run, of which each state
+	// may have so many bytes (ErrTooLarge). Store is only read. 0: runs are objects.
+	MemoryLimit int64
 	// Cold says that the local files of each cut's run go into a cold tier: a link to
 	// them is kept until the cut is resolved.
 	Cold bool
@@ -48,6 +51,9 @@ type List struct {
 	// job, in the names of runs, tells jobs apart: attempts of different ones have the same
 	// numbers, and a job started from another's snapshot lists runs of both.
 	job string
+
+	// states are the program's, for messages; set by NewCuts.
+	states func() []statebackend.Descriptor
 
 	// Of the list's background goroutines: life ends with Close.
 	life       context.Context
@@ -95,7 +101,7 @@ func New(o Options) (*List, error) {
 		return nil, fmt.Errorf("make the folder of local runs: %w", err)
 	}
 	job := xxh3.HashString128(o.Store.URL()).Bytes()
-	l := &List{o: o, job: fmt.Sprintf("%x", job[:6])}
+	l := &List{o: o, states: func() []statebackend.Descriptor { return nil }, job: fmt.Sprintf("%x", job[:6])}
 	l.life, l.end = context.WithCancel(context.Background())
 	return l, nil
 }

@@ -126,6 +126,13 @@ func (l *List) listCut(ctx context.Context, s *Snapshot) (runs []*metapb.Run, wr
 		}
 		written += n
 	}
+	if l.o.MemoryLimit > 0 {
+		n, err := l.intoMemory(ctx)
+		if err != nil {
+			return nil, 0, fmt.Errorf("put all runs for %v into one: %w", s.ID, err)
+		}
+		written += n
+	}
 	if runs, err = l.upload(ctx, s.ID); err != nil {
 		return nil, 0, fmt.Errorf("upload the runs of %v: %w", s.ID, err)
 	}
@@ -161,6 +168,8 @@ func (l *List) addCut(ctx context.Context, s *Snapshot) (written int64, err erro
 	}
 	switch {
 	case s.Cut.Full() && len(old) > 0:
+	case l.o.MemoryLimit > 0: // intoMemory merges all
+		old = nil
 	case e != nil && len(old) > 0 && old[len(old)-1].run.Inline != nil:
 		oldest := len(old) == 1
 		old = append(old[len(old)-1:], e)
