@@ -62,6 +62,7 @@ func TestEndedJobIsDescribed(t *testing.T) {
 		w.checkpoints(2)
 		tm.end()
 		w.finished()
+		w.until("its checkpoints are deleted", func() bool { c := w.view().LastCheckpoint; return c != nil && c.Discarded && c.Path == "" })
 		before := w.view()
 		for _, v := range before.Vertices {
 			for _, s := range v.Subtasks {

@@ -18,6 +18,9 @@ import (
 // subtasks are those of its last incarnation, where they ran is not known any more.
 func Ended(s *ha.JobState, now time.Time) *api.Job {
 	j := OfRecord(s, now)
+	var h History
+	h.Load(s.Statistics)
+	h.Fill(j, s.Pointers)
 	for i := range j.Checkpoints.History { // what was deleted with the job's end, after the last record of it
 		c := &j.Checkpoints.History[i]
 		if c.Status == api.CheckpointCompleted && !slices.ContainsFunc(s.Pointers, func(p *metapb.CheckpointPointer) bool { return p.CheckpointId == c.ID }) {
@@ -51,7 +54,8 @@ func Ended(s *ha.JobState, now time.Time) *api.Job {
 	return j
 }
 
-// OfRecord is what the records alone say.
+// OfRecord is what the records alone say, without their history of checkpoints: that of
+// the job's leader is newer.
 func OfRecord(s *ha.JobState, now time.Time) *api.Job {
 	r := s.Record
 	j := &api.Job{
@@ -77,9 +81,6 @@ func OfRecord(s *ha.JobState, now time.Time) *api.Job {
 		c := pointerOf(s.Pointers[n-1])
 		j.LastCheckpoint = &c
 	}
-	var h History
-	h.Load(s.Statistics)
-	h.Fill(j, s.Pointers)
 	if res := s.Result; res != nil {
 		ended := time.UnixMilli(res.EndedAtMs).UTC()
 		j.EndedAt, j.State, j.DurationMS, j.Restarts = &ended, res.State, res.DurationMs, int(res.Restarts)
