@@ -91,6 +91,7 @@ func (c *Coordinator) orphan(name string) bool {
 	number, isCheckpoint := strings.CutPrefix(folder, "chk-")
 	n, err := strconv.ParseUint(number, 10, 64)
 	id := stream.CheckpointID(n)
-	return isCheckpoint && err == nil && rest == "_metadata" && id < c.next &&
+	ours := rest == "_metadata" || strings.HasPrefix(rest, "inflight-") // records in flight, of this checkpoint alone
+	return isCheckpoint && err == nil && ours && id < c.next &&
 		!c.isCompleted(id) && c.find(id) == nil && !c.writing[id] && !slices.Contains(c.subsumed, id)
 }
