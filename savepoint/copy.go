@@ -3,6 +3,7 @@ package savepoint
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -134,7 +135,7 @@ func (c *copier) merge(ctx context.Context, uid string, sub *metapb.SubtaskSnaps
 		return err
 	}
 	r, err := c.t.write(ctx, runID(c.s.meta, uid, sub.Index), c.inline, tableOf(sub.Schemas), func(w *run.Writer) error {
-		return run.Copy(ctx, w, entries)
+		return run.Copy(ctx, w, declared(entries, sub))
 	})
 	if err := errors.Join(err, entries.Close()); err != nil {
 		return err
@@ -144,6 +145,32 @@ func (c *copier) merge(ctx context.Context, uid string, sub *metapb.SubtaskSnaps
 		sub.Runs = []*metapb.Run{r}
 	}
 	return nil
+}
+
+// only are the entries of some states.
+type only struct {
+	run.Source
+	states map[uint32]bool
+}
+
+// declared leaves out entries of states that the program no longer had: nobody can read
+// them, because no schema of theirs is listed.
+func declared(s run.Source, sub *metapb.SubtaskSnapshot) only {
+	states := map[uint32]bool{}
+	for _, c := range sub.Schemas {
+		states[c.StateId] = true
+	}
+	return only{s, states}
+}
+
+// Next implements run.Source.
+func (o only) Next() (run.Entry, bool) {
+	for {
+		e, ok := o.Source.Next()
+		if !ok || o.states[binary.BigEndian.Uint32(e.Key[2:])] {
+			return e, ok
+		}
+	}
 }
 
 // runID names the merged run of a subtask: unique among all that may ever stand in one

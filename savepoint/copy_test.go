@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/weirstream/weir/coordinator/metadata"
 	"github.com/weirstream/weir/proto/metapb"
 )
 
@@ -83,5 +84,30 @@ func TestCopyCanonicalIsMerged(t *testing.T) {
 	d := ok(Copy(context.Background(), from, filepath.Join(dir, "sp"), canonical))
 	if o := d.Operators[0]; o.Runs != 2 || o.Overlap > 1 || o.Entries >= source.Operators[0].Entries {
 		t.Errorf("%+v, of %+v", o, source.Operators[0])
+	}
+}
+
+// TestCopyDropsStatesThatAreGone: entries of a state that the program no longer had when
+// the snapshot was taken lie in old runs; a canonical copy has them no more.
+func TestCopyDropsStatesThatAreGone(t *testing.T) {
+	ctx := context.Background()
+	dir := t.TempDir()
+	_, from := small(t, filepath.Join(dir, "j"))
+	whole := ok(Copy(ctx, from, filepath.Join(dir, "whole"), canonical))
+	file := filepath.Join(from, metadata.FileName)
+	m := ok(metadata.Decode(ok(os.ReadFile(file))))
+	m.StateIds = m.StateIds[:3]
+	for _, sub := range m.Operators[0].Subtasks {
+		sub.Schemas = sub.Schemas[:3]
+	}
+	if err := os.WriteFile(file, ok(metadata.Encode(m)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	d := ok(Copy(ctx, from, filepath.Join(dir, "sp"), canonical))
+	if o := d.Operators[0]; len(o.States) != 3 || o.Entries >= whole.Operators[0].Entries {
+		t.Errorf("%d entries, with all states %d", o.Entries, whole.Operators[0].Entries)
+	}
+	if got, want := contents(t, d.Location), contents(t, whole.Location); !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
