@@ -37,6 +37,7 @@ func (m *JobMaster) doGraph(f execgraph.Effect) { //lint:step
 			JobId: string(m.id), WorkerId: f.ID, Reason: f.Reason, GraceMs: uint32(f.Grace / time.Millisecond),
 		}}})
 	case execgraph.RestoreSnapshot:
+		m.restoreAsked = f.Number
 		m.forCoord(coordinator.RestoreWanted{Unusable: m.unusable})
 	case execgraph.PersistIncarnation:
 		m.persistIncarnation(f)
@@ -115,10 +116,14 @@ func (m *JobMaster) restoreFrom(f coordinator.RestoreFrom) {
 			"checkpoint", s.Pointer.CheckpointId, "problem", s.Problem)
 	}
 	if f.Problem != "" { // every retained checkpoint is damaged: never start empty instead
-		m.forGraph(execgraph.SnapshotReady{Problem: f.Problem})
+		m.forGraph(execgraph.SnapshotReady{Number: m.restoreAsked, Problem: f.Problem})
 		return
 	}
 	options := restore.Options{Folder: m.settings.CheckpointFolder(m.id)}
+	if f.Metadata == nil && m.source != nil && m.source.problem != "" {
+		m.forGraph(execgraph.SnapshotReady{Number: m.restoreAsked, Problem: "the snapshot that the job was started from cannot be read: " + m.source.problem})
+		return
+	}
 	if f.Metadata == nil && m.source != nil { // nothing of its own yet
 		f.Pointer, f.Metadata, options = m.source.pointer(), m.source.meta, m.source.options(m.record)
 	}
@@ -129,10 +134,10 @@ func (m *JobMaster) restoreFrom(f coordinator.RestoreFrom) {
 	m.stateIDs = restore.AllocateStateIDs(m.stateIDs, m.plan)
 	var err error
 	if m.restored, err = restore.Plan(f.Metadata, m.graph.Job(), options); err != nil {
-		m.forGraph(execgraph.SnapshotReady{Problem: err.Error()})
+		m.forGraph(execgraph.SnapshotReady{Number: m.restoreAsked, Problem: err.Error()})
 		return
 	}
-	m.forGraph(execgraph.SnapshotReady{})
+	m.forGraph(execgraph.SnapshotReady{Number: m.restoreAsked})
 }
 
 func (m *JobMaster) persistIncarnation(f execgraph.PersistIncarnation) {

@@ -41,28 +41,29 @@ type JobMaster struct {
 	over     chan struct{} // closed by the dispatcher when the job has ended
 
 	// Owned by the loop.
-	state    *ha.JobState      // as read at the start, and as written since
-	record   *metapb.JobRecord // what was accepted, and changed since
-	graph    *execgraph.Graph
-	coord    *coordinator.Coordinator
-	todo     []coreEvent // events for the cores, in order
-	writes   []write     // to etcd, one at a time
-	writing  bool
-	gTimer   *loop.Timer
-	cTimer   *loop.Timer
-	stateIDs restore.StateIDs
-	snapshot *coordinator.RestoreFrom // what the next deployment starts from
-	unusable []coordinator.Damage     // found by subtasks
-	passed   map[uint64]string        // damaged checkpoints passed over, and why, as last said
-	restored []restore.Subtask
-	loaded   bool                 // TookOver has been handed to the coordinator
-	ending   string               // terminal state that is being put on record; "" = none
-	problem  string               // why the checkpoints can't be read, as last said
-	chunks   map[chunkKey]*chunks // large acks on their way
-	history  history.History
-	counters map[job.SubtaskID]*weirpb.Counters
-	ops      map[string]*operation // by trigger id; those that ended, too
-	source   *source               // snapshot that the job was started from; nil = none, or not needed
+	state        *ha.JobState      // as read at the start, and as written since
+	record       *metapb.JobRecord // what was accepted, and changed since
+	graph        *execgraph.Graph
+	coord        *coordinator.Coordinator
+	todo         []coreEvent // events for the cores, in order
+	writes       []write     // to etcd, one at a time
+	writing      bool
+	gTimer       *loop.Timer
+	cTimer       *loop.Timer
+	stateIDs     restore.StateIDs
+	snapshot     *coordinator.RestoreFrom // what the next deployment starts from
+	restoreAsked uint64                   // number of the last RestoreSnapshot
+	unusable     []coordinator.Damage     // found by subtasks
+	passed       map[uint64]string        // damaged checkpoints passed over, and why, as last said
+	restored     []restore.Subtask
+	loaded       bool                 // TookOver has been handed to the coordinator
+	ending       string               // terminal state that is being put on record; "" = none
+	problem      string               // why the checkpoints can't be read, as last said
+	chunks       map[chunkKey]*chunks // large acks on their way
+	history      history.History
+	counters     map[job.SubtaskID]*weirpb.Counters
+	ops          map[string]*operation // by trigger id; those that ended, too
+	source       *source               // snapshot that the job was started from; nil = none, or not needed
 	// Its checkpoints are cleaned up; what is left waits for operations. nil: not yet.
 	cleanedUp *coordinator.CleanedUp
 	rescaling bool // the execution graph is at it
@@ -107,6 +108,7 @@ func newJobMaster(d *Dispatcher, s *ha.JobState, seq uint64) (*JobMaster, error)
 		workers: d.epoch()<<40 | seq<<20, over: make(chan struct{}), chunks: map[chunkKey]*chunks{}, counters: map[job.SubtaskID]*weirpb.Counters{}, passed: map[uint64]string{}, ops: map[string]*operation{},
 	}
 	m.history.Load(s.Statistics)
+	m.know(s.Operations)
 	m.ending = s.Result.GetState() // an earlier leader left the clean-up undone
 	g, err := graphOf(plan, chosen.Parallelism, s.Record)
 	if err != nil {
@@ -350,6 +352,10 @@ func (m *JobMaster) fromSubtasks(f *weirpb.FromSubtasks) {
 func (m *JobMaster) damaged(s *weirpb.SubtaskStatus) {
 	id := stream.CheckpointID(s.DamagedCheckpoint)
 	if id == 0 || slices.ContainsFunc(m.unusable, func(d coordinator.Damage) bool { return d.ID == id }) {
+		return
+	}
+	if m.source != nil && id == streamID(m.source.meta.CheckpointId) {
+		m.source.problem = s.Failure
 		return
 	}
 	m.unusable = append(m.unusable, coordinator.Damage{ID: id, Reason: s.Failure})

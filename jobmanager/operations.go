@@ -139,6 +139,7 @@ func (e *operationRecorded) apply(m *JobMaster) {
 		return
 	}
 	m.log.Info("operation begins", "kind", operationName(e.o.rec.Kind), "trigger", e.o.rec.TriggerId, "target", e.o.rec.Target)
+	m.recordOperations()
 	if m.loaded { // else it is begun when the job is taken over
 		m.begin(e.o)
 	}
@@ -168,15 +169,23 @@ func (m *JobMaster) begin(o *operation) {
 	m.forCoord(w)
 }
 
+// know takes over what is on record of operations.
+func (m *JobMaster) know(recorded []*metapb.Operation) {
+	for _, rec := range recorded {
+		m.ops[rec.TriggerId] = &operation{rec: rec, phase: opTaking}
+		if rec.State != metapb.Operation_STATE_IN_PROGRESS {
+			m.ops[rec.TriggerId].phase = opEnded
+		}
+	}
+}
+
 // resume goes on with the operations that an earlier leader has begun.
 func (m *JobMaster) resume() {
-	for _, rec := range m.state.Operations {
-		o := &operation{rec: rec, phase: opTaking}
-		m.ops[rec.TriggerId] = o
+	for _, o := range m.operations() {
+		rec := o.rec
 		i := slices.IndexFunc(m.state.Pointers, func(p *metapb.CheckpointPointer) bool { return slices.Contains(p.Pins, rec.TriggerId) })
 		switch {
-		case rec.State != metapb.Operation_STATE_IN_PROGRESS:
-			o.phase = opEnded
+		case o.phase == opEnded:
 			if i >= 0 { // a stop without a copy: its checkpoint is all there is
 				m.forCoord(coordinator.Unpinned{ID: streamID(m.state.Pointers[i].CheckpointId), TriggerID: rec.TriggerId, Keep: true})
 			}

@@ -14,6 +14,7 @@ import (
 	"github.com/weirstream/weir/coordinator/ha"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/proto/weirpb"
 	"github.com/weirstream/weir/savepoint"
 	"github.com/weirstream/weir/stream"
 )
@@ -448,6 +449,80 @@ func TestRescale(t *testing.T) {
 	})
 }
 
+// TestRescaleSurvivesTheLeader: it dies before the end is on record; the next one starts
+// the job as it was asked, and says so.
+func TestRescaleSurvivesTheLeader(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.join("tm1")
+		second := w.join("tm2")
+		w.mustSubmit()
+		w.checkpoints(1)
+		w.fault("/graph", 1<<30, false, ha.ErrUnknown)
+		trigger := must(w.manager.API().Rescale(t.Context(), testJob, api.RescaleRequest{Parallelism: 2}))(t)
+		w.until("it is deployed", func() bool { return second.saw("deploy incarnation 2") == 1 })
+		w.store.SetFault(nil)
+		w.depose()
+		must(w.operationEnds(testJob, trigger))(t)
+		if j := w.view(); j.Parallelism != 2 || second.saw("deploy incarnation 3") != 1 {
+			t.Errorf("parallelism %d, %q", j.Parallelism, second.log)
+		}
+	})
+}
+
+// TestOperationBeforeLoad: asked for while the checkpoints can't be read, beside one that
+// an earlier leader has promised.
+func TestOperationBeforeLoad(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		tm := w.join("tm1")
+		w.mustSubmit()
+		w.checkpoints(1)
+		tm.set(func() { tm.silent = true })
+		request := api.SavepointRequest{TargetDirectory: filepath.Join(w.dir, "sp")}
+		first := must(w.manager.API().Savepoint(t.Context(), testJob, request))(t)
+		w.away.Store(true)
+		w.depose()
+		tm.set(func() { tm.silent = false })
+		second := must(w.manager.API().Savepoint(t.Context(), testJob, request))(t)
+		w.away.Store(false)
+		a, b := must(w.operationEnds(testJob, first))(t), must(w.operationEnds(testJob, second))(t)
+		if a.Location == b.Location {
+			t.Errorf("both are %s", a.Location)
+		}
+		tm.end()
+		w.finished()
+	})
+}
+
+// TestSourceDamaged: there is nothing to fall back to; the job fails, and says what was
+// found.
+func TestSourceDamaged(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		tm := w.join("tm1")
+		w.mustSubmit()
+		w.checkpoints(1)
+		path := w.savepoint(filepath.Join(w.dir, "sp"))
+		if err := w.manager.Cancel(t.Context(), testJob); err != nil {
+			t.Fatal(err)
+		}
+		w.wait()
+		tm.set(func() { tm.log, tm.silent = nil, true })
+		must(w.submitJob(secondJob, api.Restore{Path: path}))(t)
+		w.until("it is deployed", func() bool { return tm.saw("deploy") == 1 })
+		tm.set(func() {
+			tm.silent = false
+			for inc, d := range tm.deployed {
+				tm.tell(inc, &weirpb.FromSubtasks{Event: &weirpb.FromSubtasks_Status{Status: &weirpb.SubtaskStatus{
+					Subtask: d.Subtasks[0].Subtask, Attempt: d.Attempt, Incarnation: inc, State: weirpb.SubtaskStatus_STATE_FAILED,
+					Failure: "restore: run-1.sst: digest differs", DamagedCheckpoint: d.RestoredCheckpoint}}})
+			}
+		})
+		w.until("it has failed", func() bool { return w.viewOf(secondJob).State == "FAILED" })
+		if j := w.viewOf(secondJob); !strings.Contains(j.LastFailure.Cause, "run-1.sst: digest differs") || j.StartedFrom.Path != path || j.StartedFrom.Mode != api.RestoreNoClaim {
+			t.Errorf("failure %+v, started from %+v", j.LastFailure, j.StartedFrom)
+		}
+	})
+}
+
 // TestGrows: a job that runs with fewer slots than it asked for gets more when they come.
 func TestGrows(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
@@ -513,6 +588,9 @@ func TestRestoreModes(t *testing.T) {
 				_, err := savepoint.Open(t.Context(), path)
 				if gone := errors.Is(err, savepoint.ErrNotFound); gone != (mode == api.RestoreClaim) {
 					t.Errorf("mode %q: the snapshot is gone: %v (%v)", mode, gone, err)
+				}
+				if from := w.viewOf(secondJob).StartedFrom; from.Path != path || !from.Released {
+					t.Errorf("started from %+v", from)
 				}
 				if mode != api.RestoreClaim {
 					trigger := must(w.manager.API().Dispose(t.Context(), api.DisposalRequest{Path: path}))(t)

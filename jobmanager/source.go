@@ -25,6 +25,8 @@ type source struct {
 	path   string // folder of its _metadata, absolute
 	folder string // that the names of its runs are relative to
 	meta   *metapb.CheckpointMetadata
+	// What a subtask found wrong with it; "" = nothing. There is nothing to fall back to.
+	problem string
 }
 
 // readSource opens the snapshot at path, with its operators under the uids that the

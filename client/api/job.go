@@ -28,12 +28,24 @@ type Job struct {
 	// Result of a job that has ended; null before.
 	Result *Result `json:"result"`
 
+	// StartedFrom is the snapshot that the job was started from; absent if there was none.
+	StartedFrom *StartedFrom `json:"started-from,omitempty"`
+
 	// LastFailure is the newest of Failures, null if there was none.
 	LastFailure *Failure  `json:"last-failure"`
 	Failures    []Failure `json:"failures"` // newest first, the last 16
 
 	// Settings in effect, by key; secrets masked.
 	Settings map[string]string `json:"settings"`
+}
+
+// StartedFrom is a snapshot that a job was started from.
+type StartedFrom struct {
+	Path string `json:"path"`
+	Mode string `json:"mode"` // RestoreNoClaim, RestoreClaim or RestoreLegacy
+	// Released: nothing that the job may be restored from refers to it any more. It may be
+	// deleted; one that the job had claimed is.
+	Released bool `json:"released"`
 }
 
 // Job states, in Flink's words.

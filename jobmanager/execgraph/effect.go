@@ -40,7 +40,9 @@ type StopWorker struct {
 
 // RestoreSnapshot asks which snapshot to start from. Answered by SnapshotReady; the
 // JobMaster keeps the snapshot for Deploy.
-type RestoreSnapshot struct{}
+type RestoreSnapshot struct {
+	Number uint64 // rises; stands in the answer
+}
 
 // PersistIncarnation records the deployment before its first Deploy. Answered by
 // IncarnationPersisted.

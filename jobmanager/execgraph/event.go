@@ -49,6 +49,7 @@ type WorkerExited struct {
 // SnapshotReady answers RestoreSnapshot. An error says that no snapshot can be
 // used, which fails the job.
 type SnapshotReady struct {
+	Number  uint64 // of RestoreSnapshot: an answer to an earlier one is of another graph
 	Problem string
 }
 

@@ -250,6 +250,7 @@ type Graph struct {
 	slotsSince   time.Time // since when slots are missing; zero: none are
 	requests     uint64    // for slots, so far
 	standing     uint64    // number of the request that counts; 0: none does
+	restores     uint64    // RestoreSnapshots so far
 	free         int       // slots that the cluster could give in all, as last heard
 	steps        uint64    // taken so far
 	incident     incident  // the last one

@@ -163,7 +163,7 @@ func (m *model) carryOut(effect Effect) {
 			}
 		})
 	case RestoreSnapshot:
-		answer(SnapshotReady{})
+		answer(SnapshotReady{Number: e.Number})
 	case PersistIncarnation:
 		if m.chance(10) {
 			answer(IncarnationPersisted{Number: e.Number, Problem: "unknown result"})

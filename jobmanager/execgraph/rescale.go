@@ -55,8 +55,14 @@ func (s *step) rescale(g *job.Graph) {
 		return
 	}
 	s.dropSpare()
-	s.change = rescaling{phase: rescalePreparing, target: g, before: s.wanted, since: s.now}
+	before := s.wanted
 	s.wanted = g
+	if s.down() { // there is nothing to keep running meanwhile
+		s.change = rescaling{phase: rescaleStopping, target: g}
+		s.round, s.roundRegions = roundNone, nil
+		return
+	}
+	s.change = rescaling{phase: rescalePreparing, target: g, before: before, since: s.now}
 	if need := g.Slots() - len(s.slots); need > 0 {
 		s.change.spare = make([]Slot, need)
 		s.requestSlots()
@@ -172,7 +178,10 @@ func (s *step) replace() {
 	s.change = rescaling{phase: rescaleDeploying, target: c.target, own: c.own}
 	s.slots = all
 	s.setGraph(c.target) // cuts the slots to its number
-	s.requestSlots()     // what is too many goes back
+	if s.slotsSince = (time.Time{}); s.missingSlots() {
+		s.slotsSince = s.now
+	}
+	s.requestSlots() // what is too many goes back
 	s.releaseWorkers()
 }
 

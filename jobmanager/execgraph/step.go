@@ -242,7 +242,8 @@ func (s *step) advance() {
 	// One region at a time: a worker tells them apart by their incarnations, and a
 	// cancel must not end what belongs to another (I32).
 	s.round, s.roundRegions = roundRestoring, idle[:1]
-	s.do(RestoreSnapshot{})
+	s.restores++
+	s.do(RestoreSnapshot{s.restores})
 }
 
 // advanceSlots asks for what is missing, and after a while makes do with less.
@@ -301,7 +302,7 @@ func (s *step) shrink() {
 }
 
 func (s *step) snapshotReady(e SnapshotReady) {
-	if s.round != roundRestoring {
+	if s.round != roundRestoring || e.Number != s.restores {
 		return
 	}
 	if !s.roundHolds() {

@@ -86,7 +86,7 @@ func (r *transcript) run(t *testing.T, d *datadriven.TestData) string {
 	case "exited":
 		return r.step(WorkerExited{TaskManager: str("tm"), ID: id, Reason: "signal: killed", UserError: d.HasArg("user")})
 	case "snapshot":
-		return r.step(SnapshotReady{str("problem")})
+		return r.step(SnapshotReady{r.g.restores, str("problem")})
 	case "persisted":
 		number := r.g.incarnation
 		if d.HasArg("number") {

@@ -63,6 +63,11 @@ func OfRecord(s *ha.JobState, now time.Time) *api.Job {
 		Vertices: []api.Vertex{}, Failures: []api.Failure{}, Settings: map[string]string{},
 	}
 	j.Checkpoints.History = []api.Checkpoint{}
+	if r.RestoreFrom != "" {
+		j.StartedFrom = &api.StartedFrom{
+			Path: r.RestoreFrom, Mode: strings.TrimPrefix(r.RestoreMode.String(), "RESTORE_MODE_"), Released: r.SourceReleased,
+		}
+	}
 	for _, kv := range r.Config {
 		j.Settings[kv.Key] = kv.Value
 	}
