@@ -103,11 +103,21 @@ type Identity struct {
 	PlanSHA256 []byte
 }
 
-// maxInlineTotal bounds the inline runs in one _metadata, in bytes, whatever the parallelism.
-const maxInlineTotal = 8 << 20
+// Bounds of the inline runs in one _metadata, in bytes, whatever the parallelism.
+const (
+	maxInlineTotal = 8 << 20
+	// maxAllInline holds where all state is inline. A Deploy carries it: it stays below
+	// weirpb.MaxMessage.
+	maxAllInline = 192 << 20
+)
 
 // InlineLimit is the largest run in bytes that a subtask may put into its ack
-// instead of into a file: threshold, unless there are very many subtasks.
-func InlineLimit(threshold int64, subtasks int) uint32 {
-	return uint32(min(threshold, int64(maxInlineTotal/max(1, subtasks))))
+// instead of into a file: threshold, unless there are very many subtasks. all says that
+// there are no files.
+func InlineLimit(threshold int64, all bool, subtasks int) uint32 {
+	total := maxInlineTotal
+	if all {
+		total = maxAllInline
+	}
+	return uint32(min(threshold, int64(total/max(1, subtasks))))
 }

@@ -344,11 +344,17 @@ func TestTables(t *testing.T) {
 
 func TestInlineLimit(t *testing.T) {
 	for subtasks, want := range map[int]uint32{1: 20 << 10, 409: 20 << 10, 410: 8 << 20 / 410, 10000: 838} {
-		if got := InlineLimit(20<<10, subtasks); got != want {
+		if got := InlineLimit(20<<10, false, subtasks); got != want {
 			t.Errorf("%d subtasks: %d bytes, want %d", subtasks, got, want)
 		}
 	}
-	if got := InlineLimit(100, 4); got != 100 {
+	if got := InlineLimit(100, false, 4); got != 100 {
 		t.Errorf("a threshold of 100 bytes: %d", got)
+	}
+	if got := InlineLimit(5<<20, true, 10); got != 5<<20 {
+		t.Errorf("all inline: %d", got)
+	}
+	if got := InlineLimit(5<<20, true, 100); got != 192<<20/100 {
+		t.Errorf("all inline, of 100 subtasks: %d", got)
 	}
 }

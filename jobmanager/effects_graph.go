@@ -207,7 +207,7 @@ func (m *JobMaster) deploy(f execgraph.Deploy) {
 	for _, s := range m.restored {
 		restored[s.ID] = s
 	}
-	base.Locations, base.InlineLimit = m.locations(), coordinator.InlineLimit(m.settings.InlineThreshold, len(g.Subtasks()))
+	base.Locations, base.InlineLimit = m.locations(), coordinator.InlineLimit(m.settings.InlineThreshold, m.settings.AllInline, len(g.Subtasks()))
 	for _, x := range f.Executions {
 		ref := &weirpb.SubtaskRef{Vertex: uint32(x.Subtask.Vertex), Subtask: uint32(x.Subtask.Index)}
 		byTM[x.TaskManager] = append(byTM[x.TaskManager], &weirpb.SubtaskDeployment{Subtask: ref, Operators: restoredPB(restored[x.Subtask])})

@@ -97,16 +97,13 @@ func New(cfg Config) (*JobManager, error) {
 	return &JobManager{cfg: cfg, log: cfg.Log, objects: objects, stores: objstore.Parse, copySnapshot: copySavepoint}, nil
 }
 
-// maxMessage bounds a control message; larger acks travel in chunks.
-const maxMessage = 16 << 20
-
 // Run campaigns and leads, again and again, until ctx is done; then it resigns.
 func (m *JobManager) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	server := grpc.NewServer(
 		grpc.WaitForHandlers(true), // Stop leaves no goroutine behind
-		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage),
+		grpc.MaxRecvMsgSize(weirpb.MaxMessage), grpc.MaxSendMsgSize(weirpb.MaxMessage),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 	)

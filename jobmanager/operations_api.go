@@ -189,7 +189,7 @@ func (a API) CheckpointConfig(ctx context.Context, id job.ID) (api.CheckpointCon
 	return api.CheckpointConfig{
 		Mode: "exactly_once", Interval: c.Interval.Milliseconds(), Timeout: c.Timeout.Milliseconds(), MinPause: c.MinPause.Milliseconds(),
 		MaxConcurrent: max(1, c.Concurrent), Externalization: api.Externalization{Enabled: true, DeleteOnCancellation: s.DeletesOnCancellation()},
-		StateBackend: s.Setting(config.Backend.Key), CheckpointStorage: "filesystem", CheckpointDir: s.CheckpointDir, SavepointDir: s.SavepointDir,
+		StateBackend: s.Setting(config.Backend.Key), CheckpointStorage: s.Setting(config.CheckpointStorage.Key), CheckpointDir: s.CheckpointDir, SavepointDir: s.SavepointDir,
 		Retained: c.Retained, Unaligned: c.AlignmentTimeout > 0, TolerableFailed: c.TolerableFailures,
 		AlignedTimeout: c.AlignmentTimeout.Milliseconds(), AfterTasksFinish: true,
 	}, nil

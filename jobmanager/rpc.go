@@ -185,7 +185,7 @@ func (s *rpcService) readFrom(ctx context.Context, d *Dispatcher, tm *taskManage
 	}
 }
 
-// chunkSize of FetchObject: large enough to be quick, far below maxMessage.
+// chunkSize of FetchObject: large enough to be quick, far below weirpb.MaxMessage.
 const chunkSize = 256 << 10
 
 // FetchObject implements the service.

@@ -30,7 +30,7 @@ func (t *TaskManager) serveAgent() error {
 			return errors.Join(fmt.Errorf("listen for workers: %w", err), t.sockets.Close())
 		}
 	}
-	t.agent = grpc.NewServer(grpc.WaitForHandlers(true), grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage))
+	t.agent = grpc.NewServer(grpc.WaitForHandlers(true), grpc.MaxRecvMsgSize(weirpb.MaxMessage), grpc.MaxSendMsgSize(weirpb.MaxMessage))
 	weirpb.RegisterAgentServiceServer(t.agent, &agentService{tm: t})
 	go func() {
 		if err := t.agent.Serve(l); err != nil {

@@ -74,7 +74,7 @@ func (t *TaskManager) runSession(ctx context.Context, address string) (registere
 	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(weirpb.MaxMessage), grpc.MaxCallSendMsgSize(weirpb.MaxMessage)),
 	}
 	if t.cfg.Dial != nil {
 		options = append(options, grpc.WithContextDialer(t.cfg.Dial))
@@ -145,9 +145,6 @@ func (e *refused) handle(t *TaskManager) {
 	t.refusal = e.err
 	t.stop("the JobManager refuses the TaskManager")
 }
-
-// maxMessage bounds a control message; larger acks travel in chunks.
-const maxMessage = 16 << 20
 
 // What holds where the JobManager names no times.
 const (

@@ -20,13 +20,14 @@ type Checkpoints struct {
 	Unaligned            bool // barriers may overtake records once they are older than AlignmentTimeout
 	AlignmentTimeout     time.Duration
 	InlineThreshold      int64  // bytes
+	AllInline            bool   // storage jobmanager: InlineThreshold bounds an operator's state in a subtask
 	DeleteOnCancellation bool   // else they are kept
 	Dir                  string // absolute path; "" = the cluster's default
 	SavepointDir         string // absolute path; "" = none
 }
 
 func (e *Effective) checkpoints() Checkpoints {
-	return Checkpoints{
+	c := Checkpoints{
 		Interval:             e.Get(CheckpointInterval),
 		Timeout:              e.Get(CheckpointTimeout),
 		MinPause:             e.Get(CheckpointMinPause),
@@ -40,6 +41,10 @@ func (e *Effective) checkpoints() Checkpoints {
 		Dir:                  e.Get(CheckpointDir),
 		SavepointDir:         e.Get(SavepointDir),
 	}
+	if e.Get(CheckpointStorage) == "jobmanager" {
+		c.AllInline, c.InlineThreshold = true, e.Get(MaxStateSize)
+	}
+	return c
 }
 
 // parseFolder reads a folder given as an absolute path or as file:///….

@@ -128,6 +128,7 @@ func TestMistakes(t *testing.T) {
 		{"execution.checkpointing.unaligned.forced", "true", "setting execution.checkpointing.unaligned.forced has no meaning in Weir: unaligned checkpoints have two settings: execution.checkpointing.unaligned.enabled and execution.checkpointing.aligned-checkpoint-timeout"},
 		{"restart-strategy.exponential-delay.max-backoff", "1 ms", "restart-strategy.exponential-delay.initial-backoff (1 s) is longer than restart-strategy.exponential-delay.max-backoff (1 ms)"},
 		{"execution.checkpointing.data-inline-threshold", "2mb", "execution.checkpointing.data-inline-threshold (2mb) is more than 1mb: the _metadata must stay small"},
+		{"execution.checkpointing.jobmanager-storage.max-state-size", "1gb", "execution.checkpointing.jobmanager-storage.max-state-size (1gb) must be between 1b and 64mb: the JobManager holds it all"},
 		{"heartbeat.timeout", "1 s", "heartbeat.timeout (1 s) must be at least twice heartbeat.interval (1 s), and that more than 0"},
 	} {
 		l, err := Flags([]string{c.key + "=" + c.value})

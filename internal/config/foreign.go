@@ -29,7 +29,6 @@ var foreignKeys = map[string]string{
 	"pipeline.max-parallelism":            "there is no maximum parallelism to set: any state can be divided anew",
 	"pipeline.jars":                       "a job is one binary: weir run BINARY",
 	"pipeline.classpaths":                 "a job is one binary: weir run BINARY",
-	"execution.checkpointing.storage":     "checkpoints go to execution.checkpointing.dir",
 	"execution.checkpointing.unaligned.":  "unaligned checkpoints have two settings: execution.checkpointing.unaligned.enabled and execution.checkpointing.aligned-checkpoint-timeout",
 	"restart-strategy.exponential-delay.": "of exponential-delay Weir has initial-backoff, max-backoff, backoff-multiplier and reset-backoff-threshold",
 	"yarn.":                               "Weir does not run on YARN yet",

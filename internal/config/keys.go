@@ -44,6 +44,12 @@ var (
 		"Size up to which a piece of state is kept in the checkpoint's _metadata and not in a file of its own; at most 1mb.",
 		"state.storage.fs.memory-threshold")
 
+	CheckpointStorage = enumKey("execution.checkpointing.storage", []string{"filesystem", "jobmanager"}, nil, Job,
+		"Where state goes: files in execution.checkpointing.dir, or all of it into the _metadata that the JobManager writes, so that TaskManagers need no folder in common (small state only).",
+		"state.checkpoint-storage")
+	MaxStateSize = memoryKey("execution.checkpointing.jobmanager-storage.max-state-size", "5mb", Job,
+		"With storage jobmanager, the most that an operator's state may take in one subtask; at most 64mb.")
+
 	// State and execution.
 
 	Backend = enumKey("state.backend.type", []string{"pebble", "heap"},

@@ -84,6 +84,9 @@ func (e *Effective) add(l Layer) error {
 // mostInline is the largest execution.checkpointing.data-inline-threshold in bytes, as in Flink.
 const mostInline = 1 << 20
 
+// mostState is the largest execution.checkpointing.jobmanager-storage.max-state-size in bytes.
+const mostState = 64 << 20
+
 // check holds the relations between settings.
 func (e *Effective) check() error {
 	if first, most := e.Get(RestartInitial), e.Get(RestartMost); first > most {
@@ -95,6 +98,9 @@ func (e *Effective) check() error {
 	}
 	if n := e.Get(CheckpointInline); n > mostInline {
 		return fmt.Errorf("%s (%s) is more than %s: the _metadata must stay small", CheckpointInline.Key, FormatMemory(n), FormatMemory(mostInline))
+	}
+	if n := e.Get(MaxStateSize); n < 1 || n > mostState {
+		return fmt.Errorf("%s (%s) must be between 1b and %s: the JobManager holds it all", MaxStateSize.Key, FormatMemory(n), FormatMemory(mostState))
 	}
 	if e.Get(CheckpointTimeout) == 0 {
 		return fmt.Errorf("%s is 0: no checkpoint would ever complete", CheckpointTimeout.Key)

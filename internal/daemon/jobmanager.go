@@ -66,7 +66,7 @@ func openRecords(ctx context.Context, o JobManagerOptions) (records, error) {
 // JobManager runs a JobManager until ctx is done.
 func JobManager(ctx context.Context, o JobManagerOptions) (err error) {
 	private := ""
-	if o.Storage == "" && o.Settings[config.CheckpointDir.Key] == "" {
+	if o.Storage == "" && o.Settings[config.CheckpointDir.Key] == "" && o.Settings[config.CheckpointStorage.Key] != "jobmanager" {
 		private = filepath.Join(o.Data, "checkpoints")
 	}
 	o.Storage = cmp.Or(o.Storage, o.Data)

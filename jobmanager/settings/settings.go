@@ -22,6 +22,7 @@ type Job struct {
 	SlotWait      time.Duration
 	// InlineThreshold is the size in bytes up to which a run is kept in _metadata.
 	InlineThreshold int64
+	AllInline       bool              // storage jobmanager: nothing is kept elsewhere
 	Effective       []*metapb.Setting // all of them, sorted by key
 }
 
@@ -56,6 +57,11 @@ func Of(cluster map[string]string, plan *metapb.Plan, submitted map[string]strin
 	}
 	effective := e.JobSettings()
 	if e.Get(config.CheckpointDir) == "" {
+		if c.Get(config.CheckpointStorage) == "jobmanager" && e.Get(config.CheckpointStorage) == "filesystem" {
+			// Only the JobManager's own host has its folder, and TaskManagers may be elsewhere.
+			return Job{}, fmt.Errorf("%s filesystem needs %s, a folder that all hosts share: this cluster keeps checkpoints with the JobManager",
+				config.CheckpointStorage.Key, config.CheckpointDir.Key)
+		}
 		dir, err := filepath.Abs(filepath.Join(storage, "checkpoints"))
 		if err != nil {
 			return Job{}, fmt.Errorf("folder for checkpoints: %w", err)
@@ -80,7 +86,7 @@ func parse(effective []*metapb.Setting) (Job, error) {
 		return Job{}, err
 	}
 	s := Job{
-		Effective: effective, Parallelism: cmp.Or(c.Parallelism, 1), CheckpointDir: c.Checkpoints.Dir, InlineThreshold: c.Checkpoints.InlineThreshold, SavepointDir: c.Checkpoints.SavepointDir, Restart: c.Restart,
+		Effective: effective, Parallelism: cmp.Or(c.Parallelism, 1), CheckpointDir: c.Checkpoints.Dir, InlineThreshold: c.Checkpoints.InlineThreshold, AllInline: c.Checkpoints.AllInline, SavepointDir: c.Checkpoints.SavepointDir, Restart: c.Restart,
 		Checkpoint: coordinator.Config{
 			Interval: c.Checkpoints.Interval, Timeout: c.Checkpoints.Timeout, MinPause: c.Checkpoints.MinPause,
 			TolerableFailures: c.Checkpoints.TolerableFailures, Retained: c.Checkpoints.Retained, Concurrent: c.Checkpoints.Concurrent,

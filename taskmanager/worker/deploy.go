@@ -123,7 +123,7 @@ func (w *Worker) newDeployment(d *weirpb.Deploy) (*deployment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("deploy incarnation %d: %w", d.Incarnation, err)
 	}
-	store, err := objstore.Parse(d.CheckpointDir)
+	store, err := w.openStore(d)
 	if err != nil {
 		return nil, fmt.Errorf("deploy incarnation %d: open checkpoint folder: %w", d.Incarnation, err)
 	}

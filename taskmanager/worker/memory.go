@@ -91,9 +91,15 @@ func (b *backends) factory(store objstore.Store, attempt job.Attempt, keyed int,
 			return nil, fmt.Errorf("make folder for runs: %w", err)
 		}
 		c.Table.Budget = int64(float64(b.memory.tables)*(1-copiesShare)) / int64(max(1, keyed))
+		if s, ok := store.(*inlineOnly); ok {
+			store = s.of(c.UID, c.Subtask.Index)
+		}
 		list := runlist.Options{
 			Dir: runs, Store: store, Attempt: attempt.String(), Operator: fmt.Sprintf("%08x", uint32(codec.HashBytes([]byte(c.UID)))), Subtask: c.Subtask.Index,
 			InlineLimit: inline,
+		}
+		if _, ok := store.(*inlineOnly); ok {
+			list.MemoryLimit = inline
 		}
 		if b.kind == "heap" {
 			return heap.New(heap.Options{Table: c.Table, Runs: list})

@@ -72,9 +72,6 @@ func (w *Worker) post(e event) {
 	}
 }
 
-// maxMessage bounds a control message; larger acks travel in chunks.
-const maxMessage = 16 << 20
-
 // countersInterval is how often a worker says what its subtasks have done.
 const countersInterval = time.Second
 
@@ -91,7 +88,7 @@ func Run(ctx context.Context, o Options) error {
 	conn, err := grpc.NewClient("passthrough:///agent",
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return o.DialAgent(ctx) }),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)))
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(weirpb.MaxMessage), grpc.MaxCallSendMsgSize(weirpb.MaxMessage)))
 	if err != nil {
 		return fmt.Errorf("connect to the agent: %w", err)
 	}
