@@ -55,6 +55,10 @@ func Open(data string) (*Folder, error) {
 	if f.Path, err = os.MkdirTemp("", prefix); err != nil {
 		return nil, fmt.Errorf("make folder for sockets: %w", err)
 	}
+	if len(f.Path) > longest {
+		return nil, errors.Join(fmt.Errorf("neither %s nor %s can hold unix sockets: their paths are longer than %d bytes; set TMPDIR to a short one",
+			data, os.TempDir(), longest), os.Remove(f.Path))
+	}
 	if err := os.Symlink(f.Path, own); err != nil {
 		return nil, errors.Join(fmt.Errorf("note folder for sockets: %w", err), os.Remove(f.Path))
 	}

@@ -52,6 +52,18 @@ func TestFolder(t *testing.T) {
 	}
 }
 
+// TestNowhere: what to do is said.
+func TestNowhere(t *testing.T) {
+	long := filepath.Join(t.TempDir(), strings.Repeat("long", 30))
+	if err := os.Mkdir(long, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", long)
+	if f, err := Open(filepath.Join(long, "data")); err == nil || !strings.Contains(err.Error(), "set TMPDIR") {
+		t.Errorf("%v, %v", f, err)
+	}
+}
+
 // TestNotOurs: a link that is none of ours is removed, what it leads to is not.
 func TestNotOurs(t *testing.T) {
 	data, other := t.TempDir(), t.TempDir()
