@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/weirstream/weir/codec"
 	"github.com/weirstream/weir/connectors/generator"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/proto/metapb"
@@ -162,6 +163,40 @@ func newNamed(name string, sum bool) func(s *Setup) named {
 	}
 }
 
+// kept is a type that programs name.
+type kept struct{ N int }
+
+type namedKeeper struct{}
+
+func (namedKeeper) Process(*Ctx[uint64], uint64, *Collector[kept]) error { return nil }
+
+func newNamedKeeper(s *Setup) namedKeeper {
+	s.Value[kept]("one")
+	s.List[[]kept]("many")
+	return namedKeeper{}
+}
+
+// TestUse: state and records have the names that the program has given their types.
+func TestUse(t *testing.T) {
+	plan, err := planOf(func(env *Env) error {
+		env.Use(codec.Struct("shop.Kept", 2, codec.Up(1, func(n int32) kept { return kept{int(n)} })))
+		env.From("numbers", numbers(1)).KeyBy(Self).Process("a", newNamedKeeper).Rebalance().Map("b", func(k kept) int { return k.N }).Print()
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const layout = "@shop.Kept/2(struct{N int64}<1(int32)>)"
+	for _, schema := range [][]byte{plan.Operators[1].States[1].ValueSchema, plan.Operators[2].Inputs[0].RecordSchema} {
+		if info, err := codec.Schema(schema).Parse(); err != nil || info.Description != layout {
+			t.Errorf("description %q, %v, want %q", info.Description, err, layout)
+		}
+	}
+	if info, err := codec.Schema(plan.Operators[1].States[0].ValueSchema).Parse(); err != nil || info.Description != "[]"+layout {
+		t.Errorf("description %q, %v", info.Description, err)
+	}
+}
+
 type plainState struct{ plainTimerless }
 type plainTimerless struct{}
 
@@ -241,8 +276,13 @@ func TestMistakes(t *testing.T) {
 		"result of the job's own": {on(func(s *Stream[uint64]) { s.Process("a", newNamed("ms", true)).Print() }), `no result can be called "ms"`},
 		"other program":           {on(func(s *Stream[uint64]) { s.Union(other).Print() }), "two different programs"},
 		"closing line":            {func(env *Env) error { env.ClosingLine("{n"); env.From("n", numbers(1)).Print(); return nil }, "invalid closing line"},
-		"own error":               {func(*Env) error { return errors.New("no input given") }, "no input given"},
-		"panic":                   {func(*Env) error { m := noMap(); m["x"] = 1; return nil }, "build panicked: assignment to entry in nil map (github.com/weirstream/weir.TestMistakes"},
+		"type named late": {func(env *Env) error {
+			env.From("numbers", numbers(1)).KeyBy(Self).Process("a", newNamedKeeper).Print()
+			env.Use(codec.Struct[kept]("kept", 1))
+			return nil
+		}, `use of a type: type weir.kept is named "kept" after an operator has used it`},
+		"own error": {func(*Env) error { return errors.New("no input given") }, "no input given"},
+		"panic":     {func(*Env) error { m := noMap(); m["x"] = 1; return nil }, "build panicked: assignment to entry in nil map (github.com/weirstream/weir.TestMistakes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			plan, err := planOf(c.build)

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weirstream/weir"
+	"github.com/weirstream/weir/codec"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/savepoint"
 	"github.com/weirstream/weir/weirtest"
@@ -281,7 +282,10 @@ var columns = []struct {
 	{"write with the library", written},
 	{"read with the library", read},
 	{"self-contained and relocatable", relocated},
-	{"schema evolution", func(t *testing.T, s shot) { s.goOn(t, s.Savepoint, evolved, rest(t), nil) }},
+	{"schema evolution", func(t *testing.T, s shot) {
+		s.goOn(t, s.Savepoint, evolved, rest(t), nil)
+		s.goOn(t, s.Savepoint, named, rest(t), nil)
+	}},
 	{"any job upgrade", upgraded},
 	{"same-graph upgrade", func(t *testing.T, s shot) { s.goOn(t, s.Savepoint, sameGraph, rest(t), nil) }},
 	{"minor and patch version upgrade", fromGolden},
@@ -442,6 +446,45 @@ func evolved(env *weir.Env) error {
 		Map("priced", weir.Self).
 		KeyBy(func(o order) string { return o.User }).
 		Process("spent", newEvolvedSpent).
+		To("out", sink{})
+	return nil
+}
+
+// account is total in a version with a name, a version and another meaning: mills.
+type account struct {
+	Mills  int64
+	Orders []int64 // how many, in one element
+}
+
+// accounts keeps an account for each user, and the rest as evolvedSpent does.
+type accounts struct {
+	evolvedSpent
+	account *weir.Value[account]
+}
+
+func (p *accounts) Process(c *weir.Ctx[string], o order, out *weir.Collector[string]) error {
+	a, ok := p.account.Get()
+	if !ok {
+		a.Orders = []int64{0}
+	}
+	a.Mills += 10 * int64(o.Cents)
+	a.Orders[0]++
+	p.account.Set(a)
+	out.Emit(fmt.Sprintf("%s: %d orders, %d cents", c.Key(), a.Orders[0], a.Mills/10))
+	return photographed(c.Key(), p.photo, a.Orders[0] > 1)
+}
+
+// named is the program with a type that a function of its own makes of the old one.
+func named(env *weir.Env) error {
+	env.Use(codec.Struct("shop.Account", 1, codec.Up(0, func(t total) account {
+		return account{10 * int64(t.Cents), []int64{int64(t.Orders)}}
+	})))
+	env.From("orders", nil2[order]()).
+		Map("priced", weir.Self).
+		KeyBy(func(o order) string { return o.User }).
+		Process("spent", func(s *weir.Setup) *accounts {
+			return &accounts{evolvedSpent{sizes: s.List[int64]("sizes"), days: s.Map[string, int64]("days"), photo: s.Value[[]byte]("photo")}, s.Value[account]("total")}
+		}).
 		To("out", sink{})
 	return nil
 }
