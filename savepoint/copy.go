@@ -119,13 +119,13 @@ func (c *copier) mergeAll(ctx context.Context, m *metapb.CheckpointMetadata) err
 		}
 	}
 	c.inline = min(inlineMost, inlineTotal/max(1, len(parts)))
-	return parallel(ctx, len(parts), func(i int) error {
+	return parallel(ctx, len(parts), gentle(func(i int) error {
 		p := parts[i]
 		if err := c.merge(ctx, p.op.Uid, p.sub); err != nil {
 			return fmt.Errorf("operator %q, subtask %d: %w", p.op.Uid, p.sub.Index, err)
 		}
 		return nil
-	})
+	}))
 }
 
 // merge makes the runs of a subtask one.
@@ -233,13 +233,13 @@ func (c *copier) takeAll(ctx context.Context, m *metapb.CheckpointMetadata) erro
 	if err != nil {
 		return err
 	}
-	return parallel(ctx, len(parts), func(i int) error {
+	return parallel(ctx, len(parts), gentle(func(i int) error {
 		p := parts[i]
 		if p.at.Err = c.t.take(ctx, p); p.at.Err != nil {
 			return &p.at
 		}
 		return nil
-	})
+	}))
 }
 
 // parts are the files that m, which becomes that of the copy, lists. Its names are made
