@@ -139,11 +139,16 @@ const leaderWatch = 500 * time.Millisecond
 
 // sayLeader tells the log who leads, once it is another process, until ctx is done.
 func (m *JobManager) sayLeader(ctx context.Context, log *slog.Logger) {
+	said := ""
 	for ctx.Err() == nil {
 		r, epoch, err := m.cfg.HA.Leader(ctx)
-		if err == nil && r.Process != m.cfg.Self.Process {
+		switch {
+		case err == nil && r.Process != m.cfg.Self.Process:
 			log.Info("another JobManager leads; standing by", "leader", r.RestAddress, "rpc", r.RpcAddress, "leader_epoch", uint64(epoch))
 			return
+		case err != nil && ctx.Err() == nil && !errors.Is(err, ha.ErrNotFound) && err.Error() != said: // a campaign says nothing, it waits
+			said = err.Error()
+			log.Warn("high-availability store does not answer; trying again", "cause", err)
 		}
 		pause(ctx, leaderWatch)
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/weirstream/weir/coordinator/ha"
 	"github.com/weirstream/weir/coordinator/ha/etcdha"
@@ -103,5 +105,24 @@ func TestCampaignEnds(t *testing.T) {
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("campaign: %v", err)
+	}
+}
+
+// TestAwayIsNamed: who asks an etcd that does not answer is told where it was looked for.
+func TestAwayIsNamed(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s, err := etcdha.Open(etcdha.Options{Endpoints: []string{l.Addr().String()}, ClusterID: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if _, _, err := s.Leader(ctx); err == nil || !strings.Contains(err.Error(), "etcd at "+l.Addr().String()+" does not answer") {
+		t.Errorf("leader: %v", err)
 	}
 }

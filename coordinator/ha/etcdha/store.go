@@ -199,6 +199,9 @@ func (s *Store) Leader(ctx context.Context) (*metapb.LeaderRecord, ha.Epoch, err
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	r, err := s.client.Get(ctx, s.prefix+"leader/", clientv3.WithFirstCreate()...)
+	if ends := s.client.Endpoints(); errors.Is(err, context.DeadlineExceeded) && len(ends) > 0 {
+		return nil, 0, fmt.Errorf("read leader: etcd at %s does not answer: %w", strings.Join(ends, ", "), err)
+	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("read leader from etcd: %w", err)
 	}
