@@ -150,6 +150,7 @@ type Acked struct {
 // Timings of one subtask's part, in ns.
 type Timings struct {
 	StartDelay, Alignment, Sync, Async, LongestStall int64
+	Unaligned                                        bool // the barrier overtook records, here or upstream
 }
 
 // Declined: a subtask cannot take part.

@@ -1,6 +1,7 @@
 package jobmanager
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -10,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/weirstream/weir/client/api"
+	"github.com/weirstream/weir/coordinator"
 	"github.com/weirstream/weir/internal/config"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/jobmanager/settings"
@@ -187,10 +189,10 @@ func (a API) CheckpointConfig(ctx context.Context, id job.ID) (api.CheckpointCon
 	}
 	c := s.Checkpoint
 	return api.CheckpointConfig{
-		Mode: "exactly_once", Interval: c.Interval.Milliseconds(), Timeout: c.Timeout.Milliseconds(), MinPause: c.MinPause.Milliseconds(),
+		Mode: strings.ToLower(cmp.Or(s.Setting(config.CheckpointMode.Key), "EXACTLY_ONCE")), Interval: c.Interval.Milliseconds(), Timeout: c.Timeout.Milliseconds(), MinPause: c.MinPause.Milliseconds(),
 		MaxConcurrent: max(1, c.Concurrent), Externalization: api.Externalization{Enabled: true, DeleteOnCancellation: s.DeletesOnCancellation()},
 		StateBackend: s.Setting(config.Backend.Key), CheckpointStorage: s.Setting(config.CheckpointStorage.Key), CheckpointDir: s.CheckpointDir, SavepointDir: s.SavepointDir,
-		Retained: c.Retained, Unaligned: c.AlignmentTimeout > 0, TolerableFailed: c.TolerableFailures,
+		Retained: c.Retained, Unaligned: c.Alignment == coordinator.UnalignedAfterTimeout, TolerableFailed: c.TolerableFailures,
 		AlignedTimeout: c.AlignmentTimeout.Milliseconds(), AfterTasksFinish: true,
 	}, nil
 }

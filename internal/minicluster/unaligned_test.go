@@ -90,6 +90,9 @@ func backPressure(t *testing.T, dir string, settings map[string]string) {
 			}
 			return c.view().Checkpoints.Completed >= from+3
 		})
+		if records, unaligned := c.inFlight(); records == 0 || !unaligned {
+			t.Errorf("%d bytes are in flight in the last checkpoint, unaligned: %v", records, unaligned)
+		}
 		if err := c.StopTaskManager(kill); err != nil {
 			t.Fatal(err)
 		}
@@ -160,4 +163,19 @@ func (c *cluster) backpressuredIsRight() (restarts int) {
 		c.t.Errorf("%s after %d restarts with %v, want %d results with checksum %d", j.State, j.Restarts, j.Result, many, sum)
 	}
 	return j.Restarts
+}
+
+// inFlight is what the last checkpoint says of records in flight.
+func (c *cluster) inFlight() (bytes uint64, unaligned bool) {
+	d, err := c.JobManager().API().CheckpointDetails(context.Background(), c.id, c.view().LastCheckpoint.ID)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, v := range d.Vertices {
+		for _, s := range v.Subtasks {
+			bytes += s.InFlightBytes
+			unaligned = unaligned || s.Unaligned
+		}
+	}
+	return bytes, unaligned
 }

@@ -3242,6 +3242,7 @@ type CheckpointTimings struct {
 	SyncNs         int64                  `protobuf:"varint,3,opt,name=sync_ns,json=syncNs,proto3" json:"sync_ns,omitempty"`                           // in the loop
 	AsyncNs        int64                  `protobuf:"varint,4,opt,name=async_ns,json=asyncNs,proto3" json:"async_ns,omitempty"`                        // copy, encode, upload
 	LongestStallNs int64                  `protobuf:"varint,5,opt,name=longest_stall_ns,json=longestStallNs,proto3" json:"longest_stall_ns,omitempty"` // longest uninterrupted piece of work in the loop for this checkpoint
+	Unaligned      bool                   `protobuf:"varint,6,opt,name=unaligned,proto3" json:"unaligned,omitempty"`                                   // its barrier overtook records here or upstream
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -3309,6 +3310,13 @@ func (x *CheckpointTimings) GetLongestStallNs() int64 {
 		return x.LongestStallNs
 	}
 	return 0
+}
+
+func (x *CheckpointTimings) GetUnaligned() bool {
+	if x != nil {
+		return x.Unaligned
+	}
+	return false
 }
 
 type CheckpointDecline struct {
@@ -3914,13 +3922,14 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\asubtask\x18\x02 \x01(\v2\x1b.weir.control.v1.SubtaskRefR\asubtask\x12\x14\n" +
 	"\x05index\x18\x03 \x01(\rR\x05index\x12\x14\n" +
 	"\x05count\x18\x04 \x01(\rR\x05count\x12\x12\n" +
-	"\x04data\x18\x05 \x01(\fR\x04data\"\xba\x01\n" +
+	"\x04data\x18\x05 \x01(\fR\x04data\"\xd8\x01\n" +
 	"\x11CheckpointTimings\x12$\n" +
 	"\x0estart_delay_ns\x18\x01 \x01(\x03R\fstartDelayNs\x12!\n" +
 	"\falignment_ns\x18\x02 \x01(\x03R\valignmentNs\x12\x17\n" +
 	"\async_ns\x18\x03 \x01(\x03R\x06syncNs\x12\x19\n" +
 	"\basync_ns\x18\x04 \x01(\x03R\aasyncNs\x12(\n" +
-	"\x10longest_stall_ns\x18\x05 \x01(\x03R\x0elongestStallNs\"\xbb\x01\n" +
+	"\x10longest_stall_ns\x18\x05 \x01(\x03R\x0elongestStallNs\x12\x1c\n" +
+	"\tunaligned\x18\x06 \x01(\bR\tunaligned\"\xbb\x01\n" +
 	"\x11CheckpointDecline\x12#\n" +
 	"\rcheckpoint_id\x18\x01 \x01(\x04R\fcheckpointId\x125\n" +
 	"\asubtask\x18\x02 \x01(\v2\x1b.weir.control.v1.SubtaskRefR\asubtask\x122\n" +

@@ -50,7 +50,7 @@ func (t *Task) checkpoint(f align.Effect) error {
 	}
 	s := &snapshot{id: id, ack: &weirpb.CheckpointAck{
 		CheckpointId: uint64(id), Subtask: t.subtask(), Attempt: t.attempt(), Operators: t.operatorSnapshots(),
-		Timings: &weirpb.CheckpointTimings{StartDelayNs: int64(f.StartDelay), AlignmentNs: int64(f.Alignment)},
+		Timings: &weirpb.CheckpointTimings{StartDelayNs: int64(f.StartDelay), AlignmentNs: int64(f.Alignment), Unaligned: f.Barrier.Unaligned},
 	}}
 	if t.backend != nil {
 		frozen, err := t.backend.Freeze(id)
