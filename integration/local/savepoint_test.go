@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -282,5 +283,75 @@ func TestDrain(t *testing.T) {
 	}
 	if got := s.view(a).Result.Sums["results"]; got == 0 || got >= n {
 		t.Errorf("drained after %d of %d records", got, n)
+	}
+}
+
+// TestNoOrphans: after many checkpoints with losses, cancelled, what lies in the
+// checkpoint folder is what the retained checkpoints list, no more and no less.
+func TestNoOrphans(t *testing.T) {
+	for _, backend := range []string{"heap", "pebble"} {
+		t.Run(backend, func(t *testing.T) {
+			s := newSite(t)
+			a := s.submit(2, backend, api.Restore{})
+			for range 3 {
+				s.progress(a, 12)
+				victim := s.view(a).Vertices[0].Subtasks[0].TaskManagerID
+				for i := range 6 {
+					if s.c.TaskManagerID(i) == victim {
+						if err := s.c.StopTaskManager(i); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				if err := s.c.AddTaskManager(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.progress(a, 12)
+			if err := s.api.Cancel(s.ctx, a); err != nil {
+				t.Fatal(err)
+			}
+			if r, err := s.c.Wait(s.ctx, a); err != nil || r.State != api.StateCanceled {
+				t.Fatalf("cancelled job: %v, %v", r, err)
+			}
+			folder := filepath.Dir(s.view(a).LastCheckpoint.Path)
+			listed := map[string]bool{}
+			checkpoints, err := filepath.Glob(filepath.Join(folder, "chk-*"))
+			if err != nil || len(checkpoints) != 3 { // num-retained
+				t.Fatalf("checkpoints %v, %v", checkpoints, err)
+			}
+			for _, path := range checkpoints {
+				sp, err := savepoint.Open(s.ctx, path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				listed[filepath.Join(filepath.Base(path), "_metadata")] = true
+				for _, op := range sp.Metadata().Operators {
+					for _, sub := range op.Subtasks {
+						for _, run := range sub.Runs {
+							for _, f := range run.Files {
+								listed[f.Name] = true
+							}
+						}
+					}
+				}
+				if err := sp.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			err = fs.WalkDir(os.DirFS(folder), ".", func(name string, d fs.DirEntry, err error) error {
+				if err == nil && !d.IsDir() && !listed[name] {
+					t.Errorf("nobody lists %s", name)
+				}
+				delete(listed, name)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name := range listed {
+				t.Errorf("%s is listed and is not there", name)
+			}
+		})
 	}
 }
