@@ -105,9 +105,10 @@ func (c *cli) stopCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "stop JOB", Short: "Stop a job with a savepoint, from which it can go on",
 		Long: `Stop a job: take a savepoint, have the sinks publish everything before it, and end the job as
-FINISHED. Nothing is lost or doubled when it goes on from there. If the savepoint fails, the job
-goes on. With --drain the job ends as if its input had ended, before the savepoint: for good, as
-results of what was still open have been emitted.`,
+FINISHED. Nothing is lost or doubled when it goes on from there. If its checkpoint fails, the job
+goes on; if only the copy into DIR fails, the job has stopped and the error says where its state is.
+With --drain the job ends as if its input had ended, before the savepoint: for good, as results of
+what was still open have been emitted.`,
 		Example: "  weir stop orders --savepointPath /backup/weir\n  weir run -s /backup/weir/savepoint-0123ab-4f2a ./orders",
 		Args:    cobra.ArbitraryArgs, ValidArgsFunction: c.completeJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
