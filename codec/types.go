@@ -4,17 +4,20 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"unsafe"
 )
 
 // Types are the types that a program has named: with a version, with functions that
-// read older ones, or with a codec of its own. Immutable once codecs are made of it.
+// read older ones, or with a codec of its own. It may be used by several goroutines.
 type Types struct {
-	byType map[reflect.Type]*namedType
-	asked  map[reflect.Type]bool // types that codecs were made of
+	mu     sync.Mutex
+	byType map[reflect.Type]*namedType // guarded by mu
+	asked  map[reflect.Type]bool       // guarded by mu: types that codecs were made of
 }
 
 // Type is a named type; Struct and Custom make it.
@@ -59,6 +62,8 @@ func (t *Types) Add(typ Type) error {
 	if err != nil {
 		return err
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if t.byType == nil {
 		t.byType = map[reflect.Type]*namedType{}
 	}
@@ -82,6 +87,8 @@ func (t *Types) of(typ reflect.Type) *namedType {
 	if t == nil {
 		return nil
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if t.asked == nil {
 		t.asked = map[reflect.Type]bool{}
 	}
@@ -91,7 +98,10 @@ func (t *Types) of(typ reflect.Type) *namedType {
 
 // upgrade returns the function that reads version of the type with that name.
 func (t *Types) upgrade(name string, version uint64) (func(dst, old []byte) ([]byte, error), error) {
-	for _, n := range t.byType {
+	t.mu.Lock()
+	all := slices.Collect(maps.Values(t.byType))
+	t.mu.Unlock()
+	for _, n := range all {
 		if n.name != name {
 			continue
 		}

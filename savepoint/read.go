@@ -25,6 +25,16 @@ type Reader struct {
 	ids map[string]uint32 // of keyed states, by name
 }
 
+// Use names types as the program does (weir.Env.Use), for those that are read.
+func (s *Snapshot) Use(types ...codec.Type) error {
+	for _, t := range types {
+		if err := s.types.Add(t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Operator returns a reader of the operator with that uid.
 func (s *Snapshot) Operator(uid string) (*Reader, error) {
 	for _, op := range s.meta.Operators {
@@ -307,7 +317,7 @@ func (r *Reader) opened[K, V any](state string, kind metapb.StateKind) (keyed, *
 	if err != nil {
 		return keyed{}, nil, err
 	}
-	values, err := codec.For[V]()
+	values, err := codec.In[V](&r.s.types)
 	if err != nil {
 		return keyed{}, nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/weirstream/weir/codec"
 	"github.com/weirstream/weir/coordinator/metadata"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/statebackend/objstore"
@@ -37,6 +38,7 @@ type Snapshot struct {
 	meta   *metapb.CheckpointMetadata
 	folder string // absolute, of the _metadata
 	size   int64  // bytes of _metadata
+	types  codec.Types
 
 	mu     sync.Mutex
 	stores map[string]objstore.Store // guarded by mu: by base path

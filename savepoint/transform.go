@@ -109,6 +109,11 @@ func (t *transform) touch(op *metapb.OperatorSnapshot) *rewrite {
 	return t.touched[op]
 }
 
+// Types names types as the program does (weir.Env.Use), for the changes after it.
+func Types(types ...codec.Type) Change {
+	return func(t *transform) error { return t.s.Use(types...) }
+}
+
 // RenameUID gives an operator another uid.
 func RenameUID(from, to string) Change {
 	return func(t *transform) error {
@@ -221,11 +226,12 @@ func MapValues[K, V, W any](uid, state string, f func(k K, v V) (w W, keep bool,
 		if err != nil {
 			return err
 		}
-		to, err := codec.For[W]()
+		to, err := codec.In[W](&t.s.types)
 		if err != nil {
 			return err
 		}
-		r := &Reader{s: t.s, op: op, ids: map[string]uint32{state: id.Id}}
+		// The subtasks' lists of schemas change while others are still read.
+		r := &Reader{s: t.s, op: proto.CloneOf(op), ids: map[string]uint32{state: id.Id}}
 		if t.touch(op).maps[id.Id].make != nil {
 			return fmt.Errorf("operator %q: state %q is mapped twice", uid, state)
 		}

@@ -22,12 +22,13 @@ import (
 // given the uids and names that the job will look for them by; entries come in any order
 // and may be more than fit in memory. Finish or Abort must be called.
 type Writer struct {
-	ctx  context.Context // of Create, for all that is written
-	t    *target
-	meta *metapb.CheckpointMetadata
-	ops  []*OperatorWriter
-	err  error // the first
-	done bool
+	ctx   context.Context // of Create, for all that is written
+	t     *target
+	meta  *metapb.CheckpointMetadata
+	ops   []*OperatorWriter
+	types codec.Types
+	err   error // the first
+	done  bool
 
 	inline int // bytes of the largest inline run
 }
@@ -59,6 +60,16 @@ func newJobID() string {
 	var b [16]byte
 	rand.Read(b[:]) // never fails
 	return hex.EncodeToString(b[:])
+}
+
+// Use names types as the program does (weir.Env.Use), for those that are written.
+func (w *Writer) Use(types ...codec.Type) error {
+	for _, t := range types {
+		if err := w.types.Add(t); err != nil {
+			return w.keep(err)
+		}
+	}
+	return nil
 }
 
 // OperatorWriter writes the state of one operator.
@@ -160,7 +171,7 @@ func declare[K, V any](o *OperatorWriter, state string, kind metapb.StateKind, n
 	}
 	var schema codec.Schema
 	if kind != metapb.StateKind_STATE_KIND_TIMER {
-		if s.values, err = codec.For[V](); err != nil {
+		if s.values, err = codec.In[V](&o.w.types); err != nil {
 			return s, o.w.keep(err)
 		}
 		schema = s.values.Schema()

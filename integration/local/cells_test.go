@@ -365,11 +365,18 @@ func read(t *testing.T, s shot) {
 	if found+inFlight(snapshot.Describe()) != position || position == 0 {
 		t.Errorf("%d orders in the state and %d in flight, the source has read %d", found, inFlight(snapshot.Describe()), position)
 	}
-	days := 0
+	if err := snapshot.Use(accountType); err != nil {
+		t.Fatal(err)
+	}
 	r, err := snapshot.Operator("spent")
 	if err != nil {
 		t.Fatal(err)
 	}
+	var mills int64
+	if err := r.Values(t.Context(), "total", func(_ string, a account) error { mills += a.Mills; return nil }); err != nil || mills != int64(found)*price*10 {
+		t.Errorf("%d mills, %v", mills, err)
+	}
+	days := 0
 	if err := r.Maps(t.Context(), "days", func(_, day string, n int32) error { days += int(n); return nil }); err != nil || uint64(days) != found {
 		t.Errorf("%d orders by day, %v", days, err)
 	}
@@ -456,6 +463,10 @@ type account struct {
 	Orders []int64 // how many, in one element
 }
 
+var accountType = codec.Struct("shop.Account", 1, codec.Up(0, func(t total) account {
+	return account{10 * int64(t.Cents), []int64{int64(t.Orders)}}
+}))
+
 // accounts keeps an account for each user, and the rest as evolvedSpent does.
 type accounts struct {
 	evolvedSpent
@@ -476,9 +487,7 @@ func (p *accounts) Process(c *weir.Ctx[string], o order, out *weir.Collector[str
 
 // named is the program with a type that a function of its own makes of the old one.
 func named(env *weir.Env) error {
-	env.Use(codec.Struct("shop.Account", 1, codec.Up(0, func(t total) account {
-		return account{10 * int64(t.Cents), []int64{int64(t.Orders)}}
-	})))
+	env.Use(accountType)
 	env.From("orders", nil2[order]()).
 		Map("priced", weir.Self).
 		KeyBy(func(o order) string { return o.User }).
