@@ -5,15 +5,17 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
 const (
 	// sweepInterval is how often what ended jobs left behind is looked over.
 	sweepInterval = time.Hour
-	// keepFor is how long it is kept after its last change: as long as the JobManager
-	// keeps ended jobs by default.
-	keepFor = 7 * 24 * time.Hour
+	// keepFor is how long it is kept after its last change, and keepMost of how many jobs:
+	// as the JobManager keeps ended jobs by default.
+	keepFor  = 7 * 24 * time.Hour
+	keepMost = 100
 )
 
 // remove deletes the folder of an ended worker, which may hold gigabytes of state, in a
@@ -27,7 +29,8 @@ func (t *TaskManager) remove(dir string) {
 }
 
 // sweepNow removes logs of jobs that have no worker here, binaries that none of the
-// workers runs, and folders of workers that a killed agent left, once they are old. It
+// workers runs, and folders of workers that a killed agent left, once they are old or
+// there are many younger ones. It
 // runs beside the loop; what can't be removed is tried again at the next sweep.
 func (t *TaskManager) sweepNow() {
 	jobs, binaries, folders := map[string]bool{}, map[string]bool{}, map[string]bool{}
@@ -44,8 +47,8 @@ func (t *TaskManager) sweepNow() {
 	t.cleaning.Go(func() {
 		errs := []error{
 			err,
-			removeOld(filepath.Join(t.cfg.Data, "logs"), oldest, jobs),
-			removeOld(filepath.Join(t.cfg.Data, "binaries"), oldest, binaries),
+			removeOld(filepath.Join(t.cfg.Data, "logs"), oldest, keepMost, jobs),
+			removeOld(filepath.Join(t.cfg.Data, "binaries"), oldest, keepMost, binaries),
 		}
 		for _, e := range left {
 			if !folders[e.Name()] {
@@ -58,20 +61,30 @@ func (t *TaskManager) sweepNow() {
 	})
 }
 
-// removeOld removes the entries of dir that nothing in them changed since oldest,
-// except those in keep.
-func removeOld(dir string, oldest time.Time, keep map[string]bool) error {
+// removeOld removes the entries of dir that nothing in them changed since oldest, and
+// those that most others are younger than, except those in keep.
+func removeOld(dir string, oldest time.Time, most int, keep map[string]bool) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
-	var errs []error
+	type aged struct {
+		path string
+		at   time.Time
+	}
+	var all []aged
 	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		if keep[e.Name()] || newest(path).After(oldest) {
-			continue
+		if !keep[e.Name()] {
+			path := filepath.Join(dir, e.Name())
+			all = append(all, aged{path, newest(path)})
 		}
-		errs = append(errs, os.RemoveAll(path))
+	}
+	slices.SortFunc(all, func(a, b aged) int { return b.at.Compare(a.at) }) // youngest first
+	var errs []error
+	for i, e := range all {
+		if i >= most || !e.at.After(oldest) {
+			errs = append(errs, os.RemoveAll(e.path))
+		}
 	}
 	return errors.Join(errs...)
 }

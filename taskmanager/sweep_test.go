@@ -16,6 +16,7 @@ func TestSweep(t *testing.T) {
 		age  time.Duration
 	}{
 		{"logs/old/worker-1.log", 8 * 24 * time.Hour}, {"logs/young/worker-1.log", time.Hour}, {"logs/kept/worker-1.log", 30 * 24 * time.Hour},
+		{"logs/younger/worker-1.log", time.Minute}, {"logs/third/worker-1.log", 2 * time.Hour},
 	} {
 		path := filepath.Join(dir, f.path)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -30,10 +31,10 @@ func TestSweep(t *testing.T) {
 			}
 		}
 	}
-	if err := removeOld(filepath.Join(dir, "logs"), now.Add(-keepFor), map[string]bool{"kept": true}); err != nil {
+	if err := removeOld(filepath.Join(dir, "logs"), now.Add(-keepFor), 2, map[string]bool{"kept": true}); err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]bool{"old": false, "young": true, "kept": true} {
+	for name, want := range map[string]bool{"old": false, "young": true, "kept": true, "younger": true, "third": false} {
 		if _, err := os.Stat(filepath.Join(dir, "logs", name)); (err == nil) != want {
 			t.Errorf("%s: is there %v, want %v", name, err == nil, want)
 		}
