@@ -5,8 +5,8 @@
 // Keyed state goes by key-group range: a new subtask gets, of every old subtask
 // whose range it shares, the runs by reference and the range to clip them to.
 // Operator state goes by its kind: split lists are dealt out round robin, union
-// lists to everybody, broadcast state from one to everybody. Named results keep one
-// base, at subtask 0. Nothing is copied and no run is opened.
+// lists to everybody, broadcast state from one to everybody. Named results stay where
+// they are or, after a rescale, begin with one base at subtask 0. Nothing is copied and no run is opened.
 //
 // State ids are allocated here, once for each (uid, name), and never used again
 // (design A8).

@@ -40,7 +40,7 @@ type Operator struct {
 	Keyed   []Keyed
 	States  []*metapb.OperatorState // redistributed, sorted by name
 	Ended   Ended
-	Results []*metapb.Result // base of the subtask's named results
+	Results []*metapb.Result // base of the subtask's named results: its own, or after a rescale all of them at subtask 0
 	// Owned are the task-owned files of all old subtasks: which one needs which is known
 	// to the operator.
 	Owned []*metapb.OwnedFile
@@ -188,9 +188,11 @@ func divide(g *job.Graph, index int, snapshot *metapb.OperatorSnapshot, subtasks
 				r.Ended = EndedAll
 			}
 		}
-		if i == 0 {
-			r.Results, err = mergedResults(op.Uid, snapshot)
-			if err != nil {
+		switch {
+		case len(subtasks) == len(snapshot.Subtasks):
+			r.Results = snapshot.Subtasks[i].Results // a text is set again by who has set it
+		case i == 0:
+			if r.Results, err = mergedResults(op.Uid, snapshot); err != nil {
 				return err
 			}
 		}

@@ -121,6 +121,11 @@ func TestResultsEndedWatermark(t *testing.T) {
 	if got := ops[0].Results[0].GetSum(); got != 10 || len(ops[1].Results) != 0 {
 		t.Errorf("results %v and %v, want the sum 10 at subtask 0", ops[0].Results, ops[1].Results)
 	}
+	for i, op := range operators(t, m, plan(), 4, Options{}) {
+		if len(op.Results) != 1 || op.Results[0].GetSum() != uint64(i+1) {
+			t.Errorf("subtask %d of as many begins with %v", i, op.Results)
+		}
+	}
 	if ops[0].Watermark != 100 || ops[1].Watermark != 102 {
 		t.Errorf("watermarks %d and %d, want the least of those taken over", ops[0].Watermark, ops[1].Watermark)
 	}
