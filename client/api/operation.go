@@ -8,9 +8,9 @@ import "fmt"
 // id tells how it goes. Closing the connection, or the client, changes nothing about it.
 //
 // The client chooses the id (TriggerID): the same request under the same id starts
-// nothing anew, so it may be sent again when no answer came. Results are kept for at
-// least five minutes after the end. Names and forms are Flink's; what Flink has not
-// stands beside them.
+// nothing anew, so it may be sent again when no answer came. The last 16 of a job stay
+// known, across leaders, as long as the job is. Names and forms are Flink's; what Flink
+// has not stands beside them.
 //
 //	POST  /jobs/{id}/savepoints       SavepointRequest    GET /jobs/{id}/savepoints/{trigger}
 //	POST  /jobs/{id}/stop             StopRequest         GET /jobs/{id}/savepoints/{trigger}
