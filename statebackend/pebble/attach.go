@@ -16,6 +16,8 @@ const (
 	// clippedFiles is the place, to Pebble, of files of which only a part counts: the
 	// tier's own folder.
 	clippedFiles remote.Locator = "clipped"
+	// behindFiles is that of files that are read elsewhere until they are in the folder.
+	behindFiles remote.Locator = "behind"
 	// creator is an id that Pebble wants before it takes such files. Nothing is shared
 	// by it: any number will do.
 	creator = 1
@@ -37,10 +39,15 @@ func (c *cold) attach(ctx context.Context, runs []runlist.Linked) error {
 		}
 		var external []pdb.ExternalFile
 		for i, f := range r.Files {
-			external = append(external, pdb.ExternalFile{
+			file := pdb.ExternalFile{
 				Locator: clippedFiles, ObjName: filepath.Base(f), Size: uint64(r.Clip[i].Size),
 				StartKey: r.Clip[i].From, EndKey: r.Clip[i].To, HasPointKey: true,
-			})
+			}
+			if r.Behind != nil && r.Behind[i] != nil {
+				file.Locator, file.ObjName = behindFiles, r.Behind[i].Name()
+				c.behind.add(r.Behind[i])
+			}
+			external = append(external, file)
 		}
 		if _, err := c.db.IngestExternalFiles(ctx, external); err != nil {
 			return fmt.Errorf("attach %d clipped files to the cold tier: %w", len(external), err)

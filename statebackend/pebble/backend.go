@@ -264,4 +264,7 @@ func (b *Backend) Confirm(stream.CheckpointID) {}
 func (b *Backend) Spilled() bool { return b.cold.db != nil }
 
 // Close closes the cold tier and removes the local files. No Finish may be running.
-func (b *Backend) Close() error { return errors.Join(b.cold.close(), b.list.Close()) }
+func (b *Backend) Close() error {
+	b.list.Halt() // it writes into the tier's folder
+	return errors.Join(b.cold.close(), b.list.Close())
+}

@@ -48,12 +48,13 @@ type cold struct {
 	iter   *pdb.Iterator // of Scan
 	walk   *pdb.Iterator // of Walk
 	end    []byte        // upper bound of walk
+	behind behind
 }
 
 // options are those of every cold tier. NB: FormatNewest, or the block format is
 // one that cannot live in several synctest bubbles and reads slower; no value
 // separation, its files cannot be ingested.
-func (s *Shared) options(g *gate, dir string) *pdb.Options {
+func (s *Shared) options(g *gate, dir string, b *behind) *pdb.Options {
 	o := &pdb.Options{
 		Cache:              s.cache,
 		FileCache:          s.files,
@@ -66,7 +67,7 @@ func (s *Shared) options(g *gate, dir string) *pdb.Options {
 		MemTableSize:          1 << 20,
 		L0StopWritesThreshold: 1 << 20,
 	}
-	o.Experimental.RemoteStorage = remote.MakeSimpleFactory(map[remote.Locator]remote.Storage{clippedFiles: remote.NewLocalFS(dir, o.FS)})
+	o.Experimental.RemoteStorage = remote.MakeSimpleFactory(map[remote.Locator]remote.Storage{clippedFiles: remote.NewLocalFS(dir, o.FS), behindFiles: b})
 	o.Experimental.CompactionScheduler = g
 	o.ApplyCompressionSettings(func() pdb.DBCompressionSettings { return pdb.DBCompressionNone })
 	// What Pebble writes never leaves the host and dies with the attempt.
@@ -83,7 +84,7 @@ func (c *cold) open() error {
 		return fmt.Errorf("make the cold tier's folder: %w", err)
 	}
 	g := c.shared.turns.newGate()
-	db, err := pdb.Open(c.dir, c.shared.options(g, c.dir))
+	db, err := pdb.Open(c.dir, c.shared.options(g, c.dir, &c.behind))
 	if err != nil {
 		return fmt.Errorf("open the cold tier in %s: %w", c.dir, err)
 	}

@@ -5,9 +5,10 @@
 // The database is a cache of the run list (A1): each run is hard-linked into it by
 // Ingest, strictly in list order, and nothing that Pebble writes itself leaves the
 // host. It opens at the first eviction, or when more is restored than loads at once:
-// then Restore attaches the runs' files (those of which only a part counts with
-// bounds) and serves. Advance loads the timers, then the rest bundle by bundle while
-// memory is below four fifths of the budget. Over budget, Advance evicts one bundle at a time, in the manner of a
+// then Restore attaches the runs' files (with bounds, those of which only a part counts;
+// where they lie, those that can't be linked, until they have been brought) and serves.
+// Advance loads the timers, then the rest bundle by bundle while memory is below four
+// fifths of the budget. Over budget, Advance evicts one bundle at a time, in the manner of a
 // clock: dirty entries become an eviction run first. A2: while a cut is being written
 // only clean entries leave memory, so that memory may exceed the budget by what
 // changes meanwhile.

@@ -14,6 +14,10 @@
 // at a time in a process, and takes its place between two acks. A cut waits for it
 // only when twice as many runs overlap as should.
 //
+// A cold tier reads this job's restored runs where they lie if they can't be linked, while
+// they are brought in the background; until that is done they stay in the list
+// (behind.go).
+//
 // After a restore the whole digests of the runs taken over are compared in the
 // background, slowly (VerifyBehind).
 //

@@ -16,7 +16,11 @@ import (
 // Linked is a run's files where a cold tier can take them.
 type Linked struct {
 	Files []string
-	// Clip says what counts of each file, if not everything within the subtask's range.
+	// Behind has an entry for each file, or is nil: one that is not nil stands for a file
+	// that is not there yet.
+	Behind []*Behind
+	// Clip says what counts of each file, if not everything within the subtask's range; it
+	// is there with Behind too.
 	Clip []Span
 }
 
@@ -27,13 +31,15 @@ type Span struct {
 }
 
 // Link makes files of the whole list below dir that the caller may take, in list
-// order: by hard link where the run lies on dir's file system, else by copying. Files
+// order: by hard link where the run lies on dir's file system. Else another job's are
+// copied, and this job's are read where they are until they have been (Behind). Files
 // that this attempt did not write are checked as when they are read: size and digest
 // of the tail; copied ones as a whole.
 func (l *List) Link(ctx context.Context, dir string) (runs []Linked, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	// Under the lock, so that nobody removes a local file meanwhile.
+	behind := map[*entry][]*Behind{}
 	for i, e := range l.mu.entries {
 		r, err := l.linkEntry(ctx, e, dir, i)
 		if err != nil {
@@ -42,7 +48,13 @@ func (l *List) Link(ctx context.Context, dir string) (runs []Linked, err error) 
 		if len(r.Files) > 0 {
 			runs = append(runs, r)
 		}
+		for _, b := range r.Behind {
+			if b != nil {
+				behind[e] = append(behind[e], b)
+			}
+		}
 	}
+	l.bringBehind(behind)
 	return runs, nil
 }
 
@@ -56,7 +68,7 @@ func (l *List) linkEntry(ctx context.Context, e *entry, dir string, number int) 
 		return r, err
 	}
 	from, to := run.GroupStart(visible.First), run.GroupEnd(visible.Last)
-	clipped := false
+	clipped, behind := false, false
 	if e.run.Inline != nil {
 		if err := e.run.Verify(ctx, nil); err != nil {
 			return Linked{}, err
@@ -71,16 +83,24 @@ func (l *List) linkEntry(ctx context.Context, e *entry, dir string, number int) 
 			continue
 		}
 		path := filepath.Join(dir, fmt.Sprintf("restored-%d-%d.sst", number, n))
-		if err := l.bring(ctx, e, n, path); err != nil {
+		b, err := l.bring(ctx, e, n, path)
+		if err != nil {
 			return Linked{}, fmt.Errorf("bring file %s: %w", f.Name, err)
 		}
-		r.Files = append(r.Files, path)
+		r.Files, r.Behind = append(r.Files, path), append(r.Behind, b)
+		behind = behind || b != nil
 		s := l.clip(f, visible)
 		s.Size = f.Size
+		if i := len(r.Clip) - 1; i >= 0 && bytes.Compare(r.Clip[i].To, s.From) > 0 {
+			r.Clip[i].To = s.From // the end of a range clear is exclusive
+		}
 		r.Clip = append(r.Clip, s)
 		clipped = clipped || l.hides(f, visible)
 	}
-	if !clipped {
+	if !behind {
+		r.Behind = nil
+	}
+	if !clipped && !behind {
 		r.Clip = nil
 	}
 	return r, nil
@@ -105,8 +125,9 @@ func (l *List) hides(f run.File, visible stream.KeyGroupRange) bool {
 	return max(first, l.o.Range.First) < visible.First || min(last, l.o.Range.Last) > visible.Last
 }
 
-// bring puts file n of a run that lies in a store at path.
-func (l *List) bring(ctx context.Context, e *entry, n int, path string) error {
+// bring puts file n of a run that lies in a store at path, or says how it is read until
+// it is there.
+func (l *List) bring(ctx context.Context, e *entry, n int, path string) (*Behind, error) {
 	f := e.run.Files[n]
 	url := e.base
 	if url == "" {
@@ -117,20 +138,16 @@ func (l *List) bring(ctx context.Context, e *entry, n int, path string) error {
 		// Whatever stands in the way of a link may not be in that of a copy.
 		linked = os.Link(filepath.Join(folder, filepath.FromSlash(f.Name)), path) == nil
 	}
+	if !linked && e.base == "" {
+		b := &Behind{path: path, r: e.run, n: n, open: l.opener(e)}
+		return b, e.run.CheckFile(ctx, n, b.open)
+	}
 	if !linked {
 		if err := copyFile(ctx, l.opener(e), e.run, n, path); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	r, err := objstore.OpenFile(path)
-	if err != nil {
-		return err
-	}
-	t, err := run.Open(ctx, r, e.run.ID, n, f) // closes r if it fails
-	if err != nil {
-		return err
-	}
-	return t.Close()
+	return nil, e.run.CheckFile(ctx, n, func(context.Context, string) (objstore.Reader, error) { return objstore.OpenFile(path) })
 }
 
 // copyFile copies file n of a run to path.

@@ -13,7 +13,7 @@ import (
 )
 
 // TestLinkBringsRestoredRuns: from a folder of the same file system by hard link, from
-// elsewhere by copying; a file that is not what the list says is refused.
+// elsewhere by copying behind; a file that is not what the list says is refused.
 func TestLinkBringsRestoredRuns(t *testing.T) {
 	folder := t.TempDir()
 	fs, err := objstore.OpenFS(folder)
@@ -31,10 +31,11 @@ func TestLinkBringsRestoredRuns(t *testing.T) {
 			if err := n.list.Restore([]statebackend.Restored{{Range: stream.AllKeyGroups, Runs: res.Runs, Schemas: res.Schemas}}); err != nil {
 				t.Fatal(err)
 			}
-			return n.list.Link(context.Background(), t.TempDir())
+			runs, err := n.list.Link(context.Background(), t.TempDir())
+			return runs, errors.Join(err, n.list.waitBehind(context.Background()))
 		}
 		runs, err := link()
-		if err != nil || len(runs) != 1 || len(runs[0].Files) != 1 || runs[0].Clip != nil {
+		if err != nil || len(runs) != 1 || len(runs[0].Files) != 1 || (runs[0].Clip != nil) != (runs[0].Behind != nil) {
 			t.Fatalf("%+v, %v", runs, err)
 		}
 		got, err := os.Stat(runs[0].Files[0])

@@ -77,6 +77,8 @@ type List struct {
 		counter int      // names given so far
 		rebase  *rebase  // the last one started
 		merged  int64    // bytes that rebases wrote since the last ack
+		behind  []*Behind
+		brought chan struct{} // closed when behind have been brought; nil: there are none
 	}
 }
 
@@ -88,6 +90,7 @@ type entry struct {
 	own   bool    // this list wrote it
 
 	// Guarded by List.mu.
+	behind   bool   // a cold tier reads it where it is stored
 	stored   bool   // in the store, or inline
 	firstAck uint64 // checkpoint in whose ack it was first listed; 0 = not yet
 }
@@ -224,9 +227,8 @@ func (l *List) forget(old []*entry) error {
 // Close stops what runs in the background, removes the local files and closes the
 // folders of foreign runs.
 func (l *List) Close() error {
-	l.end()
-	l.background.Wait()
-	var errs []error
+	l.Halt()
+	errs := []error{l.closeBehind()}
 	l.foreign.Lock()
 	for _, s := range l.foreign.stores {
 		errs = append(errs, s.Close())

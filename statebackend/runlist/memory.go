@@ -18,6 +18,9 @@ func (l *List) intoMemory(ctx context.Context) (written int64, err error) {
 	if len(old) == 0 || len(old) == 1 && old[0].run.Inline != nil {
 		return 0, nil
 	}
+	if err := l.waitBehind(ctx); err != nil {
+		return 0, err
+	}
 	sizes := map[statebackend.StateID]int64{}
 	e, err := l.write(ctx, l.name(), math.MaxInt32, func(sink table.Sink) error {
 		return l.each(ctx, old, true, func(e run.Entry) error {

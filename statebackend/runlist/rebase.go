@@ -134,13 +134,15 @@ func (l *List) makeRoom(ctx context.Context) error {
 
 // settled are the entries that no later cut replaces by itself: those before an inline
 // run, which it outlines or absorbs. The caller holds mu.
+// Those that the cold tier still reads in the store, and older ones, stay out of it.
 func (l *List) settled() []*entry {
-	for i, e := range l.mu.entries {
-		if e.run.Inline != nil && (e.own || i == len(l.mu.entries)-1) {
-			return slices.Clone(l.mu.entries[:i])
+	from := l.reading()
+	for i, e := range l.mu.entries[from:] {
+		if e.run.Inline != nil && (e.own || from+i == len(l.mu.entries)-1) {
+			return slices.Clone(l.mu.entries[from : from+i])
 		}
 	}
-	return slices.Clone(l.mu.entries)
+	return slices.Clone(l.mu.entries[from:])
 }
 
 // rebase merges adjacent runs until no more than maxOverlap overlap at a key; it
@@ -148,14 +150,14 @@ func (l *List) settled() []*entry {
 func (l *List) rebase(ctx context.Context) error {
 	for {
 		l.mu.Lock()
-		entries := l.settled()
+		entries, below := l.settled(), l.reading()
 		l.mu.Unlock()
 		from, to := plan(entries)
 		if from == to {
 			return nil
 		}
 		old := entries[from:to]
-		e, err := l.merge(ctx, old, from == 0, 0)
+		e, err := l.merge(ctx, old, from == 0 && below == 0, 0)
 		if err == nil && e != nil && l.holds(old) {
 			err = l.store(ctx, e)
 			e.stored = err == nil
@@ -172,6 +174,9 @@ func (l *List) mergeAll(ctx context.Context) (written int64, err error) {
 	old := l.copyEntries()
 	if len(old) == 0 || len(old) == 1 && old[0].own && old[0].firstAck == 0 {
 		return 0, nil // it is new
+	}
+	if err := l.waitBehind(ctx); err != nil {
+		return 0, err
 	}
 	e, err := l.merge(ctx, old, true, l.o.InlineLimit)
 	if err != nil {

@@ -166,8 +166,11 @@ func (l *List) addCut(ctx context.Context, s *Snapshot) (written int64, err erro
 			return 0, err
 		}
 	}
+	l.mu.Lock()
+	reading := l.reading() > 0
+	l.mu.Unlock()
 	switch {
-	case s.Cut.Full() && len(old) > 0:
+	case s.Cut.Full() && len(old) > 0 && !reading:
 	case l.o.MemoryLimit > 0: // intoMemory merges all
 		old = nil
 	case e != nil && len(old) > 0 && old[len(old)-1].run.Inline != nil:

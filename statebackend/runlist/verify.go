@@ -22,11 +22,13 @@ const (
 // unseen. Damaged tells what was found.
 func (l *List) VerifyBehind() {
 	var restored []*entry
-	for _, e := range l.copyEntries() {
-		if !e.own {
+	l.mu.Lock()
+	for _, e := range l.mu.entries {
+		if !e.own && !e.behind { // those are compared as they are brought
 			restored = append(restored, e)
 		}
 	}
+	l.mu.Unlock()
 	if len(restored) == 0 {
 		return
 	}
