@@ -12,7 +12,10 @@
 //	phase.go       the coordinator: starting, running, ending, committing, finished, …
 //	checkpoint.go  one checkpoint: pending, storing, committing, …, completed, subsumed
 //
-// and registry.go, which knows what objects snapshots refer to.
+// and registry.go, which knows what objects snapshots refer to. Who asks for a checkpoint
+// out of turn, a savepoint or a stop is answered by want.go; source.go says when the
+// snapshot that the job was started from is not needed any more, orphans.go finds what
+// nobody lists.
 //
 // Invariants: I4 (an unknown result is read back; nothing is deleted before),
 // I5 (Restore names the newest completed checkpoint, and waits for one whose pointer

@@ -19,11 +19,20 @@
 //
 // The loops talk by posting events; none ever waits for another.
 //
+// # Operations
+//
+// What a client asks for that takes long (operations.go: a savepoint, a stop, a
+// checkpoint, a rescale) is on record under its trigger id before anything is done for
+// it, is resumed by the next leader, and its end is on record before anybody is told. A
+// savepoint is a completed checkpoint that is pinned until package savepoint has copied
+// it; the job does not wait.
+//
 // Invariants: I1 (everything is written through ha.Jobs under this leader's key),
 // I2 (leader epoch on every command, attempt and incarnation on every answer), I6
 // (a terminal state is on record before anything of the job is cleaned up).
 //
 // It never touches a record, runs user code, or imports a state backend.
 //
-// Read jobmanager.go, dispatcher.go, takeover.go, then jobmaster.go.
+// Read jobmanager.go, dispatcher.go, takeover.go, then jobmaster.go; for what jobs start
+// from source.go, for changes of parallelism rescale.go.
 package jobmanager

@@ -26,6 +26,11 @@ func TestRescale(t *testing.T) {
 		if j.Parallelism != 2 || j.Restarts != 0 || second.saw("deploy incarnation 2") != 1 || second.saw("deploy incarnation 2 restored 0") != 0 {
 			t.Errorf("parallelism %d, %d restarts; %q", j.Parallelism, j.Restarts, second.log)
 		}
+		again := must(w.manager.API().Rescale(t.Context(), testJob, api.RescaleRequest{Parallelism: 2}))(t)
+		must(w.operationEnds(testJob, again))(t)
+		if second.saw("deploy") != 1 {
+			t.Errorf("restarted for the parallelism that it has: %q", second.log)
+		}
 		n := j.Checkpoints.Completed
 		w.checkpoints(n + 1)
 		w.depose() // it is on record

@@ -15,5 +15,6 @@
 // never left), I32 (the failure of one worker touches only the regions it ran).
 //
 // Read graph.go (states and their tables), then event.go, effect.go, step.go (slots,
-// workers, deployment) and fail.go (failing, cancelling, the end).
+// workers, deployment), fail.go (failing, cancelling, the end) and rescale.go (another
+// parallelism).
 package execgraph

@@ -62,11 +62,20 @@ func (s *step) rescale(g *job.Graph) {
 		s.round, s.roundRegions = roundNone, nil
 		return
 	}
+	if sameParallelism(g, s.graph) { // it is what it wants to be now
+		s.change = rescaling{}
+		s.do(Rescaled{})
+		return
+	}
 	s.change = rescaling{phase: rescalePreparing, target: g, before: before, since: s.now}
 	if need := g.Slots() - len(s.slots); need > 0 {
 		s.change.spare = make([]Slot, need)
 		s.requestSlots()
 	}
+}
+
+func sameParallelism(a, b *job.Graph) bool {
+	return slices.EqualFunc(a.Vertices, b.Vertices, func(v, w job.Vertex) bool { return v.Parallelism == w.Parallelism })
 }
 
 // dropSpare gives up what is being prepared.

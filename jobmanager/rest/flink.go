@@ -195,7 +195,7 @@ func flinkCheckpointOf(c *api.Checkpoint) *flinkCheckpoint {
 		return nil
 	}
 	f := &flinkCheckpoint{
-		ClassName: strings.ToLower(c.Status), ID: c.ID, Status: c.Status, IsSavepoint: c.Kind == "savepoint", CheckpointType: strings.ToUpper(c.Kind),
+		ClassName: strings.ToLower(c.Status), ID: c.ID, Status: c.Status, IsSavepoint: c.Kind == "savepoint" || c.Kind == "stop", CheckpointType: strings.ToUpper(c.Kind),
 		Trigger: millis(c.TriggeredAt), LatestAck: millis(c.TriggeredAt) + c.DurationMS, StateSize: c.Bytes, CheckpointSize: c.NewBytes,
 		Duration: c.DurationMS, Subtasks: c.Subtasks, Acknowledged: c.Acked, ExternalPath: c.Path, Discarded: c.Discarded, FailureMessage: c.Failure,
 	}
@@ -209,12 +209,15 @@ func flinkCheckpointOf(c *api.Checkpoint) *flinkCheckpoint {
 func flinkCheckpoints(j *api.Job) any {
 	c := j.Checkpoints
 	history := []*flinkCheckpoint{}
-	var failed *flinkCheckpoint
+	var failed, savepoint *flinkCheckpoint
 	for i := range c.History {
 		f := flinkCheckpointOf(&c.History[i])
 		history = append(history, f)
 		if failed == nil && f.Status == api.CheckpointFailed {
 			failed = f
+		}
+		if savepoint == nil && f.IsSavepoint && f.Status == api.CheckpointCompleted {
+			savepoint = f
 		}
 	}
 	return map[string]any{
@@ -223,7 +226,7 @@ func flinkCheckpoints(j *api.Job) any {
 			"in_progress": c.InProgress, "completed": c.Completed, "failed": c.Failed,
 		},
 		"latest": map[string]any{
-			"completed": flinkCheckpointOf(j.LastCheckpoint), "savepoint": nil, "failed": failed, "restored": flinkCheckpointOf(c.RestoredFrom),
+			"completed": flinkCheckpointOf(j.LastCheckpoint), "savepoint": savepoint, "failed": failed, "restored": flinkCheckpointOf(c.RestoredFrom),
 		},
 		"history": history,
 	}
