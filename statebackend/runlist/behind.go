@@ -91,13 +91,7 @@ func (l *List) bringBehind(all map[*entry][]*Behind) {
 		}
 		for e, files := range all {
 			for _, b := range files {
-				err := b.bring(l.life, l.paced(b.open))
-				if l.life.Err() != nil {
-					return
-				}
-				if err != nil {
-					err = fmt.Errorf("bring what was restored: %w", err)
-					l.damaged.CompareAndSwap(nil, &err)
+				if !l.insist("bring", func() error { return b.bring(l.life, l.paced(b.open)) }) {
 					return
 				}
 			}
@@ -111,7 +105,7 @@ func (l *List) bringBehind(all map[*entry][]*Behind) {
 // bring copies the file, verified on the way.
 func (b *Behind) bring(ctx context.Context, open run.Opener) error {
 	if err := copyFile(ctx, open, b.r, b.n, b.path); err != nil {
-		return err
+		return errors.Join(err, os.Remove(b.path)) // the disk may be full
 	}
 	f, err := os.Open(b.path)
 	if err != nil {

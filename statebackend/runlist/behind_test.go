@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"testing"
+	"testing/synctest"
 
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/statebackend"
@@ -97,4 +98,44 @@ func TestBehind(t *testing.T) {
 	if err := again.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestBringIsTriedAgain: a store that can't be read for a while, or a full disk, fails
+// nothing.
+func TestBringIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := objstore.NewMemory("test")
+		res, err := newJob(t, store, "e1.n1").cut(context.Background(), 500)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tries := 0
+		n := newJob(t, unreadable{store, func() bool { tries++; return tries > 1 && tries < 5 }}, "e2.n1")
+		if err := n.list.Restore([]statebackend.Restored{{Range: stream.AllKeyGroups, Runs: res.Runs, Schemas: res.Schemas}}); err != nil {
+			t.Fatal(err)
+		}
+		linked, err := n.list.Link(context.Background(), t.TempDir()) // the first try
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := n.list.waitBehind(context.Background()); err != nil || tries != 5 {
+			t.Fatalf("%d tries, %v", tries, err)
+		}
+		if st, err := os.Stat(linked[0].Files[0]); err != nil || st.Size() != linked[0].Behind[0].Size() {
+			t.Error(err)
+		}
+	})
+}
+
+// unreadable is a store that opens nothing while broken.
+type unreadable struct {
+	objstore.Store
+	broken func() bool
+}
+
+func (u unreadable) Open(ctx context.Context, name string) (objstore.Reader, error) {
+	if u.broken() {
+		return nil, errBroken
+	}
+	return u.Store.Open(ctx, name)
 }

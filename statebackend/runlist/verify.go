@@ -2,6 +2,7 @@ package runlist
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -40,17 +41,38 @@ func (l *List) VerifyBehind() {
 			return
 		}
 		for _, e := range restored {
-			err := e.run.Verify(l.life, l.paced(l.opener(e)))
-			if l.life.Err() != nil {
-				return
-			}
-			if err != nil {
-				err = fmt.Errorf("verify what was restored: %w", err)
-				l.damaged.CompareAndSwap(nil, &err)
+			if !l.insist("verify", func() error { return e.run.Verify(l.life, l.paced(l.opener(e))) }) {
 				return
 			}
 		}
 	})
+}
+
+// insistPause is the time until a disk or store that failed is asked again.
+const insistPause = 10 * time.Second
+
+// insist calls f until it succeeds. What says that a run is damaged, or gone, is kept for
+// Damaged; a store that can't be read, or a full disk, may be well again, and no record
+// waits for it. It reports whether to go on.
+func (l *List) insist(verb string, f func() error) bool {
+	for {
+		err := f()
+		switch {
+		case l.life.Err() != nil:
+			return false
+		case err == nil:
+			return true
+		case errors.Is(err, run.ErrCorrupt), errors.Is(err, run.ErrFormat), errors.Is(err, objstore.ErrNotFound):
+			err = fmt.Errorf("%s what was restored: %w", verb, err)
+			l.damaged.CompareAndSwap(nil, &err)
+			return false
+		}
+		select {
+		case <-time.After(insistPause):
+		case <-l.life.Done():
+			return false
+		}
+	}
 }
 
 // verifyTurn is held by the list whose runs are being verified.
