@@ -70,7 +70,6 @@ type Upload struct {
 	o    *Owned
 	file *metapb.OwnedFile
 	done chan error
-	err  error
 }
 
 // Put begins to write a file; b must not be changed before Wait has returned.

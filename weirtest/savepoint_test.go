@@ -96,7 +96,6 @@ func TestUpgradeIsRefusedOrMapped(t *testing.T) {
 	if d := cmp.Diff([]string{word("a", 1)}, third); d != "" { // the source goes on after what it has read
 		t.Error(d)
 	}
-	feed = NewFeed(t, "x")
 	err = Refused(t, func(env *weir.Env) error {
 		env.From("lines", generator.Range(1, func(uint64) string { return "" })).KeyBy(func(s string) int { return len(s) }).
 			Reduce("count", func(a, _ string) string { return a }).Print()

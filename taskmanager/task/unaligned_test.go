@@ -262,12 +262,12 @@ func TestUnalignedRunning(t *testing.T) {
 					continue
 				}
 				want := len(u.graph.Subtasks())
-				from := u.divided(id, u.graph, want)
+				u.divided(id, u.graph, want)
 				u.fill(random)
 				synctest.Wait()
 				u.stop()
 				u.rescale(1+random.IntN(4), 2)
-				from = u.divided(id, u.graph, want)
+				from := u.divided(id, u.graph, want)
 				u.deploy(id, from)
 			}
 			u.finish(id + 1)
