@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/weirstream/weir/coordinator/metadata"
+	"github.com/weirstream/weir/internal/invariants"
 	"github.com/weirstream/weir/proto/metapb"
 )
 
@@ -79,7 +80,7 @@ func TestDamage(t *testing.T) {
 				look = func() error { return foundIn(t, s, name) }
 			}
 			step := 1
-			if testing.Short() || raceEnabled {
+			if testing.Short() || invariants.Enabled {
 				step = 13
 			}
 			for i := 0; i < 8*len(content); i += step {

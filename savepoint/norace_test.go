@@ -1,5 +1,0 @@
-//go:build !race
-
-package savepoint
-
-const raceEnabled = false
