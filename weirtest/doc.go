@@ -27,11 +27,19 @@
 //	orders.End()
 //	c.Wait() // got holds what the job committed, each record once
 //
+// A job goes on from what another has left behind, of the same program or the next one:
+//
+//	saved, _ := c.Stop() // or c.Savepoint(), c.NativeSavepoint(), c.Retained()
+//	weirtest.Run(t, buildV2, weirtest.From(saved), weirtest.Setting("parallelism.default", "3"), …)
+//
+// Refused is Run for one that must not be started so. RestoreAt takes a Harness to another
+// parallelism, or to another version of its operator.
+//
 // JobManager, TaskManagers, tasks, exchange, state and checkpoints are those of
 // production, in goroutines that end with the test. The clock is the real one; no
 // method sleeps, they wait for what they are called after. The job's program is the
 // replaced one in all of the cluster, so its plan and state are consistent, but are not
 // those of the real one.
 //
-// Read harness.go for operators; option.go, then job.go for jobs.
+// Read harness.go for operators; option.go, then job.go and savepoint.go for jobs.
 package weirtest
