@@ -54,7 +54,7 @@ func (m *JobMaster) doGraph(f execgraph.Effect) { //lint:step
 	case execgraph.StateChanged:
 		m.log.Info("job state", "from", f.From.String(), "to", f.To.String())
 	case execgraph.RegionFailed:
-		m.history.Fail(f, m.taskName(f.Failure.Subtask))
+		m.history.Fail(f, m.graph.Job())
 		m.log.Warn("region failed", "cause", f.Failure.Cause, "uid", f.Failure.UID, "taskmanager", f.Failure.TaskManager, "restart_in", f.Delay, "given_up", f.GivenUp)
 	case execgraph.SetTimer:
 		if m.gTimer != nil {

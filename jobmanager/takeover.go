@@ -83,7 +83,7 @@ func (e *notLoaded) apply(m *JobMaster) {
 		m.log.Error("the job cannot be taken over yet; trying again", "cause", e.err)
 		m.history.Fail(execgraph.RegionFailed{Failure: execgraph.Failure{
 			Time: m.loop.Now(), Cause: "the job cannot be taken over yet: " + said,
-		}}, "")
+		}}, nil)
 	}
 	m.loop.After(loadRetry, &loadAgain{})
 }

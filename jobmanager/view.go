@@ -50,14 +50,6 @@ func (m *JobMaster) vertexView(v job.Vertex) api.Vertex {
 	return out
 }
 
-// taskName names a subtask as people know it: "count[1]".
-func (m *JobMaster) taskName(s *job.SubtaskID) string {
-	if s == nil {
-		return ""
-	}
-	return m.graph.Job().SubtaskName(*s)
-}
-
 // viewWanted asks a JobMaster for its job's view.
 type viewWanted struct{ reply chan<- *api.Job }
 

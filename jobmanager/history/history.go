@@ -235,9 +235,13 @@ func (h *History) update(id stream.CheckpointID, f func(*api.Checkpoint)) {
 	}
 }
 
-// Fail takes in a failure of the job.
-func (h *History) Fail(f execgraph.RegionFailed, task string) {
-	cause := f.Failure.Cause
+// Fail takes in a failure of the job. Its subtask, if it has one, is named as people
+// know it: "count[1]".
+func (h *History) Fail(f execgraph.RegionFailed, g *job.Graph) {
+	cause, task := f.Failure.Cause, ""
+	if f.Failure.Subtask != nil {
+		task = g.SubtaskName(*f.Failure.Subtask)
+	}
 	if f.Failure.Detail != "" {
 		cause += "\n" + strings.TrimSpace(f.Failure.Detail)
 	}
