@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/weirstream/weir/statebackend/objstore"
 	"github.com/weirstream/weir/statebackend/run"
@@ -68,7 +71,7 @@ func (l *List) linkEntry(ctx context.Context, e *entry, dir string, number int) 
 		return r, err
 	}
 	from, to := run.GroupStart(visible.First), run.GroupEnd(visible.Last)
-	clipped, behind := false, false
+	clipped := false
 	if e.run.Inline != nil {
 		if err := e.run.Verify(ctx, nil); err != nil {
 			return Linked{}, err
@@ -78,17 +81,13 @@ func (l *List) linkEntry(ctx context.Context, e *entry, dir string, number int) 
 		r.Clip = []Span{{from, to, e.run.Bytes}}
 		return r, os.WriteFile(path, e.run.Inline, 0o644)
 	}
+	var numbers []int
 	for n, f := range e.run.Files {
 		if bytes.Compare(f.Largest, from) < 0 || bytes.Compare(f.Smallest, to) >= 0 {
 			continue
 		}
-		path := filepath.Join(dir, fmt.Sprintf("restored-%d-%d.sst", number, n))
-		b, err := l.bring(ctx, e, n, path)
-		if err != nil {
-			return Linked{}, fmt.Errorf("bring file %s: %w", f.Name, err)
-		}
-		r.Files, r.Behind = append(r.Files, path), append(r.Behind, b)
-		behind = behind || b != nil
+		numbers = append(numbers, n)
+		r.Files = append(r.Files, filepath.Join(dir, fmt.Sprintf("restored-%d-%d.sst", number, n)))
 		s := l.clip(f, visible)
 		s.Size = f.Size
 		if i := len(r.Clip) - 1; i >= 0 && bytes.Compare(r.Clip[i].To, s.From) > 0 {
@@ -97,6 +96,10 @@ func (l *List) linkEntry(ctx context.Context, e *entry, dir string, number int) 
 		r.Clip = append(r.Clip, s)
 		clipped = clipped || l.hides(f, visible)
 	}
+	if r.Behind, err = l.bringAll(ctx, e, numbers, r.Files); err != nil {
+		return Linked{}, err
+	}
+	behind := slices.ContainsFunc(r.Behind, func(b *Behind) bool { return b != nil })
 	if !behind {
 		r.Behind = nil
 	}
@@ -104,6 +107,29 @@ func (l *List) linkEntry(ctx context.Context, e *entry, dir string, number int) 
 		r.Clip = nil
 	}
 	return r, nil
+}
+
+// bringers is how many files are looked at together: each costs a round trip where the
+// store is far away.
+const bringers = 16
+
+// bringAll is bring of some files of a run, several at a time.
+func (l *List) bringAll(ctx context.Context, e *entry, numbers []int, paths []string) ([]*Behind, error) {
+	all, errs := make([]*Behind, len(numbers)), make([]error, len(numbers))
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(bringers, len(numbers)) {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(numbers)); i = next.Add(1) - 1 {
+				var err error
+				if all[i], err = l.bring(ctx, e, numbers[i], paths[i]); err != nil {
+					errs[i] = fmt.Errorf("bring file %s: %w", e.run.Files[numbers[i]].Name, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return all, errors.Join(errs...)
 }
 
 // clip is the part of f's key range that lies within visible.
