@@ -24,7 +24,7 @@ type Submission struct {
 	Restore       api.Restore       // without a Path it starts empty
 	ClientVersion string
 	GOARCH        string
-	Progress      func(sent, of int64) // may be nil
+	Progress      func(sent, of int64) // may be nil; called by one goroutine at a time, and not after Submit has returned
 }
 
 // Submit sends a job and returns its id, and what the cluster has to say about it, when
@@ -49,11 +49,19 @@ func (c *Client) Submit(ctx context.Context, s Submission) (api.Submitted, error
 		return none, fmt.Errorf("encode submission: %w", err)
 	}
 	boundary := multipart.NewWriter(io.Discard).Boundary()
+	end := func() {} // ends the writer of the attempt before: Progress is called by one at a time
 	b := &body{contentType: "multipart/form-data; boundary=" + boundary, open: func() io.ReadCloser {
+		end()
 		r, w := io.Pipe()
-		go func() { w.CloseWithError(s.write(w, boundary, head, size)) }()
+		written := make(chan struct{})
+		go func() {
+			defer close(written)
+			w.CloseWithError(s.write(w, boundary, head, size))
+		}()
+		end = func() { r.Close(); <-written }
 		return r
 	}}
+	defer func() { end() }()
 	var answer api.Submitted
 	if err := c.do(ctx, "POST", "/jobs", b, &answer); err != nil {
 		return none, err
