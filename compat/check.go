@@ -275,8 +275,8 @@ func compare(old *storedState, now *metapb.State) State {
 	}
 	var notes []string
 	for _, schema := range old.schemas {
-		if len(schema) == 0 && len(now.ValueSchema) == 0 || string(schema) == string(now.ValueSchema) {
-			continue // opaque to all but its connector, or the same
+		if len(schema) == 0 || string(schema) == string(now.ValueSchema) {
+			continue // whoever wrote it has not said what it is: its reader will find out
 		}
 		switch v, why := codec.Compatible(schema, now.ValueSchema); v {
 		case codec.Incompatible:

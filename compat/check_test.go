@@ -338,6 +338,22 @@ func TestInFlight(t *testing.T) {
 	}
 }
 
+// TestWithoutSchema: a bootstrapped savepoint need not say what operator state is.
+func TestWithoutSchema(t *testing.T) {
+	plan := program(t, first)
+	m := snapshotOf(t, plan)
+	for _, op := range m.Operators {
+		for _, sub := range op.Subtasks {
+			for _, st := range sub.OperatorStates {
+				st.Schema = nil
+			}
+		}
+	}
+	if r := compat.Check(m, plan, compat.Options{}); r.Err() != nil || !strings.Contains(text(r), "seen split list: mapped") {
+		t.Errorf("error %v, %s", r.Err(), text(r))
+	}
+}
+
 // TestOlderSchemas: every schema that values may have counts, of states that are still
 // there.
 func TestOlderSchemas(t *testing.T) {
