@@ -78,7 +78,43 @@ type capture struct {
 type Captured struct {
 	Input   int
 	Records uint64
-	Pieces  []byte // format.go
+	Size    int // bytes of the pieces
+	chunks  []chunk
+}
+
+// chunk is a piece: as it was restored, or a frame that has yet to be made one. A frame
+// may still be in its channel's queue.
+type chunk struct {
+	piece piece
+	frame *frame
+}
+
+// AppendPieces appends what was captured (format.go), in any goroutine.
+func (c *Captured) AppendPieces(dst []byte) []byte {
+	for _, k := range c.chunks {
+		if k.frame != nil {
+			dst = k.frame.appendPiece(dst)
+		} else {
+			dst = append(dst, k.piece...)
+		}
+	}
+	return dst
+}
+
+// Release gives back what c holds; it is empty then.
+func (c *Captured) Release() {
+	for _, k := range c.chunks {
+		if k.frame != nil {
+			k.frame.release()
+		}
+	}
+	c.chunks = nil
+}
+
+func (c *Captured) add(k chunk, bytes, records int) {
+	c.chunks = append(c.chunks, k)
+	c.Size += bytes
+	c.Records += uint64(records)
 }
 
 // restoredPiece is a piece of what was in flight when the checkpoint was taken that
@@ -104,19 +140,22 @@ func (g *Gate) BeginCapture(id stream.CheckpointID, it Item, at int) {
 	}
 	for i := range g.restored.len() {
 		p := g.restored.at(i)
-		to := &g.capture.inputs[p.input]
-		to.Pieces = append(to.Pieces, p.piece...)
-		to.Records += uint64(p.piece.records())
+		g.capture.inputs[p.input].add(chunk{piece: p.piece}, len(p.piece), p.piece.records())
 		g.capture.bytes += len(p.piece)
 	}
 }
 
+// add captures the records of a batch. They are encoded at once: the batch is recycled
+// when it has been read.
 func (k *capture) add(input int, e AnyEdge, batch any, from int) {
-	to := &k.inputs[input]
-	before := len(to.Pieces)
-	pieces, n := e.appendPieces(to.Pieces, batch, from)
-	to.Pieces, to.Records = pieces, to.Records+uint64(n)
-	k.bytes += len(pieces) - before
+	e.frames(batch, from, func(f *frame) { k.addFrame(input, f) })
+}
+
+// addFrame captures a frame, which has a holder more already.
+func (k *capture) addFrame(input int, f *frame) {
+	bytes := pieceBytes + len(f.payload())
+	k.inputs[input].add(chunk{frame: f}, bytes, int(f.header().count))
+	k.bytes += bytes
 }
 
 // capturing reports whether what c delivers is to be captured.
@@ -128,10 +167,8 @@ func (g *Gate) keep(c *channel, e entry) {
 	case e.batch != nil:
 		g.capture.add(c.input, g.edges[c.input], e.batch, 0)
 	case e.frame != nil:
-		h, to := e.frame.header(), &g.capture.inputs[c.input]
-		to.Pieces = appendPiece(to.Pieces, h.flags, int(h.count), e.frame.payload())
-		to.Records += uint64(h.count)
-		g.capture.bytes += pieceBytes + len(e.frame.payload())
+		e.frame.hold()
+		g.capture.addFrame(c.input, e.frame)
 	}
 }
 
@@ -190,7 +227,7 @@ func (g *Gate) CaptureLimit() int {
 	return int(2 * max(g.fabric.network.options.Memory, defaultMemory))
 }
 
-// EndCapture returns what was captured and ends it; also to give it up.
+// EndCapture returns what was captured, to be released, and ends it.
 func (g *Gate) EndCapture() (all []Captured) {
 	if g.capture == nil {
 		return nil
@@ -202,6 +239,13 @@ func (g *Gate) EndCapture() (all []Captured) {
 	}
 	g.capture = nil
 	return all
+}
+
+// DropCapture gives up what was captured.
+func (g *Gate) DropCapture() {
+	for _, c := range g.EndCapture() {
+		c.Release()
+	}
 }
 
 // Restore gives the gate what was in flight to the operator's input when the checkpoint
@@ -234,7 +278,7 @@ func (g *Gate) Restore(input int, schema, pieces []byte, groups stream.KeyGroupR
 			return err
 		}
 		if dropped > 0 || p.flags() != e.pieceFlags() {
-			fresh, _ := e.appendPieces(nil, batch, 0)
+			fresh := appendPieces(nil, e, batch)
 			for len(fresh) > 0 {
 				p, fresh, _ = cutPiece(fresh) // as we made it
 				g.restored.push(restoredPiece{input, p})

@@ -28,7 +28,7 @@ func decoded(t *testing.T, e *Edge[int], all []Captured) map[int][]int {
 	t.Helper()
 	got := map[int][]int{}
 	for _, c := range all {
-		for pieces := c.Pieces; len(pieces) > 0; {
+		for pieces := c.AppendPieces(nil); len(pieces) > 0; {
 			p, rest, err := cutPiece(pieces)
 			if err != nil {
 				t.Fatal(err)
@@ -45,6 +45,10 @@ func decoded(t *testing.T, e *Edge[int], all []Captured) map[int][]int {
 			}
 			pieces = rest
 		}
+		if n := len(c.AppendPieces(nil)); n != c.Size {
+			t.Errorf("%d bytes, counted %d", n, c.Size)
+		}
+		c.Release()
 		if n := len(got[0]) + len(got[1]); int(c.Records) != n || c.Input != 0 {
 			t.Errorf("captured %d records of input %d, counted %d", n, c.Input, c.Records)
 		}
@@ -79,7 +83,7 @@ func overtake(t *testing.T, p placement, s map[string]*site, timeout time.Durati
 	for i := range out {
 		out[i] = newProducer(t, s[p.from[i]].Fabric, i, e)
 		synctest.Wait()
-		for v := 0; out[i].Room() || len(sent[i]) < 20_000; v++ { // the last call overdraws
+		for v := 0; out[i].Room() || len(sent[i]) < 6_000; v++ { // the last call overdraws
 			out[i].Receive(2*v + i)
 			sent[i] = append(sent[i], 2*v+i)
 		}
@@ -164,7 +168,7 @@ func TestNotOvertaken(t *testing.T) {
 				c := newConsumer(t, s[p.to[0]].Fabric, 0, e, func(int) {})
 				out := newProducer(t, s[p.from[0]].Fabric, 0, e)
 				synctest.Wait()
-				for v := range 50_000 {
+				for v := range 5_000 {
 					out.Receive(v)
 				}
 				out.Broadcast(overtaking(1, 0))
@@ -190,7 +194,7 @@ func TestRestoreKeepsOwnKeys(t *testing.T) {
 		var pieces []byte
 		for at := 0; at < len(b.Values); at += 500 {
 			one := &stream.Batch[int]{Values: b.Values[at : at+500], Hashes: b.Hashes[at : at+500]}
-			pieces, _ = e.appendPieces(pieces, one, 0)
+			pieces = appendPieces(pieces, e, one)
 		}
 		var all []int
 		for i := range 2 {
@@ -247,7 +251,7 @@ func TestRestoreBringsRecordsUpToDate(t *testing.T) {
 	bubble(t, graphOf(1, 1, hash), p, 0, func(t *testing.T, s map[string]*site) {
 		from := &Edge[old]{Codec: codecOf[old](t), Hash: func(v old) uint64 { return uint64(v.N) }}
 		b := &stream.Batch[old]{Values: []old{{-1}, {2}}, Hashes: []uint64{from.Hash(old{-1}), 2}}
-		pieces, _ := from.appendPieces(nil, b, 0)
+		pieces := appendPieces(nil, from, b)
 		to := &Edge[now]{Codec: codecOf[now](t), Hash: func(v now) uint64 { return from.Hash(old{int32(v.N)}) }}
 		var got []now
 		c := newConsumer(t, s[p.to[0]].Fabric, 0, to, func(v now) { got = append(got, v) })
@@ -279,7 +283,7 @@ func TestRestoreBringsRecordsUpToDate(t *testing.T) {
 func FuzzPieces(f *testing.F) {
 	e := mixedEdge(f)
 	b := &stream.Batch[mixed]{Values: []mixed{{1, "a"}, {2, "bc"}}, Hashes: []uint64{1, 2}, Times: []int64{3, 4}}
-	good, _ := e.appendPieces(nil, b, 0)
+	good := appendPieces(nil, e, b)
 	f.Add(good)
 	f.Add(appendPiece(good, 0, 1, []byte{1, 2, 3}))
 	f.Fuzz(func(t *testing.T, in []byte) {

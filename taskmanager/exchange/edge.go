@@ -39,8 +39,8 @@ type AnyEdge interface {
 	decode(f *frame, free any) (batch any, err error)
 	// recycle empties a batch that was read to its end.
 	recycle(batch any)
-	// appendPieces appends the records of batch from index from on, and counts them.
-	appendPieces(dst []byte, batch any, from int) (pieces []byte, records int)
+	// frames encodes the records of batch from index from on, and counts them.
+	frames(batch any, from int, give func(*frame)) (records int)
 	// decodePiece is decode for records that were in flight when a checkpoint was taken.
 	decodePiece(f *frame, free any) (batch any, err error)
 	pieceFlags() uint8

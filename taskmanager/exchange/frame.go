@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weirstream/weir/internal/invariants"
@@ -15,10 +16,12 @@ import (
 )
 
 // frame is one frame in memory, header and payload in one buffer. It has one owner
-// at a time and goes back to the pool with release.
+// at a time and goes back to the pool with release. A frame that has come may have
+// further holders, who read it.
 type frame struct {
-	buf   []byte
-	since time.Time // of a barrier being sent: when its age was written
+	buf     []byte
+	since   time.Time // of a barrier being sent: when its age was written
+	holders atomic.Int32
 }
 
 // framePool recycles frames of up to pooledBytes; larger ones are left to the
@@ -33,10 +36,17 @@ func newFrame() *frame {
 	f := framePool.Get().(*frame)
 	f.buf = append(f.buf[:0], make([]byte, headerBytes)...)
 	f.since = time.Time{}
+	f.holders.Store(1)
 	return f
 }
 
+// hold adds a holder, who has to release the frame too.
+func (f *frame) hold() { f.holders.Add(1) }
+
 func (f *frame) release() {
+	if f.holders.Add(-1) > 0 {
+		return
+	}
 	if cap(f.buf) > pooledBytes {
 		return
 	}

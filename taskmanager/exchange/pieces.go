@@ -22,13 +22,12 @@ func (e *Edge[T]) pieceFlags() (flags uint8) {
 	return flags
 }
 
-// appendPieces implements AnyEdge.
-func (e *Edge[T]) appendPieces(dst []byte, batch any, from int) (pieces []byte, records int) {
+// frames implements AnyEdge.
+func (e *Edge[T]) frames(batch any, from int, give func(*frame)) (records int) {
 	b := batch.(*stream.Batch[T])
 	records = len(b.Values) - from
-	f := newFrame()
-	defer f.release()
 	for n := records; from < len(b.Values); n = len(b.Values) - from {
+		f := newFrame()
 		for {
 			e.encode(f, b, from, n)
 			if len(f.payload()) <= frameBytes || n == 1 {
@@ -36,10 +35,25 @@ func (e *Edge[T]) appendPieces(dst []byte, batch any, from int) (pieces []byte, 
 			}
 			n = min(n-1, max(1, n*frameBytes/(len(f.payload())+1)))
 		}
-		dst = appendPiece(dst, f.header().flags, n, f.payload())
+		give(f)
 		from += n
 	}
-	return dst, records
+	return records
+}
+
+// appendPieces appends the records of batch.
+func appendPieces(dst []byte, e AnyEdge, batch any) []byte {
+	e.frames(batch, 0, func(f *frame) {
+		dst = f.appendPiece(dst)
+		f.release()
+	})
+	return dst
+}
+
+// appendPiece appends the records of a data frame.
+func (f *frame) appendPiece(dst []byte) []byte {
+	h := f.header()
+	return appendPiece(dst, h.flags, int(h.count), f.payload())
 }
 
 // decodePiece implements AnyEdge: decode for records that another version of the

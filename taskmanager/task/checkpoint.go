@@ -259,7 +259,7 @@ func (t *Task) forget(id stream.CheckpointID) {
 		s.aborted = true
 		if t.capturing == s { // nothing more comes of it
 			t.capturing = nil
-			t.gate.EndCapture()
+			t.gate.DropCapture()
 			s.open--
 			t.ackIfWhole(s)
 		}

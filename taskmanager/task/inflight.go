@@ -117,13 +117,18 @@ func (t *Task) capture(ch int) (ended bool) {
 // captured: all records in flight to checkpoint id are. They are stored by a goroutine
 // of their own.
 func (t *Task) captured(id stream.CheckpointID) {
-	all := t.gate.EndCapture()
 	s := t.capturing
 	t.capturing = nil
-	if s == nil || s.id != id { // declined when it was begun
+	if s == nil || s.id != id || s.aborted { // declined when it was begun, or since
+		t.gate.DropCapture()
+		if s != nil {
+			s.open--
+			t.ackIfWhole(s)
+		}
 		return
 	}
-	if s.aborted || len(all) == 0 {
+	all := t.gate.EndCapture()
+	if len(all) == 0 {
 		s.open--
 		t.ackIfWhole(s)
 		return
@@ -154,9 +159,9 @@ func (t *Task) newChannelFile(s *snapshot, all []exchange.Captured) *channelFile
 		edge := t.o.Graph.Edges[t.vertex.Inputs[c.Input]]
 		f.states = append(f.states, &metapb.ChannelState{
 			FromUid: t.o.Graph.Plan.Operators[edge.FromOperator].Uid, Input: uint32(edge.Input), Distribution: edge.Distribution,
-			RecordSchema: t.chain[0].plan.Inputs[edge.Input].RecordSchema, Records: c.Records, Size: uint64(len(c.Pieces)),
+			RecordSchema: t.chain[0].plan.Inputs[edge.Input].RecordSchema, Records: c.Records, Size: uint64(c.Size),
 		})
-		size += len(c.Pieces)
+		size += c.Size
 	}
 	if size > t.o.InlineLimit && t.o.Store != nil {
 		f.object = fmt.Sprintf("%v/inflight-%v-v%d-%d", s.id, t.o.Attempt, int(t.o.Subtask.Vertex), t.o.Subtask.Index)
@@ -167,18 +172,21 @@ func (t *Task) newChannelFile(s *snapshot, all []exchange.Captured) *channelFile
 	return f
 }
 
-// build computes digests and puts the pieces together: megabytes, so not in the loop.
+// build puts the pieces together and computes digests: megabytes, so not in the loop.
 func (f *channelFile) build(all []exchange.Captured) {
 	for i, c := range all {
-		sum := sha256.Sum256(c.Pieces)
+		begin := len(f.pieces)
+		f.pieces = c.AppendPieces(f.pieces)
+		c.Release()
+		mine := f.pieces[begin:len(f.pieces):len(f.pieces)]
+		sum := sha256.Sum256(mine)
 		state := f.states[i]
 		state.Digest = sum[:]
 		if f.object == "" {
-			state.Pieces = c.Pieces
-			continue
+			state.Pieces = mine
+		} else {
+			state.Offset = uint64(begin)
 		}
-		state.Offset = uint64(len(f.pieces))
-		f.pieces = append(f.pieces, c.Pieces...)
 	}
 }
 
