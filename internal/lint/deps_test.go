@@ -19,6 +19,7 @@ const policy = `
 	# Where unix sockets lie, and what waits to be said on a control stream.
 	NONE < internal/sockets < taskmanager, coordinator/ha/etcdha;
 	NONE < internal/sendqueue < taskmanager, taskmanager/worker, jobmanager;
+	NONE < internal/ring, internal/footprint < taskmanager/exchange;
 	# Local mode has its own network.
 	NONE < internal/memnet < internal/minicluster;
 	NONE < stream, codec, proto/metapb, internal/loop, statebackend/objstore;

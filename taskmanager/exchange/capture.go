@@ -138,8 +138,8 @@ func (g *Gate) BeginCapture(id stream.CheckpointID, it Item, at int) {
 	if it.Batch != nil {
 		g.capture.add(it.Input, g.edges[it.Input], it.Batch, at)
 	}
-	for i := range g.restored.len() {
-		p := g.restored.at(i)
+	for i := range g.restored.Len() {
+		p := g.restored.At(i)
 		g.capture.inputs[p.input].add(chunk{piece: p.piece}, len(p.piece), p.piece.records())
 		g.capture.bytes += len(p.piece)
 	}
@@ -184,12 +184,12 @@ func (g *Gate) Capture(ch int) (ended bool) {
 	// they are encoded without the lock.
 	g.mu.Lock()
 	var entries []entry
-	for i := c.kept; i < c.queue.len(); i++ {
-		e := *c.queue.at(i)
+	for i := c.kept; i < c.queue.Len(); i++ {
+		e := *c.queue.At(i)
 		if e.event.Kind == stream.BarrierEvent && e.event.Barrier.ID >= k.id {
 			ended = e.event.Barrier.ID == k.id
 			if ended {
-				c.queue.remove(i)
+				c.queue.Remove(i)
 			}
 			break
 		}
@@ -281,10 +281,10 @@ func (g *Gate) Restore(input int, schema, pieces []byte, groups stream.KeyGroupR
 			fresh := appendPieces(nil, e, batch)
 			for len(fresh) > 0 {
 				p, fresh, _ = cutPiece(fresh) // as we made it
-				g.restored.push(restoredPiece{input, p})
+				g.restored.Push(restoredPiece{input, p})
 			}
 		} else {
-			g.restored.push(restoredPiece{input, p})
+			g.restored.Push(restoredPiece{input, p})
 		}
 		e.recycle(batch)
 		g.spare[input] = batch
@@ -294,7 +294,7 @@ func (g *Gate) Restore(input int, schema, pieces []byte, groups stream.KeyGroupR
 }
 
 func (g *Gate) pollRestored() (Item, bool) {
-	p := g.restored.pop()
+	p := g.restored.Pop()
 	batch, err := g.decodePiece(p.input, p.piece)
 	if err != nil {
 		panic(fmt.Sprintf("weir: BUG: a restored piece was readable before: %v", err))

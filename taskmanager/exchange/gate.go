@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/weirstream/weir/internal/invariants"
+	"github.com/weirstream/weir/internal/ring"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/stream"
@@ -52,15 +53,15 @@ type Gate struct {
 	wake  func()
 
 	// Of the consumer's goroutine.
-	restored ring[restoredPiece] // taken before everything else
-	spare    []any               // by input: a batch for restored records
-	capture  *capture            // of an unaligned checkpoint, or nil
+	restored ring.Ring[restoredPiece] // taken before everything else
+	spare    []any                    // by input: a batch for restored records
+	capture  *capture                 // of an unaligned checkpoint, or nil
 
 	mu sync.Mutex
 	// Guarded by mu, as are the channels' queues.
 	state gateState
-	ready ring[*channel] // channels that have something and are not blocked, in turn
-	idle  bool           // Poll found nothing: whoever brings something must wake
+	ready ring.Ring[*channel] // channels that have something and are not blocked, in turn
+	idle  bool                // Poll found nothing: whoever brings something must wake
 	news  []Announcement
 	// attend is called, without lock, when there is news.
 	attend func()
@@ -77,7 +78,7 @@ type channel struct {
 	peer   *peer // of the producer's worker; nil when that is this worker
 
 	// Guarded by gate.mu.
-	queue    ring[entry]
+	queue    ring.Ring[entry]
 	queued   bool // stands in gate.ready
 	blocked  bool
 	broken   bool  // a frame could not be decoded
@@ -172,23 +173,23 @@ func (g *Gate) ChannelInput(ch int) (input int, from job.SubtaskID) {
 // as there is.
 func (g *Gate) Poll() (it Item, ok bool) {
 	g.owner.Touch()
-	if g.restored.len() > 0 {
+	if g.restored.Len() > 0 {
 		return g.pollRestored()
 	}
 	for {
 		g.mu.Lock()
-		if g.ready.len() == 0 {
+		if g.ready.Len() == 0 {
 			g.idle = true
 			g.mu.Unlock()
 			return Item{}, false
 		}
-		c := g.ready.pop()
+		c := g.ready.Pop()
 		c.queued = false
-		if c.blocked || c.broken || c.queue.len() == 0 {
+		if c.blocked || c.broken || c.queue.Len() == 0 {
 			g.mu.Unlock()
 			continue
 		}
-		e := c.queue.pop()
+		e := c.queue.Pop()
 		kept := c.kept > 0
 		if kept {
 			c.kept--
@@ -218,9 +219,9 @@ func (g *Gate) Poll() (it Item, ok bool) {
 
 // enqueueLocked gives c a turn if it has something to deliver.
 func (g *Gate) enqueueLocked(c *channel) {
-	if !c.queued && !c.blocked && !c.broken && c.queue.len() > 0 {
+	if !c.queued && !c.blocked && !c.broken && c.queue.Len() > 0 {
 		c.queued = true
-		g.ready.push(c)
+		g.ready.Push(c)
 	}
 }
 
@@ -349,7 +350,7 @@ func (g *Gate) Hint(want int) {
 // arrive queues e on c. If that ends the gate's idleness it returns the function
 // that wakes the consumer, to be called without lock.
 func (g *Gate) arriveLocked(c *channel, e entry) (wake func()) {
-	c.queue.push(e)
+	c.queue.Push(e)
 	g.enqueueLocked(c)
 	if g.idle && c.queued {
 		g.idle = false
@@ -434,8 +435,8 @@ func (g *Gate) Close() {
 	g.state = gateClosed
 	var filled []*outputCore
 	for _, c := range g.channels {
-		for c.queue.len() > 0 {
-			if e := c.queue.pop(); e.frame != nil {
+		for c.queue.Len() > 0 {
+			if e := c.queue.Pop(); e.frame != nil {
 				e.frame.release()
 			}
 		}
@@ -445,7 +446,7 @@ func (g *Gate) Close() {
 			filled = append(filled, c.producer)
 		}
 	}
-	g.ready = ring[*channel]{}
+	g.ready = ring.Ring[*channel]{}
 	wake := g.wake
 	g.mu.Unlock()
 	for _, p := range filled {

@@ -3,6 +3,7 @@ package exchange
 import (
 	"sync"
 
+	"github.com/weirstream/weir/internal/ring"
 	"github.com/weirstream/weir/stream"
 )
 
@@ -21,7 +22,7 @@ type remoteLane struct {
 	core   *outputCore // nil until the producer is there
 	credit int64       // bytes that may still be sent; negative when overdrawn
 	window int64       // the first grant
-	queue  ring[*frame]
+	queue  ring.Ring[*frame]
 	full   bool // core counts this lane as full
 	urgent bool // a barrier that overtakes may be in queue
 	hint   int  // of a hint that came before the producer
@@ -79,13 +80,13 @@ func (l *remoteLane) send(f *frame) (filled, overdrawn bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	overdrawn = l.full
-	if l.queue.len() == 0 && l.credit > 0 {
+	if l.queue.Len() == 0 && l.credit > 0 {
 		l.credit -= f.cost()
 		l.peer.enqueue(f)
 	} else {
-		l.queue.push(f)
+		l.queue.Push(f)
 	}
-	if !l.full && (l.credit < l.wantLocked() || l.queue.len() > 0) {
+	if !l.full && (l.credit < l.wantLocked() || l.queue.Len() > 0) {
 		l.full, filled = true, true
 	}
 	return filled, overdrawn
@@ -96,11 +97,11 @@ func (l *remoteLane) sendEvent(e stream.Event) {
 	f.putEvent(e)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.queue.len() == 0 {
+	if l.queue.Len() == 0 {
 		l.peer.enqueue(f)
 		return
 	}
-	l.queue.push(f)
+	l.queue.Push(f)
 	if e.Barrier.Unaligned && l.mayOvertake {
 		l.urgent = true
 		l.expediteLocked()
@@ -111,8 +112,8 @@ func (l *remoteLane) sendEvent(e stream.Event) {
 func (l *remoteLane) holds() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for i := range l.queue.len() {
-		if (*l.queue.at(i)).barrier() != 0 {
+	for i := range l.queue.Len() {
+		if (*l.queue.At(i)).barrier() != 0 {
 			return true
 		}
 	}
@@ -123,8 +124,8 @@ func (l *remoteLane) holds() bool {
 func (l *remoteLane) expedite(id stream.CheckpointID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for i := range l.queue.len() {
-		if f := *l.queue.at(i); f.barrier() == id {
+	for i := range l.queue.Len() {
+		if f := *l.queue.At(i); f.barrier() == id {
 			f.overtake()
 			l.urgent = true
 			l.expediteLocked()
@@ -140,20 +141,20 @@ func (l *remoteLane) expediteLocked() {
 		return // the consumer is not there yet
 	}
 	last := -1
-	for i := range l.queue.len() {
-		if (*l.queue.at(i)).barrier() != 0 {
+	for i := range l.queue.Len() {
+		if (*l.queue.At(i)).barrier() != 0 {
 			last = i
 		}
 	}
 	for ; last >= 0; last-- {
-		f := *l.queue.peek()
+		f := *l.queue.Peek()
 		if f.header().kind == dataFrame {
 			if -l.credit >= maxOverdraft {
 				return
 			}
 			l.credit -= f.cost()
 		}
-		l.peer.enqueue(l.queue.pop())
+		l.peer.enqueue(l.queue.Pop())
 	}
 	l.urgent = false
 }
@@ -165,22 +166,22 @@ func (l *remoteLane) granted(bytes int64) {
 		l.window = bytes
 	}
 	l.credit += bytes
-	for l.queue.len() > 0 {
-		f := *l.queue.peek()
+	for l.queue.Len() > 0 {
+		f := *l.queue.Peek()
 		if f.header().kind == dataFrame {
 			if l.credit <= 0 {
 				break
 			}
 			l.credit -= f.cost()
 		}
-		l.peer.enqueue(l.queue.pop())
+		l.peer.enqueue(l.queue.Pop())
 	}
 	if l.urgent {
 		l.expediteLocked()
 	}
 	// As inside a worker, the producer starts again when half of the room is free.
 	var freed *outputCore
-	if l.full && l.queue.len() == 0 && l.credit >= l.window/2 {
+	if l.full && l.queue.Len() == 0 && l.credit >= l.window/2 {
 		l.full, freed = false, l.core
 	}
 	l.mu.Unlock()

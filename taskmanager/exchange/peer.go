@@ -375,7 +375,7 @@ func (c *channel) arriveEvent(f *frame) error {
 	}
 	g := c.gate
 	g.mu.Lock()
-	early := g.state == gateAwaited && c.queue.len() >= maxEarlyEvents
+	early := g.state == gateAwaited && c.queue.Len() >= maxEarlyEvents
 	g.mu.Unlock()
 	if early {
 		return fmt.Errorf("%w: more than %d events for subtask %v, which is not deployed", errViolation, maxEarlyEvents, g.subtask)

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"unsafe"
 
+	"github.com/weirstream/weir/internal/footprint"
 	"github.com/weirstream/weir/internal/invariants"
 	"github.com/weirstream/weir/stream"
 )
@@ -33,7 +34,7 @@ func (e *Edge[T]) hasPointers() bool {
 	known := e.pointers.Load()
 	if known == pointersUnknown {
 		known = pointersNone
-		if hasPointers(reflect.TypeFor[T]()) {
+		if footprint.HasPointers(reflect.TypeFor[T]()) {
 			known = pointersSome
 		}
 		e.pointers.Store(known)
@@ -44,7 +45,7 @@ func (e *Edge[T]) hasPointers() bool {
 // mangle overwrites a batch that was given back, so that whoever kept its slices
 // sees nonsense: zero values where a T holds pointers.
 func mangle[T any](b *stream.Batch[T]) {
-	if hasPointers(reflect.TypeFor[T]()) {
+	if footprint.HasPointers(reflect.TypeFor[T]()) {
 		clear(b.Values)
 	} else if len(b.Values) > 0 {
 		size := uintptr(len(b.Values)) * unsafe.Sizeof(b.Values[0])
@@ -56,24 +57,4 @@ func mangle[T any](b *stream.Batch[T]) {
 	for i := range b.Times {
 		b.Times[i] = math.MinInt64
 	}
-}
-
-// hasPointers reports whether a T keeps something else alive.
-func hasPointers(t reflect.Type) bool {
-	switch t.Kind() {
-	case reflect.Bool, reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
-		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr,
-		reflect.Float32, reflect.Float64, reflect.Complex64, reflect.Complex128:
-		return false
-	case reflect.Array:
-		return t.Len() > 0 && hasPointers(t.Elem())
-	case reflect.Struct:
-		for i := range t.NumField() {
-			if hasPointers(t.Field(i).Type) {
-				return true
-			}
-		}
-		return false
-	}
-	return true
 }

@@ -2,9 +2,9 @@ package exchange
 
 import (
 	"fmt"
-	"reflect"
 	"time"
 
+	"github.com/weirstream/weir/internal/footprint"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/stream"
 )
@@ -17,7 +17,7 @@ type sender[T any] struct {
 	edge     *Edge[T]
 	lanes    []lane[T]
 	capacity int // records of a batch
-	weights  []weight
+	weights  []footprint.Weight
 	interval time.Duration
 	width    int // bytes a record took in the last frame
 }
@@ -60,10 +60,10 @@ func (e *Edge[T]) newOutput(c outputConfig) (Output, error) {
 
 func (s *sender[T]) init(e *Edge[T], c outputConfig) {
 	s.rt, s.wake, s.edge = c.rt, c.wake, e
-	width := recordWidth[T]()
+	width := footprint.Width[T]()
 	s.capacity = s.capacityFor(c.budget)
 	s.width = width
-	s.weights = weights(reflect.TypeFor[T](), 0, nil)
+	s.weights = footprint.WeightsOf[T]()
 	s.interval = flushInterval(len(c.lanes))
 	batches := min(maxBatches, max(minBatches, int(c.budget)/(s.capacity*width)))
 	s.lanes = make([]lane[T], len(c.lanes))
@@ -81,7 +81,7 @@ func (s *sender[T]) init(e *Edge[T], c outputConfig) {
 // capacityFor is the number of records of a full batch, on a channel of budget bytes.
 func (*sender[T]) capacityFor(budget int64) int {
 	bytes := min(frameBytes, max(1, budget/minBatches))
-	return min(stream.MaxBatch, max(minBatch, int(bytes)/recordWidth[T]()))
+	return min(stream.MaxBatch, max(minBatch, int(bytes)/footprint.Width[T]()))
 }
 
 // put adds a record to lane l and hands the batch over when that fills it.
@@ -96,7 +96,7 @@ func (s *sender[T]) put(l *lane[T], v T) {
 func (s *sender[T]) isFull(l *lane[T]) bool {
 	n := len(l.batch.Values)
 	if s.weights != nil {
-		l.bytes += weigh(s.weights, &l.batch.Values[n-1])
+		l.bytes += footprint.Weigh(s.weights, &l.batch.Values[n-1])
 		return n >= s.capacity || l.bytes >= frameBytes
 	}
 	return n >= s.capacity
