@@ -10,13 +10,13 @@ import (
 )
 
 // detailsLook asks what the subtasks did for a checkpoint; the answer is nil if the
-// history does not have it.
+// history does not have it. Without an answer the channel is closed.
 type detailsLook struct {
 	checkpoint uint64
 	reply      chan<- *api.CheckpointDetails
 }
 
-func (e *detailsLook) abandon() { e.reply <- nil }
+func (e *detailsLook) abandon() { close(e.reply) }
 
 func (e *detailsLook) apply(m *JobMaster) { e.reply <- m.details(e.checkpoint) }
 
@@ -62,8 +62,14 @@ func (a API) CheckpointDetails(ctx context.Context, id job.ID, checkpoint uint64
 	reply := make(chan *api.CheckpointDetails, 1)
 	f.master.post(&detailsLook{checkpoint, reply})
 	select {
-	case d := <-reply:
-		if d == nil {
+	case d, answered := <-reply:
+		switch {
+		case !answered: // the job has just ended, or the leadership has
+			if err := f.master.gone(ctx); err != nil {
+				return nil, err
+			}
+			return a.CheckpointDetails(ctx, id, checkpoint)
+		case d == nil:
 			return nil, unknown
 		}
 		return d, nil

@@ -391,13 +391,13 @@ func operationName(k metapb.Operation_Kind) string { return operationNames[k] }
 // ---- how an operation goes, for people ----
 
 // operationLook asks how an operation goes; the answer is nil if there is none of that
-// id and kind.
+// id. Without an answer the channel is closed.
 type operationLook struct {
 	trigger string
 	reply   chan<- *api.Operation
 }
 
-func (e *operationLook) abandon() { e.reply <- nil }
+func (e *operationLook) abandon() { close(e.reply) }
 
 func (e *operationLook) apply(m *JobMaster) {
 	o := m.ops[e.trigger]

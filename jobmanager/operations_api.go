@@ -147,18 +147,29 @@ func (a API) Operation(ctx context.Context, id job.ID, trigger string) (*api.Ope
 	reply := make(chan *api.Operation, 1)
 	f.master.post(&operationLook{trigger, reply})
 	select {
-	case o := <-reply:
-		if o != nil {
-			return o, nil
+	case o, answered := <-reply:
+		switch {
+		case !answered: // the job has just ended, or the leadership has
+			if err := f.master.gone(ctx); err != nil {
+				return nil, err
+			}
+			return a.Operation(ctx, id, trigger)
+		case o == nil:
+			return nil, unknown
 		}
+		return o, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+}
+
+// gone waits for the end of the JobMaster's loop, after which somebody else knows.
+func (m *JobMaster) gone(ctx context.Context) error {
 	select {
-	case <-f.master.loop.Done(): // it has just ended, or the leadership has
-		return endedOperation(f.master.state.Operations, trigger, unknown)
-	default:
-		return nil, unknown
+	case <-m.loop.Done():
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
