@@ -74,6 +74,11 @@ func (c *cli) check(ctx context.Context, f restoreFlags, target string, args []s
 	if err := checkMapped(plan, request); err != nil {
 		return err
 	}
+	return c.verdictOn(m, plan, request)
+}
+
+// verdictOn says what becomes of the state of m in the program that plan is of.
+func (c *cli) verdictOn(m *metapb.CheckpointMetadata, plan *metapb.Plan, request api.Restore) error {
 	if err := restore.MapUIDs(m, mappings(request)); err != nil {
 		return badRestore(err)
 	}

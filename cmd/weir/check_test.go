@@ -101,6 +101,7 @@ func TestCheck(t *testing.T) {
 		"check -s SNAP EXE", "check -s SNAP --map-uid dedupe=dedup EXE", "check -s SNAP -n EXE",
 		"check -s SNAP --map-uid dedupe=dedup -o name EXE", "check -s SNAP -o json EXE",
 		"check EXE", "check -s SNAP", "check -s SNAP EXE more", "check -s SNAP/none EXE", "check -s SNAP --map-uid dedupe=dedop EXE", "check -s SNAP --map-uid none=dedup EXE",
+		"run --dry-run -s SNAP EXE", "run --dry-run -s SNAP -n EXE",
 	} {
 		r := weirCommand(t, nil, []string{envProgram + "=stateful"}, strings.Fields(strings.ReplaceAll(strings.ReplaceAll(args, "EXE", exe), "SNAP", snapshot))...)
 		text := strings.ReplaceAll(strings.ReplaceAll(r.String(), exe, "EXE"), snapshot, "SNAP")

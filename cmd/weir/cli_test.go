@@ -270,7 +270,7 @@ func TestNoJob(t *testing.T) {
 func TestCancel(t *testing.T) {
 	m := newModel()
 	c := weirCommand(t, m, nil, "cancel", "orders")
-	if c.exit != 0 || !strings.Contains(c.stderr, "CANCELED after 9.0s, 1 restarts\ncheckpoint 4 is kept: /data/chk-4\n") || c.stdout != "" {
+	if c.exit != 0 || !strings.Contains(c.stderr, "CANCELED after 9.0s, 1 restart\ncheckpoint 4 is kept: /data/chk-4\n") || c.stdout != "" {
 		t.Errorf("cancel: %v", c)
 	}
 	if c := weirCommand(t, newModel(), nil, "cancel", "-d", "orders"); c.exit != 0 || c.stderr != "job \"orders\" is being cancelled\n" {

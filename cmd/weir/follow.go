@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/weirstream/weir/client"
@@ -121,11 +122,19 @@ func stateLine(j *api.Job) string {
 	line := j.State
 	switch {
 	case j.State == api.StateRunning:
-		line += fmt.Sprintf(", %d subtasks", subtasks(j))
+		line += ", " + counted(subtasks(j), "subtask")
 	case api.Terminal(j.State):
-		line += fmt.Sprintf(" after %s, %d restarts", since(j.DurationMS), j.Restarts)
+		line += fmt.Sprintf(" after %s, %s", since(j.DurationMS), counted(j.Restarts, "restart"))
 	}
 	return line
+}
+
+// counted is a number of things: "1 restart", "2 restarts".
+func counted(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return strconv.Itoa(n) + " " + thing
 }
 
 func subtasks(j *api.Job) (n int) {

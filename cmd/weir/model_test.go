@@ -38,6 +38,7 @@ type model struct {
 	asked  []string         // requests that start operations
 	steps  []*api.Operation // what looks at one see; the last one stays
 	effect func(*api.Job)   // of an operation that has ended
+	looked func()           // at an operation; may be nil
 }
 
 func (m *model) Leader(context.Context) (api.Leader, error) { return api.Leader{Self: true}, nil }
@@ -135,6 +136,9 @@ func (m *model) Dispose(_ context.Context, r api.DisposalRequest) (string, error
 func (m *model) Operation(context.Context, job.ID, string) (*api.Operation, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.looked != nil {
+		m.looked()
+	}
 	o := m.steps[0]
 	if len(m.steps) > 1 {
 		m.steps = m.steps[1:]

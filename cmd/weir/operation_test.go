@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/weirstream/weir/client/api"
@@ -60,6 +61,21 @@ func TestOperations(t *testing.T) {
 		all.WriteString("\n")
 	}
 	golden(t, "operations.txt", all.String())
+}
+
+// Ctrl-C leaves an operation to itself, and says how to come back to it.
+func TestDetachFromOperation(t *testing.T) {
+	m := newModel()
+	m.steps = []*api.Operation{api.InProgress(api.OperationProgress{Phase: api.PhaseCopy})}
+	m.looked = func() {
+		if err := syscall.Kill(os.Getpid(), syscall.SIGINT); err != nil {
+			t.Error(err)
+		}
+	}
+	c := weirCommand(t, m, nil, "savepoint", "orders")
+	if want := "detached; the savepoint goes on. Watch it:  weir savepoint " + runningID + " --trigger-id " + triggerID; c.exit != exitDetached || c.stdout != "" || !strings.Contains(c.stderr, want) {
+		t.Errorf("%v", c)
+	}
 }
 
 // weir run -s: what the cluster is told to start from.

@@ -61,7 +61,7 @@ What the program sets by flags of its own that are typed after -- counts most, t
 	fl.BoolVarP(&f.detached, "detached", "d", false, "print the job's id and do not follow it")
 	fl.StringVarP(&f.parallelism, "parallelism", "p", "", "subtasks of each operator that sets none itself (parallelism.default)")
 	fl.StringArrayVarP(&f.settings, "define", "D", nil, "set a setting of the job, key=value; `setting` may be repeated")
-	fl.BoolVar(&f.dryRun, "dry-run", false, "check the program and its settings, run nothing")
+	fl.BoolVar(&f.dryRun, "dry-run", false, "check the program, its settings and the snapshot, run nothing")
 	f.restore.add(fl)
 	for name, short := range map[string]string{"class": "c", "classpath": "C", "target": "t"} {
 		fl.VarPF(notBuilt("a job is one binary, it has no class, class path or target"), name, short, "").Hidden = true
@@ -157,8 +157,7 @@ func (c *cli) runJob(ctx context.Context, f runFlags, target string, args []stri
 			"with no_claim the job needs it only until its first checkpoint")
 	}
 	if f.dryRun {
-		c.say(fmt.Sprintf("job %q: %d operators; nothing was run", plan.Name, len(uids(plan))))
-		return nil
+		return c.dryRun(ctx, plan, restore)
 	}
 	return c.submit(ctx, cl, f.detached, client.Submission{
 		Binary: p.binary, Settings: typed, Restore: restore, ClientVersion: buildflags.Version(), GOARCH: p.arch,
@@ -173,6 +172,21 @@ func (c *cli) stopped(ctx context.Context, err error) error {
 	}
 	c.say("stopped; nothing was submitted")
 	return &exitError{exit: exitDetached}
+}
+
+// dryRun says what would be run, and whether it can be started from its snapshot.
+func (c *cli) dryRun(ctx context.Context, plan *metapb.Plan, r api.Restore) error {
+	if r.Path != "" {
+		m, err := metadataOf(ctx, r)
+		if err == nil {
+			err = c.verdictOn(m, plan, r)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	c.say(fmt.Sprintf("job %q: %d operators; nothing was run", plan.Name, len(uids(plan))))
+	return nil
 }
 
 // submit hands the job over, and follows it unless told not to.
