@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/weirstream/weir/codec"
+	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/proto/metapb"
 )
 
@@ -111,7 +112,7 @@ func (c *checker) gone(stored map[string]*metapb.OperatorSnapshot) Operator {
 	slices.SortFunc(op.States, func(a, b State) int { return cmp.Compare(a.Name, b.Name) })
 	// An operator of the program that the snapshot has not and that declares the same.
 	for _, now := range c.plan.Operators {
-		if stored[now.Uid] == nil && len(states) > 0 && fits(states, now) {
+		if stored[now.Uid] == nil && len(states) > 0 && now.Hidden == (job.EnumeratorOf(op.UID) != "") && fits(states, now) {
 			op.Closest = now.Uid
 			break
 		}

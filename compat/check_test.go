@@ -11,6 +11,7 @@ import (
 	"github.com/weirstream/weir"
 	"github.com/weirstream/weir/codec"
 	"github.com/weirstream/weir/compat"
+	"github.com/weirstream/weir/connectors/file"
 	"github.com/weirstream/weir/connectors/generator"
 	"github.com/weirstream/weir/coordinator/restore"
 	"github.com/weirstream/weir/job"
@@ -337,6 +338,39 @@ func TestInFlight(t *testing.T) {
 		}
 	}
 }
+
+// TestRenamedSource: what belongs to a source goes with it, and has no uid to be typed.
+func TestRenamedSource(t *testing.T) {
+	of := func(uid string) *metapb.Plan {
+		return program(t, func(env *weir.Env) error {
+			env.From(uid, file.Lines("/x")).To("print", discardText{})
+			return nil
+		})
+	}
+	m := snapshotOf(t, of("lines"))
+	r := compat.Check(m, of("rows"), compat.Options{})
+	want := []string{`keep the state of "lines":  --map-uid lines=rows`, "drop what no operator takes:  -n"}
+	if got := r.Hints(); !slices.Equal(got, want) {
+		t.Errorf("hints %q, want %q", got, want)
+	}
+	if err := restore.MapUIDs(m, []*metapb.UIDMapping{{From: "lines", To: "rows"}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := compat.Check(m, of("rows"), compat.Options{}).Err(); err != nil {
+		t.Errorf("error %v", err)
+	}
+	if err := compat.Check(m, of("other"), compat.Options{}).Err(); err == nil || !strings.Contains(err.Error(), `of operator "rows"`) {
+		t.Errorf("error %v", err)
+	}
+	if lost := compat.Check(m, of("other"), compat.Options{AllowNonRestored: true}).Lost(); len(lost) != 2 || !strings.Contains(lost[1], `the enumerator of "rows"`) {
+		t.Errorf("lost %q", lost)
+	}
+}
+
+type discardText struct{}
+
+func (discardText) NewWriter(*weir.Setup) (weir.Writer[string], error) { return discardText{}, nil }
+func (discardText) Write(string) error                                 { return nil }
 
 // TestWithoutSchema: a bootstrapped savepoint need not say what operator state is.
 func TestWithoutSchema(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/weirstream/weir/job"
 )
 
 // Verdict is what becomes of a state.
@@ -93,12 +95,12 @@ func (r *Report) Lost() (lines []string) {
 			if op.Bytes == 0 {
 				continue // results at most
 			}
-			lines = append(lines, fmt.Sprintf("the state of operator %q, %d bytes, is dropped: the program has no such operator", op.UID, op.Bytes))
+			lines = append(lines, fmt.Sprintf("the state of %s, %d bytes, is dropped: the program has no such operator", op.name(), op.Bytes))
 			continue
 		}
 		for _, s := range op.States {
 			if s.Verdict == Dropped && s.Kind != kindResult {
-				lines = append(lines, fmt.Sprintf("the %s state %q of operator %q is dropped: the program does not declare it", s.Kind, s.Name, op.UID))
+				lines = append(lines, fmt.Sprintf("the %s state %q of %s is dropped: the program does not declare it", s.Kind, s.Name, op.name()))
 			}
 		}
 	}
@@ -108,7 +110,7 @@ func (r *Report) Lost() (lines []string) {
 // Hints are what to type about the errors of the report, a line each.
 func (r *Report) Hints() (hints []string) {
 	for _, op := range r.Operators {
-		if op.Verdict == Unmapped && op.Closest != "" {
+		if op.Verdict == Unmapped && op.Closest != "" && job.EnumeratorOf(op.UID) == "" {
 			hints = append(hints, fmt.Sprintf("keep the state of %q:  --map-uid %s=%s", op.UID, op.UID, op.Closest))
 		}
 	}
@@ -131,18 +133,26 @@ func (op *Operator) reasons() (all []string) {
 		if len(names) > 0 {
 			what = "state (" + strings.Join(names, ", ") + ")"
 		}
-		return []string{fmt.Sprintf("%s of operator %q, %d bytes, has no operator in the program", what, op.UID, op.Bytes)}
+		return []string{fmt.Sprintf("%s of %s, %d bytes, has no operator in the program", what, op.name(), op.Bytes)}
 	}
 	if op.Detail != "" {
-		all = append(all, fmt.Sprintf("operator %q: %s", op.UID, op.Detail))
+		all = append(all, fmt.Sprintf("%s: %s", op.name(), op.Detail))
 	}
 	for _, s := range op.States {
 		switch s.Verdict {
 		case Unmapped:
-			all = append(all, fmt.Sprintf("operator %q does not declare its %s state %q any more", op.UID, s.Kind, s.Name))
+			all = append(all, fmt.Sprintf("%s does not declare its %s state %q any more", op.name(), s.Kind, s.Name))
 		case Incompatible:
-			all = append(all, fmt.Sprintf("operator %q, state %q: %s", op.UID, s.Name, s.Detail))
+			all = append(all, fmt.Sprintf("%s, state %q: %s", op.name(), s.Name, s.Detail))
 		}
 	}
 	return all
+}
+
+// name is what users call the operator: an enumerator is its source's.
+func (op *Operator) name() string {
+	if source := job.EnumeratorOf(op.UID); source != "" {
+		return fmt.Sprintf("the enumerator of %q", source)
+	}
+	return fmt.Sprintf("operator %q", op.UID)
 }

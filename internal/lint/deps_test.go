@@ -13,7 +13,8 @@ import (
 // Tests are free: only files that are shipped are bound.
 const policy = `
 	# Leaves. invariants may be imported by everyone (see always).
-	NONE < internal/invariants, internal/buildflags;
+	# buildflags: a program says in its plan which runtime it embeds, the JobManager compares.
+	NONE < internal/invariants, internal/buildflags < jobmanager;
 	# Which host this is: TaskManagers say it, the JobManager compares.
 	NONE < internal/machine < taskmanager, taskmanager/worker, jobmanager;
 	# Where unix sockets lie, and what waits to be said on a control stream.
@@ -54,7 +55,7 @@ const policy = `
 	coordinator/ha < coordinator/ha/memha, coordinator/ha/etcdha, coordinator/ha/hatest;
 	statebackend/run, statebackend/objstore, coordinator/metadata, codec < savepoint;
 	# what becomes of a snapshot's state in a program: the JobManager asks, and weir check
-	codec, proto/metapb < compat < jobmanager, cmd/weir;
+	codec, job < compat < jobmanager, cmd/weir;
 	# the JobManager copies a completed checkpoint into a savepoint's folder
 	savepoint < jobmanager;
 
