@@ -449,3 +449,28 @@ func TestProgress(t *testing.T) {
 		}
 	})
 }
+
+// TestOperationsUnknown: transactions whose result is not known, applied or not, and one
+// that is fenced.
+func TestOperationsUnknown(t *testing.T) {
+	for _, applied := range []bool{false, true} {
+		inWorld(t, func(t *testing.T, w *world) {
+			tm := w.join("tm1")
+			w.mustSubmit()
+			w.running()
+			hits := w.fault("/operations/", 5, applied, ha.ErrUnknown)
+			w.savepoint(filepath.Join(w.dir, "sp"))
+			if n := len(must(os.ReadDir(filepath.Join(w.dir, "sp")))(t)); n != 1 || hits.Load() != 5 {
+				t.Errorf("%d savepoints, %d faults", n, hits.Load())
+			}
+			_, epoch, _ := w.manager.Leader(t.Context())
+			w.fault("/operations/", 1, false, ha.ErrFenced)
+			if _, err := w.manager.API().Stop(t.Context(), testJob, api.StopRequest{TargetDirectory: "/sp"}); code(err) != "NO_LEADER" {
+				t.Errorf("a fenced leader took a stop: %v", err)
+			}
+			w.nextEpoch(epoch)
+			tm.end()
+			w.finished()
+		})
+	}
+}
