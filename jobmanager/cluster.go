@@ -49,11 +49,21 @@ func apiError(err error) error {
 	return err
 }
 
+// storeAnswers is how long a request waits to be told who leads: a probe of /readyz
+// gives up soon after.
+const storeAnswers = 2 * time.Second
+
 // Leader implements rest.Cluster.
 func (a API) Leader(ctx context.Context) (api.Leader, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeAnswers)
+	defer cancel()
 	r, epoch, err := a.m.Leader(ctx)
-	if err != nil {
-		return api.Leader{}, fmt.Errorf("%w: no JobManager leads: %w", api.ErrUnavailable, err)
+	switch {
+	case errors.Is(err, ha.ErrNotFound):
+		return api.Leader{}, api.NewError(api.ErrUnavailable, "NO_LEADER", "no JobManager leads at the moment", "try again in a moment")
+	case err != nil:
+		return api.Leader{}, api.NewError(api.ErrUnavailable, "NO_STORE", "who leads is not known: "+err.Error(),
+			fmt.Sprintf("start etcd again; what is missing:  curl -s '%s/readyz?verbose'", a.m.cfg.Self.RestAddress))
 	}
 	return api.Leader{
 		RESTAddress: r.RestAddress, RPCAddress: r.RpcAddress, Epoch: uint64(epoch),
@@ -63,24 +73,26 @@ func (a API) Leader(ctx context.Context) (api.Leader, error) {
 
 // Ready implements rest.Cluster.
 func (a API) Ready(ctx context.Context) []api.Check {
-	store := api.Check{Name: "high-availability store", OK: true}
-	if _, _, err := a.m.Leader(ctx); err != nil && !errors.Is(err, ha.ErrNotFound) {
-		store.OK, store.Detail = false, err.Error()
+	ctx, cancel := context.WithTimeout(ctx, storeAnswers)
+	defer cancel()
+	r, _, err := a.m.Leader(ctx)
+	store := api.Check{Name: "high-availability store", OK: err == nil || errors.Is(err, ha.ErrNotFound)}
+	leader := api.Check{Name: "leader", OK: err == nil}
+	switch {
+	case !store.OK:
+		store.Detail, leader.Detail = err.Error(), "not known"
+	case err != nil:
+		leader.Detail = "nobody leads"
+	case !a.m.Leads():
+		leader.Detail = "standing by for " + r.RestAddress
 	}
 	folder := api.Check{Name: "high-availability.storageDir", OK: true}
 	probe := filepath.Join(a.m.cfg.Storage, ".ready-"+randomHex(4))
-	err := os.WriteFile(probe, nil, 0o600)
-	if err == nil {
+	if err = os.WriteFile(probe, nil, 0o600); err == nil {
 		err = os.Remove(probe)
 	}
 	if err != nil {
 		folder.OK, folder.Detail = false, err.Error()
-	}
-	leader := api.Check{Name: "leader", OK: true}
-	if l, err := a.Leader(ctx); err != nil {
-		leader.OK, leader.Detail = false, "nobody leads"
-	} else if !l.Self && !a.m.Leads() {
-		leader.Detail = "standing by for " + l.RESTAddress
 	}
 	return []api.Check{store, folder, leader}
 }

@@ -25,21 +25,11 @@ func (m *JobMaster) details(id uint64) *api.CheckpointDetails {
 		if c.ID != id {
 			continue
 		}
-		d := &api.CheckpointDetails{Checkpoint: c, Vertices: []api.CheckpointVertex{}}
 		parts := m.history.Parts(id)
 		if parts == nil {
 			parts = m.coord.Parts(streamID(id))
 		}
-		for _, p := range parts {
-			if n := len(d.Vertices); n == 0 || d.Vertices[n-1].ID != int(p.Subtask.Vertex) {
-				d.Vertices = append(d.Vertices, api.CheckpointVertex{
-					ID: int(p.Subtask.Vertex), UID: m.graph.Job().VertexUID(p.Subtask.Vertex), Subtasks: []api.CheckpointSubtask{},
-				})
-			}
-			v := &d.Vertices[len(d.Vertices)-1]
-			v.Subtasks = append(v.Subtasks, history.Part(p, c.TriggeredAt))
-		}
-		return d
+		return history.Details(c, parts, m.graph.Job())
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package jobmanager
 
 import (
 	"github.com/weirstream/weir/client/api"
-	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/jobmanager/history"
 	"github.com/weirstream/weir/stream"
 )
@@ -17,11 +16,7 @@ func (m *JobMaster) view() *api.Job {
 	}
 	j.Restarts = m.graph.Restarts()
 	j.Parallelism = m.graph.Job().Slots()
-	for _, v := range m.graph.Job().Vertices {
-		if !v.Hidden {
-			j.Vertices = append(j.Vertices, m.vertexView(v))
-		}
-	}
+	j.Vertices = history.Vertices(m.graph)
 	m.history.Fill(j, m.state.Pointers)
 	for i := range j.Checkpoints.History {
 		c := &j.Checkpoints.History[i]
@@ -30,24 +25,6 @@ func (m *JobMaster) view() *api.Job {
 		}
 	}
 	return j
-}
-
-func (m *JobMaster) vertexView(v job.Vertex) api.Vertex {
-	g := m.graph.Job()
-	out := api.Vertex{ID: int(v.ID), UID: g.VertexUID(v.ID), Name: g.VertexName(v.ID), Parallelism: v.Parallelism}
-	for i := range v.Parallelism {
-		x, _ := m.graph.Execution(job.SubtaskID{Vertex: v.ID, Index: i})
-		s := api.Subtask{
-			Index: i, State: x.State.String(), Since: x.Since, TaskManagerID: x.TaskManager,
-			Host: x.Host, WorkerPID: int(x.PID), TaskManagerPID: int(x.HostPID),
-		}
-		if x.Attempt != (job.Attempt{}) {
-			s.Attempt = x.Attempt.String()
-		}
-		out.Subtasks = append(out.Subtasks, s)
-	}
-	out.State = api.StateOf(out.Subtasks)
-	return out
 }
 
 // viewWanted asks a JobMaster for its job's view.

@@ -99,6 +99,31 @@ func OfRecord(s *ha.JobState, now time.Time) *api.Job {
 	return j
 }
 
+// Vertices are those of a job that a leader runs, without hidden ones.
+func Vertices(g *execgraph.Graph) []api.Vertex {
+	all := []api.Vertex{}
+	for _, v := range g.Job().Vertices {
+		if v.Hidden {
+			continue
+		}
+		out := api.Vertex{ID: int(v.ID), UID: g.Job().VertexUID(v.ID), Name: g.Job().VertexName(v.ID), Parallelism: v.Parallelism}
+		for i := range v.Parallelism {
+			x, _ := g.Execution(job.SubtaskID{Vertex: v.ID, Index: i})
+			s := api.Subtask{
+				Index: i, State: x.State.String(), Since: x.Since, TaskManagerID: x.TaskManager,
+				Host: x.Host, WorkerPID: int(x.PID), TaskManagerPID: int(x.HostPID),
+			}
+			if x.Attempt != (job.Attempt{}) {
+				s.Attempt = x.Attempt.String()
+			}
+			out.Subtasks = append(out.Subtasks, s)
+		}
+		out.State = api.StateOf(out.Subtasks)
+		all = append(all, out)
+	}
+	return all
+}
+
 func resultOf(r *metapb.JobResult) *api.Result {
 	out := &api.Result{DurationMS: r.DurationMs, ClosingLine: r.ClosingLine, Sums: map[string]uint64{}, Texts: map[string]string{}}
 	for _, v := range r.Results {
@@ -279,8 +304,23 @@ func (h *History) Fill(j *api.Job, pointers []*metapb.CheckpointPointer) {
 	}
 }
 
-// Part is what a subtask did for a checkpoint triggered at triggered.
-func Part(p coordinator.PartInfo, triggered time.Time) api.CheckpointSubtask {
+// Details is what the subtasks did for the checkpoint c.
+func Details(c api.Checkpoint, parts []coordinator.PartInfo, g *job.Graph) *api.CheckpointDetails {
+	d := &api.CheckpointDetails{Checkpoint: c, Vertices: []api.CheckpointVertex{}}
+	for _, p := range parts {
+		if n := len(d.Vertices); n == 0 || d.Vertices[n-1].ID != int(p.Subtask.Vertex) {
+			d.Vertices = append(d.Vertices, api.CheckpointVertex{
+				ID: int(p.Subtask.Vertex), UID: g.VertexUID(p.Subtask.Vertex), Subtasks: []api.CheckpointSubtask{},
+			})
+		}
+		v := &d.Vertices[len(d.Vertices)-1]
+		v.Subtasks = append(v.Subtasks, part(p, c.TriggeredAt))
+	}
+	return d
+}
+
+// part is what a subtask did for a checkpoint triggered at triggered.
+func part(p coordinator.PartInfo, triggered time.Time) api.CheckpointSubtask {
 	s := api.CheckpointSubtask{Index: p.Subtask.Index, Bytes: p.StateBytes, NewBytes: p.NewBytes}
 	if p.AckedAt.IsZero() {
 		return s
