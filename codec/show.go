@@ -208,7 +208,11 @@ func (d *shower) scalar(l *layout, b []byte) (any, error) {
 		if ns >= 1e9 {
 			return nil, fmt.Errorf("%w: %d nanoseconds", ErrMalformed, ns)
 		}
-		return instant(int64(seconds), ns), nil
+		t := instant(int64(seconds), ns)
+		if y := t.Year(); y < 0 || y > 9999 { // has no form in JSON
+			return fmt.Sprintf("%d.%09d s after the start of year 1", int64(seconds), ns), nil
+		}
+		return t, nil
 	}
 	bits := 8 * l.size
 	var u uint64

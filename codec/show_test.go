@@ -72,3 +72,22 @@ func TestShow(t *testing.T) {
 		t.Errorf("%s\nwant\n%s", got, want)
 	}
 }
+
+// FuzzShow: no schema and no bytes make Show panic, or say that it took more than there is.
+func FuzzShow(f *testing.F) {
+	c, k := mustFor[shownValue](f), mustKey[shownKey](f)
+	f.Add([]byte(c.Schema()), c.Append(nil, shownValue{Name: "x", Map: map[uint16]string{1: "a"}}))
+	f.Add([]byte(k.Schema()), k.Append(nil, shownKey{B: "a\x00b", C: -1.5}))
+	f.Add([]byte(NewSchema("T", 1, "[]struct{A [3]*map[string]@n/1(custom);B proto(p){1 string}}")), []byte{1, 1, 0})
+	f.Fuzz(func(t *testing.T, schema, b []byte) {
+		v, n, err := Schema(schema).Show(b)
+		if n > len(b) {
+			t.Fatalf("took %d of %d bytes", n, len(b))
+		}
+		if err == nil {
+			if _, err := json.Marshal(v); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
