@@ -167,7 +167,7 @@ func (c *Coordinator) acked(now time.Time, e Acked, effects []Effect) []Effect {
 		return c.abort(now, p, SubtaskRefused, problem, effects)
 	}
 	if gone := c.registry.list(e.ID, e.Operators, e.StillReads, attempt); gone != "" {
-		return c.abort(now, p, SubtaskRefused, fmt.Sprintf("subtask %v lists %s, which it had dropped", e.Execution.Subtask, gone), effects)
+		return c.abort(now, p, SubtaskRefused, fmt.Sprintf("%s lists %s, which it had dropped", c.name(e.Execution), gone), effects)
 	}
 	t.operators, t.acked, t.stillReads = e.Operators, true, e.StillReads
 	t.ackedAt, t.newBytes, t.timings = now, e.NewBytes, e.Timings
@@ -192,7 +192,7 @@ func (c *Coordinator) store(now time.Time, effects []Effect) []Effect {
 	}
 	p := c.open[at]
 	for _, older := range slices.Clone(c.open[:at]) {
-		effects = c.abort(now, older, Superseded, fmt.Sprintf("%v has all acks, %s of this one is missing", p.id, older.firstMissing()), effects)
+		effects = c.abort(now, older, Superseded, fmt.Sprintf("%v has all acks, %s of this one is missing", p.id, c.firstMissing(older)), effects)
 	}
 	p.enter(Storing)
 	p.metadata = c.metadataOf(p)
@@ -207,18 +207,18 @@ func (c *Coordinator) checkAck(e Acked) string {
 	for _, op := range e.Operators {
 		switch {
 		case !slices.Contains(uids, op.Uid):
-			return fmt.Sprintf("subtask %v acks operator %q, which is not in its chain", e.Execution.Subtask, op.Uid)
+			return fmt.Sprintf("%s acks operator %q, which is not in its chain", c.name(e.Execution), op.Uid)
 		case seen[op.Uid]:
-			return fmt.Sprintf("subtask %v acks operator %q twice", e.Execution.Subtask, op.Uid)
+			return fmt.Sprintf("%s acks operator %q twice", c.name(e.Execution), op.Uid)
 		case len(op.Subtasks) != 1 || int(op.Subtasks[0].Index) != e.Execution.Subtask.Index:
-			return fmt.Sprintf("subtask %v acks operator %q for %d subtasks, not for itself", e.Execution.Subtask, op.Uid, len(op.Subtasks))
+			return fmt.Sprintf("%s acks operator %q for %d subtasks, not for itself", c.name(e.Execution), op.Uid, len(op.Subtasks))
 		}
 		seen[op.Uid] = true
 		mine := stream.RangeOf(e.Execution.Subtask.Index, c.graph.Vertices[e.Execution.Subtask.Vertex].Parallelism)
 		for _, run := range op.Subtasks[0].Runs {
 			if run.FirstGroup > uint32(mine.Last) || run.LastGroup < uint32(mine.First) {
-				return fmt.Sprintf("subtask %v acks run %q of operator %q with the key groups [%d,%d], its own are %v",
-					e.Execution.Subtask, run.Id, op.Uid, run.FirstGroup, run.LastGroup, mine)
+				return fmt.Sprintf("%s acks run %q of operator %q with the key groups [%d,%d], its own are %v",
+					c.name(e.Execution), run.Id, op.Uid, run.FirstGroup, run.LastGroup, mine)
 			}
 		}
 	}

@@ -174,7 +174,7 @@ func (c *Coordinator) loseAll(now time.Time, executions []Execution, reason stri
 		}
 		for i := range p.parts {
 			if m := c.member(p.parts[i].execution); m == nil || m.status == lost {
-				effects = c.abort(now, p, AttemptLost, fmt.Sprintf("subtask %v: %s", p.parts[i].execution.Subtask, reason), effects)
+				effects = c.abort(now, p, AttemptLost, c.name(p.parts[i].execution)+": "+reason, effects)
 				break
 			}
 		}
@@ -218,12 +218,12 @@ func (c *Coordinator) answerRestore(effects []Effect) []Effect {
 		}
 		answer.Skipped = append(answer.Skipped, d)
 		if d.Pointer.Terminal {
-			answer.Problem = fmt.Sprintf("the terminal checkpoint %d cannot be read, and what it committed must not be done again: %s", d.Pointer.CheckpointId, d.Problem)
+			answer.Problem = fmt.Sprintf("the terminal checkpoint %d cannot be read, and what it committed must not be done again\n%s", d.Pointer.CheckpointId, d.Problem)
 			break
 		}
 	}
 	if answer.Pointer == nil && answer.Problem == "" && len(answer.Skipped) > 0 {
-		answer.Problem = "no retained checkpoint can be read: " + problems(answer.Skipped)
+		answer.Problem = unreadable(answer.Skipped)
 	}
 	return append(effects, answer)
 }
@@ -231,15 +231,22 @@ func (c *Coordinator) answerRestore(effects []Effect) []Effect {
 // mostProblems bounds the text of a failure: the newest checkpoints say enough.
 const mostProblems = 3
 
-// problems says what is wrong with checkpoints, newest first.
-func problems(damaged []Completed) string {
-	var all []string
+// unreadable says in its first line that nothing can be restored, then what is wrong
+// with each checkpoint, newest first.
+func unreadable(damaged []Completed) string {
+	lines := []string{"the only retained checkpoint cannot be read"}
+	if n := len(damaged); n > 1 {
+		lines[0] = fmt.Sprintf("none of the %d retained checkpoints can be read", n)
+	}
 	for i, d := range damaged {
 		if i == mostProblems {
-			all = append(all, fmt.Sprintf("and %d more", len(damaged)-i))
+			lines = append(lines, fmt.Sprintf("and %d more", len(damaged)-i))
 			break
 		}
-		all = append(all, fmt.Sprintf("%v: %s", stream.CheckpointID(d.Pointer.CheckpointId), d.Problem))
+		lines = append(lines, fmt.Sprintf("%v: %s", stream.CheckpointID(d.Pointer.CheckpointId), strings.ReplaceAll(d.Problem, "\n", "; ")))
 	}
-	return strings.Join(all, "; ")
+	return strings.Join(lines, "\n")
 }
+
+// name is what users call the subtask of e.
+func (c *Coordinator) name(e Execution) string { return c.graph.SubtaskName(e.Subtask) }

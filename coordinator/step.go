@@ -164,7 +164,7 @@ func (c *Coordinator) Step(now time.Time, event Event, effects []Effect) []Effec
 		effects = c.acked(now, e, effects)
 	case Declined:
 		if p := c.pendingPart(e.ID, e.Execution); p != nil {
-			effects = c.abort(now, c.find(e.ID), SubtaskRefused, fmt.Sprintf("subtask %v: %s", e.Execution.Subtask, e.Reason), effects)
+			effects = c.abort(now, c.find(e.ID), SubtaskRefused, c.name(e.Execution)+": "+e.Reason, effects)
 		}
 	case SourceEnded:
 		effects = c.sourceEnded(e.Execution, effects)
@@ -209,7 +209,7 @@ func (c *Coordinator) settle(now time.Time, effects []Effect) []Effect {
 	}
 	for _, p := range slices.Clone(c.open) {
 		if p.state.abortable() && !now.Before(p.deadline) {
-			effects = c.abort(now, p, Expired, fmt.Sprintf("%d of %d acks within %v, %s missing", len(p.parts)-p.missing, len(p.parts), c.config.Timeout, p.firstMissing()), effects)
+			effects = c.abort(now, p, Expired, fmt.Sprintf("%d of %d acks within %v, %s missing", len(p.parts)-p.missing, len(p.parts), c.config.Timeout, c.firstMissing(p)), effects)
 		}
 	}
 	effects = c.store(now, effects)
@@ -326,10 +326,10 @@ func (c *Coordinator) dead(attempt string) bool {
 	return err == nil && a.Epoch <= c.identity.Epoch
 }
 
-func (p *checkpoint) firstMissing() string {
+func (c *Coordinator) firstMissing(p *checkpoint) string {
 	for i := range p.parts {
 		if !p.parts[i].acked {
-			return p.parts[i].execution.Subtask.String()
+			return c.name(p.parts[i].execution)
 		}
 	}
 	return "none"
