@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/weirstream/weir/codec"
+	"github.com/weirstream/weir/internal/buildflags"
 	"github.com/weirstream/weir/internal/replace"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/operator"
@@ -50,7 +51,7 @@ type Env struct {
 func newEnv(args []string, lookup func(string) string) *Env {
 	return &Env{
 		args: args, lookup: lookup,
-		plan:   &metapb.Plan{FormatVersion: planFormat, Name: programName(), Args: args},
+		plan:   &metapb.Plan{FormatVersion: planFormat, Name: programName(), Args: args, WeirVersion: buildflags.Version()},
 		params: map[string]string{}, settings: map[string]string{}, defaults: map[string]string{},
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/weirstream/weir/client/api"
 	"github.com/weirstream/weir/coordinator/ha"
+	"github.com/weirstream/weir/internal/buildflags"
 	"github.com/weirstream/weir/internal/config"
 	"github.com/weirstream/weir/internal/loop"
 	"github.com/weirstream/weir/job"
@@ -308,6 +309,11 @@ func (m *JobManager) Submit(ctx context.Context, s Submission) (id job.ID, warni
 	}
 	if err := s.ID.Validate(); err != nil {
 		return "", nil, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	if v := s.Plan.GetWeirVersion(); v != "" && m.cfg.Version != "" && !buildflags.SameMinor(v, m.cfg.Version) {
+		return "", nil, api.NewError(api.ErrIncompatible, "VERSION_MISMATCH",
+			fmt.Sprintf("the job is built with weir %s, the cluster runs %s: both must be of the same minor version", v, m.cfg.Version),
+			"build the job with version "+m.cfg.Version+" of the module github.com/weirstream/weir")
 	}
 	chosen, err := settings.Of(m.cfg.Settings, s.Plan, s.Settings, m.cfg.Storage)
 	if err != nil {

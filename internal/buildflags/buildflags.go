@@ -35,6 +35,16 @@ func parse(text string) map[string]string {
 // dialect of every protocol if it is equal.
 func Version() string { return values()["VERSION"] }
 
+// SameMinor reports whether two versions are of one minor version, as 0.1.2 and
+// 0.1.7-dev are: a job program embeds the runtime, and must be of the cluster's.
+func SameMinor(a, b string) bool { return minor(a) == minor(b) }
+
+// minor is "0.1" of "0.1.2-dev".
+func minor(version string) string {
+	parts := strings.SplitN(version, ".", 3)
+	return strings.Join(parts[:min(2, len(parts))], ".")
+}
+
 // Commit returns the revision this binary was built from, with a "+" if the tree was
 // changed, or "" if the build did not record it.
 func Commit() string {

@@ -98,6 +98,11 @@ const policy = `
 	# The demo drives a cluster from outside and is its own job.
 	weir, connectors, client, coordinator/ha/etcdha < internal/demo < cmd/weir;
 
+	# What a user names becomes a job binary that tells its plan, or an error with an exit
+	# code: apart from cmd/weir, which prints and ends.
+	NONE < internal/exit < internal/jobbinary, cmd/weir;
+	weir, internal/buildflags, proto/metapb < internal/jobbinary < cmd/weir;
+
 	# The only program of its own.
 	jobmanager, jobmanager/rest, web, coordinator/ha/etcdha, taskmanager, client < cmd/weir;
 	savepoint, weir, examples, internal/buildflags, internal/config < cmd/weir;

@@ -492,7 +492,9 @@ type Plan struct {
 	Params        []*Setting             `protobuf:"bytes,8,rep,name=params,proto3" json:"params,omitempty"`                              // environment read through Env.Param, sorted by key
 	// The program's own defaults, sorted by key: weaker than -D and -p, stronger than
 	// the cluster's configuration. What stands in config is stronger than all of them.
-	Defaults      []*Setting `protobuf:"bytes,9,rep,name=defaults,proto3" json:"defaults,omitempty"`
+	Defaults []*Setting `protobuf:"bytes,9,rep,name=defaults,proto3" json:"defaults,omitempty"`
+	// Version of the runtime that the program embeds, such as "0.1.0"; empty = not said.
+	WeirVersion   string `protobuf:"bytes,10,opt,name=weir_version,json=weirVersion,proto3" json:"weir_version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -588,6 +590,13 @@ func (x *Plan) GetDefaults() []*Setting {
 		return x.Defaults
 	}
 	return nil
+}
+
+func (x *Plan) GetWeirVersion() string {
+	if x != nil {
+		return x.WeirVersion
+	}
+	return ""
 }
 
 type Setting struct {
@@ -3264,7 +3273,7 @@ var File_proto_metapb_meta_proto protoreflect.FileDescriptor
 
 const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\n" +
-	"\x17proto/metapb/meta.proto\x12\fweir.meta.v1\"\xd8\x02\n" +
+	"\x17proto/metapb/meta.proto\x12\fweir.meta.v1\"\xfb\x02\n" +
 	"\x04Plan\x12%\n" +
 	"\x0eformat_version\x18\x01 \x01(\rR\rformatVersion\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x124\n" +
@@ -3274,7 +3283,9 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\x06config\x18\x06 \x03(\v2\x15.weir.meta.v1.SettingR\x06config\x12\x12\n" +
 	"\x04args\x18\a \x03(\tR\x04args\x12-\n" +
 	"\x06params\x18\b \x03(\v2\x15.weir.meta.v1.SettingR\x06params\x121\n" +
-	"\bdefaults\x18\t \x03(\v2\x15.weir.meta.v1.SettingR\bdefaults\"1\n" +
+	"\bdefaults\x18\t \x03(\v2\x15.weir.meta.v1.SettingR\bdefaults\x12!\n" +
+	"\fweir_version\x18\n" +
+	" \x01(\tR\vweirVersion\"1\n" +
 	"\aSetting\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"\xae\x02\n" +
