@@ -16,9 +16,7 @@ func BenchmarkCapture(b *testing.B) {
 			e := &Edge[rec]{Codec: codecOf[rec](b), Hash: func(r rec) uint64 { return r.Key }}
 			c := newConsumer(b, s[p.to[0]].Fabric, 0, e, func(rec) {})
 			out := newProducer(b, s[p.from[0]].Fabric, 0, e)
-			for i := uint64(0); !out.Room() || i == 0; i++ { // the first grant
-				out.Receive(rec{i, i})
-			}
+			out.await() // the first grant
 			for i := uint64(0); out.Room(); i++ {
 				out.Receive(rec{i, i})
 			}
