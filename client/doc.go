@@ -7,5 +7,5 @@
 //
 // A Client may be used from many goroutines and starts none that outlive a call.
 //
-// Read client.go, then submit.go and find.go.
+// Read client.go, then submit.go, operation.go and find.go.
 package client

@@ -7,5 +7,5 @@
 // named "duration" or "…-ms" is in milliseconds, a time is RFC 3339 in UTC. Flink's own
 // paths have Flink's own forms, which jobmanager/rest makes of these views.
 //
-// The package does no I/O, starts no goroutine and holds no state. Read job.go first.
+// The package does no I/O, starts no goroutine and holds no state. Read job.go first, then operation.go and checkpoint.go.
 package api

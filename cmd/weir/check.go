@@ -14,6 +14,7 @@ import (
 	"github.com/weirstream/weir/client/api"
 	"github.com/weirstream/weir/compat"
 	"github.com/weirstream/weir/coordinator/restore"
+	"github.com/weirstream/weir/internal/jobbinary"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/savepoint"
 )
@@ -59,15 +60,15 @@ func (c *cli) check(ctx context.Context, f restoreFlags, target string, args []s
 	if err != nil {
 		return err
 	}
-	if err := checkTarget(target); err != nil {
+	if err := jobbinary.CheckTarget(target); err != nil {
 		return err
 	}
-	p, err := c.prepare(ctx, target, runtime.GOARCH)
+	p, err := jobbinary.Prepare(ctx, target, runtime.GOARCH, c.say)
 	if err != nil {
 		return err
 	}
-	defer p.remove()
-	plan, err := c.planOf(ctx, p, args)
+	defer p.Remove()
+	plan, err := p.Plan(ctx, args, c.environ, c.stdout, c.say)
 	if err != nil || plan == nil {
 		return err
 	}

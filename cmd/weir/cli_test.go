@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -245,26 +244,6 @@ func TestRun(t *testing.T) {
 		fmt.Fprintf(&all, "$ weir %s   # %s\n%s\n", c.args, c.program, strings.ReplaceAll(text, exe, "EXE"))
 	}
 	golden(t, "run.txt", all.String())
-}
-
-// A program of Weir's module that is no job: what it says when it is asked for its plan is
-// not taken for a job's word.
-func TestNoJob(t *testing.T) {
-	tool, err := exec.LookPath("go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if callsMain(tool) || !callsMain(self) {
-		t.Errorf("go calls weir.Main: %v, this program: %v", callsMain(tool), callsMain(self))
-	}
-	err = planFailure(t.Context(), program{name: "tool", local: tool}, new(exec.ExitError), []byte("usage: tool VERB"))
-	if err == nil || !strings.Contains(err.Error(), "tool is not a Weir job") || strings.Contains(err.Error(), "VERB") {
-		t.Errorf("%v", err)
-	}
 }
 
 func TestCancel(t *testing.T) {

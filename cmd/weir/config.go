@@ -65,5 +65,5 @@ func (c *cli) configCommand() *cobra.Command {
 }
 
 func badConfig(err error) error {
-	return &exitError{exitUsage, "BAD_SETTING", strings.Split(err.Error(), "\n"), []string{"weir config list"}}
+	return &exitError{Exit: exitUsage, Code: "BAD_SETTING", Lines: strings.Split(err.Error(), "\n"), Hints: []string{"weir config list"}}
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weirstream/weir/internal/config"
+	"github.com/weirstream/weir/internal/exit"
 )
 
 // daemonFlags are what both daemons take. A flag with a setting of its own counts as
@@ -214,12 +215,12 @@ func dataFolder(given, daemon string) (path string, lock *os.File, err error) {
 		path = filepath.Join(home, ".weir", daemon)
 	}
 	if err := os.MkdirAll(path, 0o700); err != nil {
-		return "", nil, failure(exitFailed, "DATA_FOLDER", fmt.Sprintf("data folder %s can't be made: %v", path, unwrapPath(err)), "--data DIR")
+		return "", nil, failure(exitFailed, "DATA_FOLDER", fmt.Sprintf("data folder %s can't be made: %v", path, exit.WithoutPath(err)), "--data DIR")
 	}
 	name := filepath.Join(path, daemon+".lock")
 	lock, err = os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return "", nil, failure(exitFailed, "DATA_FOLDER", fmt.Sprintf("data folder %s can't be written: %v", path, unwrapPath(err)), "--data DIR")
+		return "", nil, failure(exitFailed, "DATA_FOLDER", fmt.Sprintf("data folder %s can't be written: %v", path, exit.WithoutPath(err)), "--data DIR")
 	}
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		b, _ := os.ReadFile(name) // for the message only
@@ -235,15 +236,7 @@ func dataFolder(given, daemon string) (path string, lock *os.File, err error) {
 	}
 	if err != nil {
 		lock.Close()
-		return "", nil, failure(exitFailed, "DATA_FOLDER", fmt.Sprintf("data folder %s can't be written: %v", path, unwrapPath(err)))
+		return "", nil, failure(exitFailed, "DATA_FOLDER", fmt.Sprintf("data folder %s can't be written: %v", path, exit.WithoutPath(err)))
 	}
 	return path, lock, nil
-}
-
-// unwrapPath drops the path that a message names already.
-func unwrapPath(err error) error {
-	if pe := (*os.PathError)(nil); errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
 }

@@ -13,20 +13,21 @@ import (
 
 	"github.com/weirstream/weir/client/api"
 	"github.com/weirstream/weir/internal/config"
+	"github.com/weirstream/weir/internal/exit"
 )
 
-// Exit codes, fixed for scripts.
+// Exit codes, by the names that they have here.
 const (
-	exitOK           = 0
-	exitFailed       = 1
-	exitUsage        = 2
-	exitNotFound     = 3
-	exitConflict     = 4
-	exitIncompatible = 5
-	exitUnavailable  = 6
-	exitJob          = 7 // the job ended FAILED or CANCELED while attached
-	exitTimeout      = 8 // --timeout passed; what was waited for goes on
-	exitDetached     = 130
+	exitOK           = exit.CodeOK
+	exitFailed       = exit.CodeFailed
+	exitUsage        = exit.CodeUsage
+	exitNotFound     = exit.CodeNotFound
+	exitConflict     = exit.CodeConflict
+	exitIncompatible = exit.CodeIncompatible
+	exitUnavailable  = exit.CodeUnavailable
+	exitJob          = exit.CodeJob
+	exitTimeout      = exit.CodeTimeout
+	exitDetached     = exit.CodeDetached
 )
 
 var exitOf = map[error]int{
@@ -34,26 +35,13 @@ var exitOf = map[error]int{
 	api.ErrUnavailable: exitUnavailable, api.ErrDenied: exitFailed, api.ErrTooLarge: exitUsage,
 }
 
-// exitError ends the command with its own exit code. Without lines nothing is said:
-// it has been said already.
-type exitError struct {
-	exit  int
-	code  string
-	lines []string // what and why
-	hints []string // what to type
+type exitError = exit.Error
+
+func failure(code int, name, message string, hints ...string) error {
+	return exit.New(code, name, message, hints...)
 }
 
-// Error implements error.
-func (e *exitError) Error() string { return strings.Join(e.lines, "\n") }
-
-func failure(exit int, code, message string, hints ...string) error {
-	return &exitError{exit, code, []string{message}, hints}
-}
-
-// usage is the error of who typed the command.
-func usage(message string, hints ...string) error {
-	return failure(exitUsage, "USAGE", message, hints...)
-}
+func usage(message string, hints ...string) error { return exit.Usage(message, hints...) }
 
 // report says err in the form of all errors and returns the exit code.
 func (c *cli) report(err error) int {
@@ -62,34 +50,34 @@ func (c *cli) report(err error) int {
 	}
 	var own *exitError
 	var remote *api.Error
-	e := exitError{exit: exitFailed, code: "FAILED", lines: strings.Split(err.Error(), "\n")}
+	e := exitError{Exit: exitFailed, Code: "FAILED", Lines: strings.Split(err.Error(), "\n")}
 	switch {
 	case errors.As(err, &own):
 		e = *own
 	case errors.As(err, &remote):
-		e = exitError{exitFailed, remote.Code, remote.Errors, remote.Hints}
+		e = exitError{Exit: exitFailed, Code: remote.Code, Lines: remote.Errors, Hints: remote.Hints}
 		if code, ok := exitOf[api.MarkOf(err)]; ok {
-			e.exit = code
+			e.Exit = code
 		}
 	case errors.Is(err, context.Canceled):
 		return exitDetached
 	}
-	if len(e.lines) == 0 {
-		return e.exit
+	if len(e.Lines) == 0 {
+		return e.Exit
 	}
 	var b strings.Builder
-	for i, l := range e.lines {
+	for i, l := range e.Lines {
 		if i == 0 {
 			fmt.Fprintf(&b, "error: %s\n", l)
 		} else {
 			fmt.Fprintf(&b, "  %s\n", l)
 		}
 	}
-	for _, h := range e.hints {
+	for _, h := range e.Hints {
 		fmt.Fprintf(&b, "  %s\n", h)
 	}
-	fmt.Fprintf(c.stderr, "%s  [%s, exit %d]\n", strings.TrimSuffix(b.String(), "\n"), e.code, e.exit)
-	return e.exit
+	fmt.Fprintf(c.stderr, "%s  [%s, exit %d]\n", strings.TrimSuffix(b.String(), "\n"), e.Code, e.Exit)
+	return e.Exit
 }
 
 // flagError turns pflag's errors into ours, with the nearest flag.

@@ -28,7 +28,7 @@ func attached(ctx context.Context) (context.Context, context.CancelFunc) {
 // detached is the end of a command that was left by Ctrl-C.
 func (c *cli) detached(id string) error {
 	c.say(fmt.Sprintf("detached; the job goes on. Watch it:  weir wait %s --for=finished    end it:  weir cancel %s", id, id))
-	return &exitError{exit: exitDetached}
+	return &exitError{Exit: exitDetached}
 }
 
 // watch looks at a job until see says that it has seen enough. While the cluster does

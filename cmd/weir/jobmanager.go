@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weirstream/weir/internal/config"
+	"github.com/weirstream/weir/internal/exit"
 )
 
 // jobManagerConfig is what a JobManager is started with.
@@ -90,7 +91,7 @@ func (c *cli) jobManagerConfig(cmd *cobra.Command, d *daemonFlags) (cfg jobManag
 		}
 	} else if err := os.MkdirAll(cfg.Storage, 0o700); err != nil {
 		lock.Close()
-		return cfg, nil, failure(exitFailed, "STORAGE_FOLDER", fmt.Sprintf("%s %s can't be made: %v", config.StorageDir.Key, cfg.Storage, unwrapPath(err)))
+		return cfg, nil, failure(exitFailed, "STORAGE_FOLDER", fmt.Sprintf("%s %s can't be made: %v", config.StorageDir.Key, cfg.Storage, exit.WithoutPath(err)))
 	}
 	if cfg.REST, err = listen("REST address", "--rest", e.Get(config.RESTAddress), e.Get(config.RESTPort)); err != nil {
 		lock.Close()
@@ -122,7 +123,7 @@ func secrets(e *config.Effective) (token string, t *tls.Config, err error) {
 	if path := e.Get(config.RESTTokenFile); path != "" {
 		b, err := os.ReadFile(path)
 		if err != nil {
-			return "", nil, failure(exitUsage, "TOKEN_FILE", fmt.Sprintf("%s %s can't be read: %v", config.RESTTokenFile.Key, path, unwrapPath(err)))
+			return "", nil, failure(exitUsage, "TOKEN_FILE", fmt.Sprintf("%s %s can't be read: %v", config.RESTTokenFile.Key, path, exit.WithoutPath(err)))
 		}
 		if token = strings.TrimSpace(string(b)); len(token) < 16 {
 			return "", nil, failure(exitUsage, "TOKEN_FILE", fmt.Sprintf("%s %s holds %d characters, a token has at least 16", config.RESTTokenFile.Key, path, len(token)), "openssl rand -hex 32 > FILE")
@@ -137,7 +138,7 @@ func secrets(e *config.Effective) (token string, t *tls.Config, err error) {
 	}
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	if err != nil {
-		return "", nil, failure(exitUsage, "TLS", fmt.Sprintf("certificate %s with key %s: %v", cert, key, unwrapPath(err)))
+		return "", nil, failure(exitUsage, "TLS", fmt.Sprintf("certificate %s with key %s: %v", cert, key, exit.WithoutPath(err)))
 	}
 	return token, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
 }

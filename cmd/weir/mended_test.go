@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/weirstream/weir/internal/jobbinary"
 )
 
 // A word that is no shell, and a number that is none, are mistakes like others.
@@ -48,7 +50,7 @@ func TestStoppedBeforeThePlan(t *testing.T) {
 	stop()
 	var talk strings.Builder
 	c := &cli{stdout: &strings.Builder{}, stderr: &talk, environ: os.Environ()}
-	_, err = c.planOf(ctx, program{name: "job", local: self}, nil)
+	_, err = jobbinary.Program{Name: "job", Local: self}.Plan(ctx, nil, os.Environ(), c.stdout, c.say)
 	if exit := c.report(c.stopped(ctx, err)); exit != exitDetached || talk.String() != "stopped; nothing was submitted\n" {
 		t.Errorf("exit code %d, %q", exit, talk.String())
 	}

@@ -84,7 +84,7 @@ func (c *cli) operate(ctx context.Context, cl *client.Client, o operation) (*out
 		return nil, nil, failure(exitTimeout, "TIMEOUT", fmt.Sprintf("%v passed and the %s is not over; it goes on", limit, o.verb), "watch it:  "+again)
 	case errors.Is(err, context.Canceled):
 		c.say("detached; the " + o.verb + " goes on. Watch it:  " + again)
-		return nil, nil, &exitError{exit: exitDetached}
+		return nil, nil, &exitError{Exit: exitDetached}
 	case err != nil:
 		return nil, nil, err
 	}

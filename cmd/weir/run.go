@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"github.com/weirstream/weir/client/api"
 	"github.com/weirstream/weir/internal/buildflags"
 	"github.com/weirstream/weir/internal/config"
+	"github.com/weirstream/weir/internal/jobbinary"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/proto/metapb"
 )
@@ -119,7 +119,7 @@ func (c *cli) runJob(ctx context.Context, f runFlags, target string, args []stri
 	if err != nil {
 		return err
 	}
-	if err := checkTarget(target); err != nil { // before anybody is waited for
+	if err := jobbinary.CheckTarget(target); err != nil { // before anybody is waited for
 		return err
 	}
 	arch := runtime.GOARCH
@@ -137,12 +137,12 @@ func (c *cli) runJob(ctx context.Context, f runFlags, target string, args []stri
 	}
 	ctx, stop := attached(ctx) // who stops the command leaves no build, program or folder behind
 	defer stop()
-	p, err := c.prepare(ctx, target, arch)
+	p, err := jobbinary.Prepare(ctx, target, arch, c.say)
 	if err != nil {
 		return c.stopped(ctx, err)
 	}
-	defer p.remove()
-	plan, err := c.planOf(ctx, p, args)
+	defer p.Remove()
+	plan, err := p.Plan(ctx, args, c.environ, c.stdout, c.say)
 	if err != nil || plan == nil {
 		return c.stopped(ctx, err)
 	}
@@ -160,7 +160,7 @@ func (c *cli) runJob(ctx context.Context, f runFlags, target string, args []stri
 		return c.dryRun(ctx, plan, restore)
 	}
 	return c.submit(ctx, cl, f.detached, client.Submission{
-		Binary: p.binary, Settings: typed, Restore: restore, ClientVersion: buildflags.Version(), GOARCH: p.arch,
+		Binary: p.Binary, Settings: typed, Restore: restore, ClientVersion: buildflags.Version(), GOARCH: p.Arch,
 	}, plan)
 }
 
@@ -171,7 +171,7 @@ func (c *cli) stopped(ctx context.Context, err error) error {
 		return err
 	}
 	c.say("stopped; nothing was submitted")
-	return &exitError{exit: exitDetached}
+	return &exitError{Exit: exitDetached}
 }
 
 // dryRun says what would be run, and whether it can be started from its snapshot.
@@ -252,11 +252,4 @@ func sameVersion(o api.Overview) error {
 func minor(version string) string {
 	parts := strings.SplitN(version, ".", 3)
 	return strings.Join(parts[:min(2, len(parts))], ".")
-}
-
-// removeAll removes temporary files; what can't be removed is left to the system.
-func removeAll(dir string) {
-	if dir != "" {
-		os.RemoveAll(dir)
-	}
 }

@@ -75,7 +75,7 @@ func badSnapshot(err error) error {
 		{savepoint.ErrTarget, exitConflict, "TARGET_FOLDER"},
 	} {
 		if errors.Is(err, k.err) {
-			return &exitError{k.exit, k.code, strings.Split(err.Error(), "\n"), nil}
+			return &exitError{Exit: k.exit, Code: k.code, Lines: strings.Split(err.Error(), "\n")}
 		}
 	}
 	return err
@@ -206,7 +206,7 @@ func (c *cli) snapshotVerify(ctx context.Context, path string) error {
 		return err
 	}
 	if !v.Intact {
-		return &exitError{exitIncompatible, "SNAPSHOT_DAMAGED", lines, nil}
+		return &exitError{Exit: exitIncompatible, Code: "SNAPSHOT_DAMAGED", Lines: lines}
 	}
 	c.say(fmt.Sprintf("snapshot %s is intact: %d files, %s", v.Location, v.Files, size(uint64(v.Bytes))))
 	return nil

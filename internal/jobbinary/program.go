@@ -1,4 +1,4 @@
-package main
+package jobbinary
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,23 +21,33 @@ import (
 
 	"github.com/weirstream/weir"
 	"github.com/weirstream/weir/internal/buildflags"
+	"github.com/weirstream/weir/internal/exit"
 	"github.com/weirstream/weir/proto/metapb"
 )
 
-// program is a job binary, and one that runs here if the cluster's machines are of
+// Program is a job binary, and one that runs here if the cluster's machines are of
 // another kind.
-type program struct {
-	name   string // as typed
-	binary string // for the cluster
-	local  string // for this machine; binary itself where they are the same
-	arch   string
-	dir    string // temporary folder of what was built; "" if nothing was
+type Program struct {
+	Name   string // as typed
+	Binary string // path, for the cluster
+	Local  string // path, for this machine; Binary itself where they are the same
+	Arch   string // GOARCH of Binary
+
+	dir string // temporary folder of what was built; "" if nothing was
 }
 
-func (p program) remove() { removeAll(p.dir) }
+// Remove removes what was built.
+func (p Program) Remove() { removeAll(p.dir) }
 
-// checkTarget says why target can be neither a package nor a binary for any machine.
-func checkTarget(target string) error {
+// removeAll removes temporary files; what can't be removed is left to the system.
+func removeAll(dir string) {
+	if dir != "" {
+		os.RemoveAll(dir)
+	}
+}
+
+// CheckTarget says why target can be neither a package nor a binary for any machine.
+func CheckTarget(target string) error {
 	info, err := os.Stat(target)
 	switch {
 	case err == nil && info.IsDir():
@@ -44,17 +55,18 @@ func checkTarget(target string) error {
 	case err == nil && !info.Mode().IsRegular():
 		return badBinary(target, "is neither a file nor a folder")
 	case err == nil && strings.HasSuffix(target, ".go"):
-		return usage(fmt.Sprintf("%s is Go source", target), "give the folder of its package:  weir run ./"+filepath.Dir(target))
+		return exit.Usage(fmt.Sprintf("%s is Go source", target), "give the folder of its package:  weir run ./"+filepath.Dir(target))
 	case err == nil:
 		return checkBinary(target, "")
 	case looksLikePath(target):
-		return failure(exitUsage, "NO_BINARY", fmt.Sprintf("cannot read %s: %v", target, unwrapPath(err)))
+		return exit.New(exit.CodeUsage, "NO_BINARY", fmt.Sprintf("cannot read %s: %v", target, exit.WithoutPath(err)))
 	}
 	return nil // an import path: the build will tell
 }
 
-// prepare makes or checks the binary that target names; see checkTarget.
-func (c *cli) prepare(ctx context.Context, target, arch string) (program, error) {
+// Prepare makes or checks the binary that target names; see CheckTarget. say is told
+// what takes time.
+func Prepare(ctx context.Context, target, arch string, say func(string)) (Program, error) {
 	info, err := os.Stat(target)
 	if err == nil && info.Mode().IsRegular() {
 		return checkedBinary(target, arch)
@@ -63,7 +75,7 @@ func (c *cli) prepare(ctx context.Context, target, arch string) (program, error)
 	if err == nil { // its module may be another than that of the working folder
 		folder = target
 	}
-	return c.build(ctx, target, folder, arch)
+	return build(ctx, target, folder, arch, say)
 }
 
 func looksLikePath(target string) bool {
@@ -71,22 +83,22 @@ func looksLikePath(target string) bool {
 }
 
 func badBinary(path, why string, hints ...string) error {
-	return failure(exitUsage, "BAD_BINARY", fmt.Sprintf("%s %s", path, why), hints...)
+	return exit.New(exit.CodeUsage, "BAD_BINARY", fmt.Sprintf("%s %s", path, why), hints...)
 }
 
-func checkedBinary(path, arch string) (program, error) {
+func checkedBinary(path, arch string) (Program, error) {
 	if err := checkBinary(path, arch); err != nil {
-		return program{}, err
+		return Program{}, err
 	}
 	abs, err := filepath.Abs(path)
 	if err != nil {
-		return program{}, fmt.Errorf("find job binary: %w", err)
+		return Program{}, fmt.Errorf("find job binary: %w", err)
 	}
 	if arch != runtime.GOARCH {
-		return program{}, badBinary(path, fmt.Sprintf("is for %s and can't be planned on this machine (%s)", arch, runtime.GOARCH),
+		return Program{}, badBinary(path, fmt.Sprintf("is for %s and can't be planned on this machine (%s)", arch, runtime.GOARCH),
 			"give its package, so that both are built:  weir run ./PKG")
 	}
-	return program{name: path, binary: abs, local: abs, arch: arch}, nil
+	return Program{Name: path, Binary: abs, Local: abs, Arch: arch}, nil
 }
 
 // module is what every job is made of.
@@ -107,7 +119,7 @@ var foreignHeads = []struct{ head, is string }{
 // checkBinary says why a file can't be a job binary for arch, as far as can be seen
 // without running it. An empty arch stands for any.
 func checkBinary(path, arch string) error {
-	const build = "build it:  GOOS=linux go build -o JOB ./PKG, or give its package:  weir run ./PKG"
+	const how = "build it:  GOOS=linux go build -o JOB ./PKG, or give its package:  weir run ./PKG"
 	f, err := os.Open(path)
 	if err != nil {
 		return badBinary(path, "can't be read: "+err.Error())
@@ -117,25 +129,25 @@ func checkBinary(path, arch string) error {
 	n, _ := f.ReadAt(head, 0) // a short read is a short file
 	head = head[:n]
 	if n == 0 {
-		return badBinary(path, "is empty", build)
+		return badBinary(path, "is empty", how)
 	}
 	for _, h := range foreignHeads {
 		if bytes.HasPrefix(head, []byte(h.head)) {
-			return badBinary(path, h.is, build)
+			return badBinary(path, h.is, how)
 		}
 	}
 	if !bytes.HasPrefix(head, []byte(elf.ELFMAG)) {
 		if bytes.IndexByte(head, 0) < 0 {
-			return badBinary(path, "is a text file, not a Linux program", build)
+			return badBinary(path, "is a text file, not a Linux program", how)
 		}
-		return badBinary(path, "is not a Linux program", build)
+		return badBinary(path, "is not a Linux program", how)
 	}
 	e, err := elf.NewFile(f)
 	if err != nil {
-		return badBinary(path, "is a damaged Linux program: "+err.Error(), build)
+		return badBinary(path, "is a damaged Linux program: "+err.Error(), how)
 	}
 	if e.Type != elf.ET_EXEC && e.Type != elf.ET_DYN {
-		return badBinary(path, "is an object file, not a program", build)
+		return badBinary(path, "is an object file, not a program", how)
 	}
 	if is := machines[e.Machine]; arch != "" && is != arch {
 		if is == "" {
@@ -145,7 +157,7 @@ func checkBinary(path, arch string) error {
 	}
 	info, err := buildinfo.Read(f)
 	if err != nil {
-		return badBinary(path, "is not a Weir job: it is no Go program", build)
+		return badBinary(path, "is not a Weir job: it is no Go program", how)
 	}
 	if info.Path == module+"/cmd/weir" {
 		return badBinary(path, "is the weir command, and no Weir job", "weir run PKG|BINARY, of a program whose main ends in weir.Main(build)")
@@ -161,29 +173,29 @@ func checkBinary(path, arch string) error {
 
 // build builds a package for the cluster, and for this machine if that is another.
 // A package that was given by its folder is built there.
-func (c *cli) build(ctx context.Context, pkg, folder, arch string) (program, error) {
+func build(ctx context.Context, pkg, folder, arch string, say func(string)) (Program, error) {
 	dir, err := os.MkdirTemp("", "weir-run-")
 	if err != nil {
-		return program{}, fmt.Errorf("make folder for the build: %w", err)
+		return Program{}, fmt.Errorf("make folder for the build: %w", err)
 	}
-	p := program{name: pkg, dir: dir, binary: filepath.Join(dir, "job"), arch: arch}
-	p.local = p.binary
-	c.say(fmt.Sprintf("building %s for linux/%s", pkg, arch))
-	if err := goBuild(ctx, pkg, folder, p.binary, "GOOS=linux", "GOARCH="+arch); err != nil {
-		p.remove()
-		return program{}, err
+	p := Program{Name: pkg, dir: dir, Binary: filepath.Join(dir, "job"), Arch: arch}
+	p.Local = p.Binary
+	say(fmt.Sprintf("building %s for linux/%s", pkg, arch))
+	if err := goBuild(ctx, pkg, folder, p.Binary, "GOOS=linux", "GOARCH="+arch); err != nil {
+		p.Remove()
+		return Program{}, err
 	}
 	if runtime.GOOS != "linux" || arch != runtime.GOARCH {
-		p.local = filepath.Join(dir, "plan")
-		if err := goBuild(ctx, pkg, folder, p.local); err != nil {
-			p.remove()
-			return program{}, err
+		p.Local = filepath.Join(dir, "plan")
+		if err := goBuild(ctx, pkg, folder, p.Local); err != nil {
+			p.Remove()
+			return Program{}, err
 		}
 	}
-	if err := checkBinary(p.binary, arch); err != nil {
-		p.remove()
-		err.(*exitError).lines[0] = strings.Replace(err.Error(), p.binary, "package "+pkg, 1)
-		return program{}, err
+	if err := checkBinary(p.Binary, arch); err != nil {
+		p.Remove()
+		err.(*exit.Error).Lines[0] = strings.Replace(err.Error(), p.Binary, "package "+pkg, 1)
+		return Program{}, err
 	}
 	return p, nil
 }
@@ -203,12 +215,12 @@ func goBuild(ctx context.Context, pkg, folder, out string, env ...string) error 
 	case err == nil:
 		return nil
 	case errors.Is(err, exec.ErrNotFound):
-		return failure(exitFailed, "NO_GO", "cannot build "+pkg+": Go is not installed", "install it from https://go.dev/dl, or give a binary:  weir run BINARY")
+		return exit.New(exit.CodeFailed, "NO_GO", "cannot build "+pkg+": Go is not installed", "install it from https://go.dev/dl, or give a binary:  weir run BINARY")
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	}
 	lines := append([]string{"cannot build " + pkg}, nonEmptyLines(text)...)
-	return &exitError{exitFailed, "BUILD_FAILED", lines, nil}
+	return &exit.Error{Exit: exit.CodeFailed, Code: "BUILD_FAILED", Lines: lines}
 }
 
 func nonEmptyLines(b []byte) (lines []string) {
@@ -223,9 +235,10 @@ func nonEmptyLines(b []byte) (lines []string) {
 // planTimeout bounds how long a program may take to declare its job.
 const planTimeout = 30 * time.Second
 
-// planOf asks a program for its plan. A nil plan without an error means that it was
-// asked for its flags, and has said them.
-func (c *cli) planOf(ctx context.Context, p program, args []string) (*metapb.Plan, error) {
+// Plan asks the program for its plan, with the given arguments and environment. A nil
+// plan without an error means that it was asked for its flags, and has said them on stdout.
+// say is told what the program has to say.
+func (p Program) Plan(ctx context.Context, args, environ []string, stdout io.Writer, say func(string)) (*metapb.Plan, error) {
 	dir, err := os.MkdirTemp("", "weir-plan-")
 	if err != nil {
 		return nil, fmt.Errorf("make folder for the plan: %w", err)
@@ -234,28 +247,28 @@ func (c *cli) planOf(ctx context.Context, p program, args []string) (*metapb.Pla
 	out := filepath.Join(dir, "plan")
 	ctx, cancel := context.WithTimeout(ctx, planTimeout)
 	defer cancel()
-	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, p.local, args...)
-	cmd.Env = append(programEnv(c.environ), weir.EnvPlan+"="+out)
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	var help, talk bytes.Buffer
+	cmd := exec.CommandContext(ctx, p.Local, args...)
+	cmd.Env = append(programEnv(environ), weir.EnvPlan+"="+out)
+	cmd.Stdout, cmd.Stderr = &help, &talk
 	cmd.WaitDelay = time.Second
 	if err := cmd.Run(); err != nil {
-		return nil, planFailure(ctx, p, err, stderr.Bytes())
+		return nil, planFailure(ctx, p, err, talk.Bytes())
 	}
 	encoded, err := os.ReadFile(out)
 	if err != nil || len(encoded) == 0 {
 		if slices.ContainsFunc(args, func(a string) bool { return slices.Contains([]string{"-h", "-help", "--help"}, a) }) {
-			fmt.Fprint(c.stdout, stdout.String())
+			fmt.Fprint(stdout, help.String())
 			return nil, nil
 		}
-		return nil, badBinary(p.name, "is not a Weir job: it ended without a plan", "its main must end in weir.Main(build)")
+		return nil, badBinary(p.Name, "is not a Weir job: it ended without a plan", "its main must end in weir.Main(build)")
 	}
 	plan := new(metapb.Plan)
 	if err := proto.Unmarshal(encoded, plan); err != nil {
-		return nil, failure(exitFailed, "BAD_PLAN", fmt.Sprintf("%s wrote a plan of %d bytes that can't be read: %v", p.name, len(encoded), err))
+		return nil, exit.New(exit.CodeFailed, "BAD_PLAN", fmt.Sprintf("%s wrote a plan of %d bytes that can't be read: %v", p.Name, len(encoded), err))
 	}
-	if text := strings.TrimRight(stderr.String(), "\n"); text != "" {
-		c.say(text)
+	if text := strings.TrimRight(talk.String(), "\n"); text != "" {
+		say(text)
 	}
 	return plan, nil
 }
@@ -269,44 +282,44 @@ func programEnv(environ []string) []string {
 }
 
 // planFailure says why a program did not tell its plan.
-func planFailure(ctx context.Context, p program, err error, stderr []byte) error {
-	var exit *exec.ExitError
+func planFailure(ctx context.Context, p Program, err error, stderr []byte) error {
+	var ended *exec.ExitError
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return badBinary(p.name, fmt.Sprintf("is not a Weir job: it has told no plan within %v", planTimeout), "its main must end in weir.Main(build), and build must not wait for anything")
+		return badBinary(p.Name, fmt.Sprintf("is not a Weir job: it has told no plan within %v", planTimeout), "its main must end in weir.Main(build), and build must not wait for anything")
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case !errors.As(err, &exit):
-		return badBinary(p.name, "can't be started: "+err.Error())
+	case !errors.As(err, &ended):
+		return badBinary(p.Name, "can't be started: "+err.Error())
 	}
-	if !callsMain(p.local) {
-		return badBinary(p.name, "is not a Weir job: it uses "+module+", and nowhere calls weir.Main", "its main must end in weir.Main(build)")
+	if !callsMain(p.Local) {
+		return badBinary(p.Name, "is not a Weir job: it uses "+module+", and nowhere calls weir.Main", "its main must end in weir.Main(build)")
 	}
 	lines := nonEmptyLines(stderr)
 	for i, line := range lines {
 		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") {
-			return &exitError{exitFailed, "PROGRAM_PANICKED", append([]string{fmt.Sprintf("%s panicked before it told its plan: %s", p.name, line)}, panicPlace(lines[i+1:])...), nil}
+			return &exit.Error{Exit: exit.CodeFailed, Code: "PROGRAM_PANICKED", Lines: append([]string{fmt.Sprintf("%s panicked before it told its plan: %s", p.Name, line)}, panicPlace(lines[i+1:])...)}
 		}
 	}
-	code, exitAs := "PLAN_FAILED", exitFailed
-	if exit.ExitCode() == exitUsage {
-		code, exitAs = "PROGRAM_USAGE", exitUsage
+	code, exitAs := "PLAN_FAILED", exit.CodeFailed
+	if ended.ExitCode() == exit.CodeUsage {
+		code, exitAs = "PROGRAM_USAGE", exit.CodeUsage
 	}
-	why := exit.String()
+	why := ended.String()
 	if len(lines) > 0 {
 		why = strings.TrimPrefix(lines[0], "error: ")
 		lines = lines[1:]
 	}
 	lines = lines[:min(len(lines), 10)]
 	var hints []string
-	if exitAs == exitFailed { // it is the program that is not right
-		run := p.name
+	if exitAs == exit.CodeFailed { // it is the program that is not right
+		run := p.Name
 		if p.dir != "" {
-			run = "go run " + p.name
+			run = "go run " + p.Name
 		}
 		hints = []string{"mend it, and try it by itself:  " + run + " --plan"}
 	}
-	return &exitError{exitAs, code, append([]string{fmt.Sprintf("%s did not tell its plan: %s", p.name, why)}, lines...), hints}
+	return &exit.Error{Exit: exitAs, Code: code, Lines: append([]string{fmt.Sprintf("%s did not tell its plan: %s", p.Name, why)}, lines...), Hints: hints}
 }
 
 // callsMain reports whether a Go program has weir.Main in it: the linker leaves out what
