@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -236,17 +237,9 @@ type pointersDeleted struct{ e coordinator.PointersDeleted }
 
 func (e *pointersDeleted) apply(m *JobMaster) {
 	if e.e.Outcome == coordinator.OK {
-		var left []*metapb.CheckpointPointer
-		for _, p := range m.state.Pointers {
-			gone := false
-			for _, id := range e.e.IDs {
-				gone = gone || p.CheckpointId == uint64(id)
-			}
-			if !gone {
-				left = append(left, p)
-			}
-		}
-		m.state.Pointers = left
+		m.state.Pointers = slices.DeleteFunc(slices.Clone(m.state.Pointers), func(p *metapb.CheckpointPointer) bool {
+			return slices.Contains(e.e.IDs, streamID(p.CheckpointId))
+		})
 	}
 	m.forCoord(e.e)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/weirstream/weir/coordinator/restore"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/jobmanager/execgraph"
+	"github.com/weirstream/weir/jobmanager/history"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/proto/weirpb"
 	"github.com/weirstream/weir/stream"
@@ -56,6 +57,9 @@ func (m *JobMaster) doGraph(f execgraph.Effect) { //lint:step
 	case execgraph.RegionFailed:
 		m.history.Fail(f, m.graph.Job())
 		m.log.Warn("region failed", "cause", f.Failure.Cause, "uid", f.Failure.UID, "taskmanager", f.Failure.TaskManager, "restart_in", f.Delay, "given_up", f.GivenUp)
+	case execgraph.WorkerKilled:
+		m.history.Fail(execgraph.RegionFailed{Failure: f.Failure}, m.graph.Job())
+		m.log.Warn("a cancel was ignored", "cause", f.Failure.Cause, "taskmanager", f.Failure.TaskManager)
 	case execgraph.SetTimer:
 		if m.gTimer != nil {
 			m.gTimer.Stop()
@@ -71,7 +75,7 @@ func (m *JobMaster) doGraph(f execgraph.Effect) { //lint:step
 	case execgraph.Rescaled:
 		m.rescaleDone(f.Own)
 	case execgraph.JobTerminal:
-		m.persistResult(&metapb.JobResult{State: f.State.String(), Failure: f.Failure.Cause})
+		m.persistResult(&metapb.JobResult{State: f.State.String(), Failure: history.Cause(f.Failure)})
 	default:
 		panic(fmt.Sprintf("weir: BUG: effect %T of the execution graph", f))
 	}

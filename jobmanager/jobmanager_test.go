@@ -193,6 +193,39 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// TestCancelIgnored: user code does not return and its worker is killed: that is told,
+// and the job is CANCELED all the same.
+func TestCancelIgnored(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		tm := w.join("tm1")
+		w.mustSubmit()
+		w.running()
+		tm.set(func() { tm.silent = true })
+		if err := w.manager.Cancel(t.Context(), testJob); err != nil {
+			t.Fatal(err)
+		}
+		const reason = "worker killed: count[1] ignored the cancel for 2s"
+		tm.set(func() {
+			for id := range tm.workers {
+				delete(tm.workers, id)
+				tm.say(&weirpb.FromTaskManager{Message: &weirpb.FromTaskManager_WorkerExited{WorkerExited: &weirpb.WorkerExited{
+					JobId: tm.job, WorkerId: id, Reason: reason, Stuck: []*weirpb.SubtaskRef{{Vertex: 1, Subtask: 1}}}}})
+			}
+		})
+		if r := w.wait(); r.State != "CANCELED" || r.Failure != reason {
+			t.Errorf("result %v", r)
+		}
+		for _, when := range []string{"this leader", "the next"} {
+			j, err := w.manager.API().Job(t.Context(), testJob)
+			if err != nil || len(j.Failures) != 1 || j.Failures[0].Cause != reason || j.Failures[0].Fatal {
+				t.Errorf("%s tells of %+v, %v", when, j, err)
+			}
+			w.depose()
+			w.until("there is another leader", w.manager.Leads)
+		}
+	})
+}
+
 // TestCancelBeforeLoad: the checkpoints can't be read yet and the job is cancelled:
 // it must not wait for them.
 func TestCancelBeforeLoad(t *testing.T) {

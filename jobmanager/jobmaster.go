@@ -316,7 +316,11 @@ func (e *fromTaskManager) apply(m *JobMaster) {
 		})
 	case *weirpb.FromTaskManager_WorkerExited:
 		w := msg.WorkerExited
-		m.forGraph(execgraph.WorkerExited{TaskManager: id, ID: w.WorkerId, Reason: w.Reason, UserError: w.UserError})
+		e := execgraph.WorkerExited{TaskManager: id, ID: w.WorkerId, Reason: w.Reason, UserError: w.UserError}
+		for _, s := range w.Stuck {
+			e.Stuck = append(e.Stuck, subtaskOf(s))
+		}
+		m.forGraph(e)
 	case *weirpb.FromTaskManager_FromSubtasks:
 		m.fromSubtasks(msg.FromSubtasks)
 	}

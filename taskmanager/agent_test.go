@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/proto/weirpb"
 )
 
@@ -215,7 +216,11 @@ func inWorld(t *testing.T, setup func(*world), test func(*world)) {
 
 func (w *world) start(id uint64) {
 	w.stream.to <- &weirpb.ToTaskManager{Message: &weirpb.ToTaskManager_StartWorker{StartWorker: &weirpb.StartWorker{
-		JobId: jobA, WorkerId: id, Slots: 1, PlanSha256: []byte("plan"), BinarySha256: make([]byte, sha256.Size)}}}
+		JobId: jobA, WorkerId: id, Slots: 1, PlanSha256: []byte("plan"), BinarySha256: make([]byte, sha256.Size),
+		Plan: &metapb.Plan{Name: "orders", Operators: []*metapb.Operator{
+			{Uid: "lines", Kind: metapb.OperatorKind_OPERATOR_KIND_SOURCE},
+			{Uid: "count", Kind: metapb.OperatorKind_OPERATOR_KIND_TRANSFORM, Inputs: []*metapb.Input{{Distribution: metapb.Distribution_DISTRIBUTION_HASH}}},
+		}}}}}
 }
 
 func (w *world) stop(id uint64, grace time.Duration) {
@@ -229,13 +234,14 @@ func (w *world) subtasks(c *weirpb.ToSubtasks) {
 }
 
 // exited waits for the report of a worker's end.
-func (w *world) exited(id uint64, want string, userError bool) {
+func (w *world) exited(id uint64, want string, userError bool) *weirpb.WorkerExited {
 	w.t.Helper()
 	m := <-w.stream.from
 	e := m.GetWorkerExited()
 	if e == nil || e.WorkerId != id || !strings.Contains(e.Reason, want) || e.UserError != userError {
 		w.t.Errorf("the agent says %v, want the end of worker %d: %q, user error %v", m, id, want, userError)
 	}
+	return e
 }
 
 // idle checks that nothing has happened to p.
@@ -483,7 +489,7 @@ func TestStuckSubtask(t *testing.T) {
 	for _, returns := range []bool{false, true} {
 		inWorld(t, nil, func(w *world) {
 			p, a := w.ready(1)
-			sub := &weirpb.SubtaskRef{Vertex: 3, Subtask: 1}
+			sub := &weirpb.SubtaskRef{Vertex: 1, Subtask: 1}
 			w.subtasks(&weirpb.ToSubtasks{Command: &weirpb.ToSubtasks_Deploy{Deploy: &weirpb.Deploy{
 				Incarnation: 8, Subtasks: []*weirpb.SubtaskDeployment{{Subtask: sub}}}}})
 			if m, err := a.Recv(); err != nil || m.GetToSubtasks().GetDeploy().GetIncarnation() != 8 || m.LeaderEpoch != 5 {
@@ -507,7 +513,10 @@ func TestStuckSubtask(t *testing.T) {
 				return
 			}
 			<-p.killed
-			w.ended(p, 1, "subtasks v3[1] ignored their cancellation for 2000 ms", false)
+			p.ended <- Exit{Reason: "signal: killed"}
+			if stuck := w.exited(1, "worker killed: count[1] ignored the cancel for 2s", false).Stuck; len(stuck) != 1 || stuck[0].Vertex != 1 || stuck[0].Subtask != 1 {
+				t.Errorf("stuck: %v", stuck)
+			}
 		})
 	}
 }

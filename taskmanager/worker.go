@@ -1,6 +1,7 @@
 package taskmanager
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -52,6 +53,7 @@ type worker struct {
 	data      string // its folder
 	attached  *weirpb.AttachWorker
 	statuses  map[subtaskKey]*weirpb.SubtaskStatus // last reported
+	stuck     []*weirpb.SubtaskRef                 // it is killed because they ignored their cancel
 	reason    string                               // why it was stopped or killed
 	killed    bool                                 // its end can't be far
 	userError bool                                 // the program is at fault
@@ -206,7 +208,9 @@ func (w *worker) ended(exit Exit) {
 	}
 	t.remove(w.data)
 	t.log.Info("worker ended", "job", w.start.JobId, "worker", w.start.WorkerId, "reason", exit.Reason)
-	t.send(exited(w.start, exit))
+	gone := exited(w.start, exit)
+	gone.GetWorkerExited().Stuck = w.stuck
+	t.send(gone)
 	for _, next := range t.workers {
 		if next.start.JobId == w.start.JobId {
 			next.maybeLaunch()
@@ -313,17 +317,39 @@ func (e *cancelGraceOver) handle(t *TaskManager) {
 	if t.workers[e.w.start.WorkerId] != e.w || e.c.GraceMs == 0 {
 		return
 	}
-	var stuck []string
-	for k, s := range e.w.statuses {
+	w := e.w
+	for _, s := range w.statuses {
 		if s.Incarnation == e.c.Incarnation && !ended(s.State) {
-			stuck = append(stuck, fmt.Sprintf("v%d[%d]", k.vertex, k.subtask))
+			w.stuck = append(w.stuck, s.Subtask)
 		}
 	}
-	slices.Sort(stuck)
-	if len(stuck) > 0 {
-		e.w.kill(fmt.Sprintf("subtasks %s ignored their cancellation for %d ms (user code does not return); worker killed",
-			strings.Join(stuck, ", "), e.c.GraceMs))
+	if len(w.stuck) == 0 {
+		return
 	}
+	slices.SortFunc(w.stuck, func(a, b *weirpb.SubtaskRef) int {
+		return cmp.Or(cmp.Compare(a.GetVertex(), b.GetVertex()), cmp.Compare(a.GetSubtask(), b.GetSubtask()))
+	})
+	var names []string
+	for _, s := range w.stuck {
+		names = append(names, w.name(s))
+	}
+	who := strings.Join(names, ", ")
+	grace := time.Duration(e.c.GraceMs) * time.Millisecond
+	t.log.Warn("subtasks ignored their cancel; their worker is killed", "subtasks", who, "grace", grace, "job", w.start.JobId, "worker", w.start.WorkerId)
+	w.kill(fmt.Sprintf("worker killed: %s ignored the cancel for %v (user code does not return)", who, grace))
+}
+
+// name is what users call a subtask of the job.
+func (w *worker) name(s *weirpb.SubtaskRef) string {
+	id := job.SubtaskID{Vertex: job.VertexID(s.GetVertex()), Index: int(s.GetSubtask())}
+	if w.start.Plan == nil {
+		return id.String()
+	}
+	g, err := job.NewGraph(w.start.Plan, 1) // its vertices are those of any parallelism
+	if err != nil || int(id.Vertex) >= len(g.Vertices) {
+		return id.String()
+	}
+	return g.SubtaskName(id)
 }
 
 func ended(s weirpb.SubtaskStatus_State) bool {

@@ -31,7 +31,8 @@ type Job struct {
 	// StartedFrom is the snapshot that the job was started from; absent if there was none.
 	StartedFrom *StartedFrom `json:"started-from,omitempty"`
 
-	// LastFailure is the newest of Failures, null if there was none.
+	// LastFailure is that of Failures which ended the job, else the newest; null if there
+	// was none.
 	LastFailure *Failure  `json:"last-failure"`
 	Failures    []Failure `json:"failures"` // newest first, the last 16
 
@@ -150,7 +151,7 @@ type Checkpoints struct {
 // Failure is one failure of a job.
 type Failure struct {
 	Time        time.Time `json:"time"`
-	Task        string    `json:"task"`  // "count[1]", "" if it was not one subtask's
+	Task        string    `json:"task"`  // "count[1]", "all subtasks on tm-1", "" if it was no subtask's
 	Cause       string    `json:"cause"` // one line, then details if there are any
 	TaskManager string    `json:"taskmanager-id"`
 	Fatal       bool      `json:"fatal"` // the job was not restarted after it

@@ -88,6 +88,10 @@ type RegionFailed struct {
 	GivenUp bool
 }
 
+// WorkerKilled is for history and log: subtasks that were to end did not. It is no
+// failure of the job.
+type WorkerKilled struct{ Failure Failure }
+
 // SetTimer asks for a Tick at At, replacing the earlier request.
 type SetTimer struct{ At time.Time }
 
@@ -121,6 +125,7 @@ func (AttemptRunning) execgraphEffect()     {}
 func (AttemptsLost) execgraphEffect()       {}
 func (StateChanged) execgraphEffect()       {}
 func (RegionFailed) execgraphEffect()       {}
+func (WorkerKilled) execgraphEffect()       {}
 func (SetTimer) execgraphEffect()           {}
 func (RescaleReady) execgraphEffect()       {}
 func (RescaleFailed) execgraphEffect()      {}

@@ -44,10 +44,12 @@ type WorkerExited struct {
 	ID          uint64
 	Reason      string
 	UserError   bool
+	// Stuck are the subtasks because of which it was killed: they ignored their cancel.
+	Stuck []job.SubtaskID
 }
 
-// SnapshotReady answers RestoreSnapshot. An error says that no snapshot can be
-// used, which fails the job.
+// SnapshotReady answers RestoreSnapshot. A Problem says that no snapshot can be
+// used, which fails the job; its lines after the first are details.
 type SnapshotReady struct {
 	Number  uint64 // of RestoreSnapshot: an answer to an earlier one is of another graph
 	Problem string

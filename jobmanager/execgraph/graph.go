@@ -193,11 +193,11 @@ type incident struct {
 // Failure is what went wrong, for people.
 type Failure struct {
 	Time        time.Time
-	Subtask     *job.SubtaskID // nil: not a subtask's
+	Subtask     *job.SubtaskID // nil: not one subtask's
 	UID         string         // of the operator to blame, if known
-	TaskManager string
-	Cause       string // one line
-	Detail      string // stack
+	TaskManager string         // without Subtask: all that ran there was lost
+	Cause       string         // one line
+	Detail      string         // stack, or what is wrong with each of several things
 }
 
 // Config is how a job is run.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/weirstream/weir/job"
@@ -33,6 +34,7 @@ func (g *Graph) Step(now time.Time, e Event, effects []Effect) []Effect { //lint
 		s.workerStarted(e)
 	case WorkerExited:
 		if w := g.workers[e.TaskManager]; w != nil && w.ID == e.ID {
+			s.workerKilled(e)
 			s.workerGone(w, e.Reason, e.UserError)
 		}
 	case SnapshotReady:
@@ -147,16 +149,33 @@ func (s *step) workerStarted(e WorkerStarted) {
 	w.Ready, w.Data, w.Unix, w.Host, w.Machine, w.PID, w.HostPID = true, e.Data, e.Unix, e.Host, e.Machine, e.PID, e.HostPID
 }
 
+// workerKilled tells of a worker that its agent had to kill because subtasks of it
+// did not return from user code.
+func (s *step) workerKilled(e WorkerExited) {
+	if len(e.Stuck) == 0 {
+		return
+	}
+	f := Failure{Time: s.now, TaskManager: e.TaskManager, Cause: e.Reason}
+	if len(e.Stuck) == 1 {
+		f.Subtask = &e.Stuck[0]
+	}
+	s.do(WorkerKilled{f})
+	if s.Graph.state == Cancelling {
+		s.failure = f // stands in the job's result: it is CANCELED nevertheless
+	}
+}
+
 // workerGone: nothing that ran in w lives any more (I32: other regions go on).
 func (s *step) workerGone(w *Worker, reason string, userError bool) {
 	delete(s.workers, w.TaskManager)
 	var hit []*region
+	var gone []job.SubtaskID
 	for _, r := range s.regions {
 		touched := r.phase == regionIdle && s.active() && s.isFor(r, w.TaskManager)
 		for _, x := range s.of(r) {
 			if x.State.Live() && x.TaskManager == w.TaskManager {
 				s.execution(x, TaskFailed)
-				touched = true
+				gone, touched = append(gone, x.Subtask), true
 			}
 		}
 		if touched {
@@ -169,7 +188,11 @@ func (s *step) workerGone(w *Worker, reason string, userError bool) {
 	for _, r := range hit {
 		r.lost = true
 	}
-	s.fail(hit, Failure{Time: s.now, TaskManager: w.TaskManager, Cause: reason}, userError)
+	f := Failure{Time: s.now, TaskManager: w.TaskManager, Cause: reason}
+	if len(gone) == 1 {
+		f.Subtask = &gone[0]
+	}
+	s.fail(hit, f, userError)
 	for _, r := range hit {
 		s.maybeDown(r)
 	}
@@ -310,7 +333,8 @@ func (s *step) snapshotReady(e SnapshotReady) {
 	}
 	if e.Problem != "" {
 		s.round, s.roundRegions = roundNone, nil
-		s.giveUp(Failure{Time: s.now, Cause: e.Problem})
+		cause, detail, _ := strings.Cut(e.Problem, "\n")
+		s.giveUp(Failure{Time: s.now, Cause: cause, Detail: detail})
 		return
 	}
 	s.round = roundPersisting

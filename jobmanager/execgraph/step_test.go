@@ -84,9 +84,15 @@ func (r *transcript) run(t *testing.T, d *datadriven.TestData) string {
 	case "started":
 		return r.step(WorkerStarted{TaskManager: str("tm"), ID: id, Data: str("tm") + ":1"})
 	case "exited":
-		return r.step(WorkerExited{TaskManager: str("tm"), ID: id, Reason: "signal: killed", UserError: d.HasArg("user")})
+		e := WorkerExited{TaskManager: str("tm"), ID: id, Reason: "signal: killed", UserError: d.HasArg("user")}
+		for _, s := range r.g.Job().Subtasks() {
+			if slices.Contains(strings.Split(str("stuck"), "/"), s.String()) {
+				e.Stuck = append(e.Stuck, s)
+			}
+		}
+		return r.step(e)
 	case "snapshot":
-		return r.step(SnapshotReady{r.g.restores, str("problem")})
+		return r.step(SnapshotReady{r.g.restores, strings.ReplaceAll(str("problem"), "|", "\n")})
 	case "persisted":
 		number := r.g.incarnation
 		if d.HasArg("number") {
@@ -199,7 +205,9 @@ func (r *transcript) effect(f Effect) string {
 	case StateChanged:
 		return fmt.Sprintf("StateChanged %v -> %v", f.From, f.To)
 	case RegionFailed:
-		return fmt.Sprintf("RegionFailed %q restart in %v, given up %v", f.Failure.Cause, f.Delay, f.GivenUp)
+		return fmt.Sprintf("RegionFailed %s restart in %v, given up %v", failure(f.Failure), f.Delay, f.GivenUp)
+	case WorkerKilled:
+		return "WorkerKilled " + failure(f.Failure)
 	case JobTerminal:
 		return fmt.Sprintf("JobTerminal %v %q", f.State, f.Failure.Cause)
 	case RequestSlots:
@@ -210,6 +218,21 @@ func (r *transcript) effect(f Effect) string {
 		return s
 	}
 	return strings.TrimPrefix(fmt.Sprintf("%T%+v", f, f), "execgraph.")
+}
+
+// failure is whose it is, its cause and its detail.
+func failure(f Failure) string {
+	line := fmt.Sprintf("%q", f.Cause)
+	if f.Detail != "" {
+		line += fmt.Sprintf(" (%q)", f.Detail)
+	}
+	switch {
+	case f.Subtask != nil:
+		return line + " of " + f.Subtask.String()
+	case f.TaskManager != "":
+		return line + " of all on " + f.TaskManager
+	}
+	return line
 }
 
 func (r *transcript) show() string {

@@ -91,7 +91,7 @@ func OfRecord(s *ha.JobState, now time.Time) *api.Job {
 		j.EndedAt, j.State, j.DurationMS, j.Restarts = &ended, res.State, res.DurationMs, int(res.Restarts)
 		j.Result = resultOf(res)
 		if res.Failure != "" {
-			f := api.Failure{Time: ended, Cause: res.Failure, Fatal: true}
+			f := api.Failure{Time: ended, Cause: res.Failure, Fatal: res.State == api.StateFailed}
 			j.LastFailure = &f
 			j.Failures = append(j.Failures, f)
 		}
@@ -263,19 +263,35 @@ func (h *History) update(id stream.CheckpointID, f func(*api.Checkpoint)) {
 // Fail takes in a failure of the job. Its subtask, if it has one, is named as people
 // know it: "count[1]".
 func (h *History) Fail(f execgraph.RegionFailed, g *job.Graph) {
-	cause, task := f.Failure.Cause, ""
-	if f.Failure.Subtask != nil {
+	task := ""
+	switch {
+	case f.Failure.Subtask != nil:
 		task = g.SubtaskName(*f.Failure.Subtask)
-	}
-	if f.Failure.Detail != "" {
-		cause += "\n" + strings.TrimSpace(f.Failure.Detail)
+	case f.Failure.TaskManager != "":
+		task = "all subtasks on " + f.Failure.TaskManager
 	}
 	h.failures = append(h.failures, api.Failure{
-		Time: f.Failure.Time.UTC(), Task: task, Cause: cause, TaskManager: f.Failure.TaskManager, Fatal: f.GivenUp,
+		Time: f.Failure.Time.UTC(), Task: task, Cause: Cause(f.Failure), TaskManager: f.Failure.TaskManager, Fatal: f.GivenUp,
 	})
 	if len(h.failures) > failureHistory {
 		h.failures = h.failures[1:]
 	}
+}
+
+// failureBytes bounds the text of a failure: a stack, or what is wrong with some
+// checkpoints, and small enough to be on record.
+const failureBytes = 2 << 10
+
+// Cause is what is told of a failure: one line, then its details.
+func Cause(f execgraph.Failure) string {
+	cause := f.Cause
+	if f.Detail != "" {
+		cause += "\n" + strings.TrimSpace(f.Detail)
+	}
+	if len(cause) > failureBytes {
+		cause = strings.ToValidUTF8(cause[:failureBytes-len("…")], "") + "…"
+	}
+	return cause
 }
 
 // Fill puts the history into a view.
@@ -297,10 +313,19 @@ func (h *History) Fill(j *api.Job, pointers []*metapb.CheckpointPointer) {
 		}
 		j.Checkpoints.History = append(j.Checkpoints.History, c)
 	}
-	if len(h.failures) > 0 {
-		j.Failures = slices.Clone(h.failures)
-		slices.Reverse(j.Failures)
-		j.LastFailure = &j.Failures[0]
+	for _, f := range h.failures { // that of the result, if it is another, stays the newest
+		if len(j.Failures) > 0 && strings.HasPrefix(f.Cause, j.Failures[0].Cause) {
+			j.Failures = nil
+		}
+	}
+	for _, f := range slices.Backward(h.failures) {
+		j.Failures = append(j.Failures, f)
+	}
+	j.LastFailure = nil
+	for i := range j.Failures { // that which ended the job, else the newest
+		if f := &j.Failures[i]; j.LastFailure == nil || f.Fatal && !j.LastFailure.Fatal {
+			j.LastFailure = f
+		}
 	}
 }
 

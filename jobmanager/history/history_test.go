@@ -2,12 +2,16 @@ package history
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/weirstream/weir/client/api"
 	"github.com/weirstream/weir/coordinator"
 	"github.com/weirstream/weir/coordinator/ha"
+	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/jobmanager/execgraph"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/stream"
 )
@@ -93,5 +97,32 @@ func TestEnded(t *testing.T) {
 	}
 	if c := j.LastCheckpoint; c == nil || c.ID != 3 || !c.Discarded || c.Path != "" {
 		t.Errorf("its last checkpoint was deleted with it: %+v", c)
+	}
+}
+
+// TestFailures: whose they are, and which of them is told first.
+func TestFailures(t *testing.T) {
+	g, err := job.NewGraph(&metapb.Plan{Name: "orders", Operators: []*metapb.Operator{{Uid: "count", Kind: metapb.OperatorKind_OPERATOR_KIND_SOURCE}}}, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var h History
+	h.Fail(execgraph.RegionFailed{Failure: execgraph.Failure{Time: at, Subtask: &job.SubtaskID{Index: 1}, TaskManager: "tm-1", Cause: "boom", Detail: "stack\n"}}, g)
+	h.Fail(execgraph.RegionFailed{Failure: execgraph.Failure{Time: at, TaskManager: "tm-1", Cause: "lost", Detail: strings.Repeat("€", failureBytes)}, GivenUp: true}, g)
+	h.Fail(execgraph.RegionFailed{Failure: execgraph.Failure{Time: at, Cause: "killed"}}, g)
+	var j api.Job
+	h.Fill(&j, nil)
+	var told []string
+	for _, f := range j.Failures {
+		if len(f.Cause) > failureBytes || !utf8.ValidString(f.Cause) {
+			t.Errorf("%d bytes, valid %v", len(f.Cause), utf8.ValidString(f.Cause))
+		}
+		told = append(told, f.Task+": "+f.Cause[:min(len(f.Cause), 10)])
+	}
+	if want := []string{": killed", "all subtasks on tm-1: lost\n€", "count[1]: boom\nstack"}; len(told) != 3 || told[0] != want[0] || !strings.HasPrefix(told[1], want[1]) || told[2] != want[2] {
+		t.Errorf("%q", told)
+	}
+	if j.LastFailure == nil || !j.LastFailure.Fatal {
+		t.Errorf("what ended the job comes first: %+v", j.LastFailure)
 	}
 }

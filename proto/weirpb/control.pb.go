@@ -632,6 +632,7 @@ type WorkerExited struct {
 	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`                         // exit code or signal, the last lines of stderr
 	UserError     bool                   `protobuf:"varint,4,opt,name=user_error,json=userError,proto3" json:"user_error,omitempty"` // the program itself is at fault: not a job, plan mismatch, wrong architecture
 	NeverStarted  bool                   `protobuf:"varint,5,opt,name=never_started,json=neverStarted,proto3" json:"never_started,omitempty"`
+	Stuck         []*SubtaskRef          `protobuf:"bytes,6,rep,name=stuck,proto3" json:"stuck,omitempty"` // it was killed because they ignored their cancel
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -699,6 +700,13 @@ func (x *WorkerExited) GetNeverStarted() bool {
 		return x.NeverStarted
 	}
 	return false
+}
+
+func (x *WorkerExited) GetStuck() []*SubtaskRef {
+	if x != nil {
+		return x.Stuck
+	}
+	return nil
 }
 
 type ToTaskManager struct {
@@ -3703,14 +3711,15 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\x03pid\x18\x02 \x01(\rR\x03pid\x12!\n" +
 	"\fdata_address\x18\x03 \x01(\tR\vdataAddress\x12\x1b\n" +
 	"\tworker_id\x18\x04 \x01(\x04R\bworkerId\x12!\n" +
-	"\funix_address\x18\x05 \x01(\tR\vunixAddress\"\x9e\x01\n" +
+	"\funix_address\x18\x05 \x01(\tR\vunixAddress\"\xd1\x01\n" +
 	"\fWorkerExited\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x1b\n" +
 	"\tworker_id\x18\x02 \x01(\x04R\bworkerId\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x1d\n" +
 	"\n" +
 	"user_error\x18\x04 \x01(\bR\tuserError\x12#\n" +
-	"\rnever_started\x18\x05 \x01(\bR\fneverStarted\"\xbd\x03\n" +
+	"\rnever_started\x18\x05 \x01(\bR\fneverStarted\x121\n" +
+	"\x05stuck\x18\x06 \x03(\v2\x1b.weir.control.v1.SubtaskRefR\x05stuck\"\xbd\x03\n" +
 	"\rToTaskManager\x12!\n" +
 	"\fleader_epoch\x18\x01 \x01(\x04R\vleaderEpoch\x12=\n" +
 	"\n" +
@@ -4043,86 +4052,87 @@ var file_proto_weirpb_control_proto_depIdxs = []int32{
 	20, // 4: weir.control.v1.FromTaskManager.from_subtasks:type_name -> weir.control.v1.FromSubtasks
 	5,  // 5: weir.control.v1.RegisterTaskManager.workers:type_name -> weir.control.v1.RunningWorker
 	29, // 6: weir.control.v1.RunningWorker.subtasks:type_name -> weir.control.v1.SubtaskStatus
-	10, // 7: weir.control.v1.ToTaskManager.registered:type_name -> weir.control.v1.Registered
-	11, // 8: weir.control.v1.ToTaskManager.refused:type_name -> weir.control.v1.RegistrationRefused
-	6,  // 9: weir.control.v1.ToTaskManager.heartbeat:type_name -> weir.control.v1.Heartbeat
-	12, // 10: weir.control.v1.ToTaskManager.start_worker:type_name -> weir.control.v1.StartWorker
-	13, // 11: weir.control.v1.ToTaskManager.stop_worker:type_name -> weir.control.v1.StopWorker
-	19, // 12: weir.control.v1.ToTaskManager.to_subtasks:type_name -> weir.control.v1.ToSubtasks
-	44, // 13: weir.control.v1.StartWorker.params:type_name -> weir.meta.v1.Setting
-	44, // 14: weir.control.v1.StartWorker.config:type_name -> weir.meta.v1.Setting
-	45, // 15: weir.control.v1.StartWorker.plan:type_name -> weir.meta.v1.Plan
-	15, // 16: weir.control.v1.FromWorker.attach:type_name -> weir.control.v1.AttachWorker
-	20, // 17: weir.control.v1.FromWorker.from_subtasks:type_name -> weir.control.v1.FromSubtasks
-	6,  // 18: weir.control.v1.FromWorker.heartbeat:type_name -> weir.control.v1.Heartbeat
-	17, // 19: weir.control.v1.ToWorker.accepted:type_name -> weir.control.v1.WorkerAccepted
-	19, // 20: weir.control.v1.ToWorker.to_subtasks:type_name -> weir.control.v1.ToSubtasks
-	18, // 21: weir.control.v1.ToWorker.leader_lost:type_name -> weir.control.v1.LeaderLost
-	6,  // 22: weir.control.v1.ToWorker.heartbeat:type_name -> weir.control.v1.Heartbeat
-	12, // 23: weir.control.v1.WorkerAccepted.start:type_name -> weir.control.v1.StartWorker
-	23, // 24: weir.control.v1.ToSubtasks.deploy:type_name -> weir.control.v1.Deploy
-	30, // 25: weir.control.v1.ToSubtasks.trigger:type_name -> weir.control.v1.TriggerCheckpoint
-	31, // 26: weir.control.v1.ToSubtasks.completed:type_name -> weir.control.v1.CheckpointCompleted
-	32, // 27: weir.control.v1.ToSubtasks.aborted:type_name -> weir.control.v1.CheckpointAborted
-	33, // 28: weir.control.v1.ToSubtasks.cancel:type_name -> weir.control.v1.CancelAttempts
-	35, // 29: weir.control.v1.ToSubtasks.adopt:type_name -> weir.control.v1.Adopt
-	34, // 30: weir.control.v1.ToSubtasks.drain:type_name -> weir.control.v1.DrainSources
-	29, // 31: weir.control.v1.FromSubtasks.status:type_name -> weir.control.v1.SubtaskStatus
-	36, // 32: weir.control.v1.FromSubtasks.ack:type_name -> weir.control.v1.CheckpointAck
-	39, // 33: weir.control.v1.FromSubtasks.decline:type_name -> weir.control.v1.CheckpointDecline
-	40, // 34: weir.control.v1.FromSubtasks.committed:type_name -> weir.control.v1.Committed
-	41, // 35: weir.control.v1.FromSubtasks.source_ended:type_name -> weir.control.v1.SourceEnded
-	42, // 36: weir.control.v1.FromSubtasks.counters:type_name -> weir.control.v1.Counters
-	37, // 37: weir.control.v1.FromSubtasks.ack_chunk:type_name -> weir.control.v1.CheckpointAckChunk
-	22, // 38: weir.control.v1.Deploy.attempt:type_name -> weir.control.v1.Attempt
-	46, // 39: weir.control.v1.Deploy.parallelism:type_name -> weir.meta.v1.VertexParallelism
-	24, // 40: weir.control.v1.Deploy.subtasks:type_name -> weir.control.v1.SubtaskDeployment
-	28, // 41: weir.control.v1.Deploy.locations:type_name -> weir.control.v1.SubtaskLocation
-	47, // 42: weir.control.v1.Deploy.state_ids:type_name -> weir.meta.v1.StateID
-	44, // 43: weir.control.v1.Deploy.config:type_name -> weir.meta.v1.Setting
-	21, // 44: weir.control.v1.SubtaskDeployment.subtask:type_name -> weir.control.v1.SubtaskRef
-	25, // 45: weir.control.v1.SubtaskDeployment.operators:type_name -> weir.control.v1.RestoredOperator
-	27, // 46: weir.control.v1.RestoredOperator.keyed:type_name -> weir.control.v1.RestoredKeyed
-	48, // 47: weir.control.v1.RestoredOperator.operator_states:type_name -> weir.meta.v1.OperatorState
-	49, // 48: weir.control.v1.RestoredOperator.results:type_name -> weir.meta.v1.Result
-	26, // 49: weir.control.v1.RestoredOperator.channels:type_name -> weir.control.v1.RestoredChannel
-	50, // 50: weir.control.v1.RestoredOperator.owned:type_name -> weir.meta.v1.OwnedFile
-	51, // 51: weir.control.v1.RestoredChannel.state:type_name -> weir.meta.v1.ChannelState
-	52, // 52: weir.control.v1.RestoredKeyed.runs:type_name -> weir.meta.v1.Run
-	53, // 53: weir.control.v1.RestoredKeyed.schemas:type_name -> weir.meta.v1.Schema
-	21, // 54: weir.control.v1.SubtaskLocation.subtask:type_name -> weir.control.v1.SubtaskRef
-	21, // 55: weir.control.v1.SubtaskStatus.subtask:type_name -> weir.control.v1.SubtaskRef
-	22, // 56: weir.control.v1.SubtaskStatus.attempt:type_name -> weir.control.v1.Attempt
-	0,  // 57: weir.control.v1.SubtaskStatus.state:type_name -> weir.control.v1.SubtaskStatus.State
-	21, // 58: weir.control.v1.TriggerCheckpoint.subtasks:type_name -> weir.control.v1.SubtaskRef
-	22, // 59: weir.control.v1.CancelAttempts.attempt:type_name -> weir.control.v1.Attempt
-	21, // 60: weir.control.v1.DrainSources.subtasks:type_name -> weir.control.v1.SubtaskRef
-	21, // 61: weir.control.v1.Adopt.subtasks:type_name -> weir.control.v1.SubtaskRef
-	21, // 62: weir.control.v1.CheckpointAck.subtask:type_name -> weir.control.v1.SubtaskRef
-	22, // 63: weir.control.v1.CheckpointAck.attempt:type_name -> weir.control.v1.Attempt
-	54, // 64: weir.control.v1.CheckpointAck.operators:type_name -> weir.meta.v1.OperatorSnapshot
-	38, // 65: weir.control.v1.CheckpointAck.timings:type_name -> weir.control.v1.CheckpointTimings
-	21, // 66: weir.control.v1.CheckpointAckChunk.subtask:type_name -> weir.control.v1.SubtaskRef
-	21, // 67: weir.control.v1.CheckpointDecline.subtask:type_name -> weir.control.v1.SubtaskRef
-	22, // 68: weir.control.v1.CheckpointDecline.attempt:type_name -> weir.control.v1.Attempt
-	21, // 69: weir.control.v1.Committed.subtask:type_name -> weir.control.v1.SubtaskRef
-	22, // 70: weir.control.v1.Committed.attempt:type_name -> weir.control.v1.Attempt
-	21, // 71: weir.control.v1.SourceEnded.subtask:type_name -> weir.control.v1.SubtaskRef
-	22, // 72: weir.control.v1.SourceEnded.attempt:type_name -> weir.control.v1.Attempt
-	21, // 73: weir.control.v1.Counters.subtask:type_name -> weir.control.v1.SubtaskRef
-	22, // 74: weir.control.v1.Counters.attempt:type_name -> weir.control.v1.Attempt
-	43, // 75: weir.control.v1.Counters.user:type_name -> weir.control.v1.Counter
-	3,  // 76: weir.control.v1.JobManagerService.Connect:input_type -> weir.control.v1.FromTaskManager
-	1,  // 77: weir.control.v1.JobManagerService.FetchObject:input_type -> weir.control.v1.FetchObjectRequest
-	14, // 78: weir.control.v1.AgentService.Attach:input_type -> weir.control.v1.FromWorker
-	9,  // 79: weir.control.v1.JobManagerService.Connect:output_type -> weir.control.v1.ToTaskManager
-	2,  // 80: weir.control.v1.JobManagerService.FetchObject:output_type -> weir.control.v1.ObjectChunk
-	16, // 81: weir.control.v1.AgentService.Attach:output_type -> weir.control.v1.ToWorker
-	79, // [79:82] is the sub-list for method output_type
-	76, // [76:79] is the sub-list for method input_type
-	76, // [76:76] is the sub-list for extension type_name
-	76, // [76:76] is the sub-list for extension extendee
-	0,  // [0:76] is the sub-list for field type_name
+	21, // 7: weir.control.v1.WorkerExited.stuck:type_name -> weir.control.v1.SubtaskRef
+	10, // 8: weir.control.v1.ToTaskManager.registered:type_name -> weir.control.v1.Registered
+	11, // 9: weir.control.v1.ToTaskManager.refused:type_name -> weir.control.v1.RegistrationRefused
+	6,  // 10: weir.control.v1.ToTaskManager.heartbeat:type_name -> weir.control.v1.Heartbeat
+	12, // 11: weir.control.v1.ToTaskManager.start_worker:type_name -> weir.control.v1.StartWorker
+	13, // 12: weir.control.v1.ToTaskManager.stop_worker:type_name -> weir.control.v1.StopWorker
+	19, // 13: weir.control.v1.ToTaskManager.to_subtasks:type_name -> weir.control.v1.ToSubtasks
+	44, // 14: weir.control.v1.StartWorker.params:type_name -> weir.meta.v1.Setting
+	44, // 15: weir.control.v1.StartWorker.config:type_name -> weir.meta.v1.Setting
+	45, // 16: weir.control.v1.StartWorker.plan:type_name -> weir.meta.v1.Plan
+	15, // 17: weir.control.v1.FromWorker.attach:type_name -> weir.control.v1.AttachWorker
+	20, // 18: weir.control.v1.FromWorker.from_subtasks:type_name -> weir.control.v1.FromSubtasks
+	6,  // 19: weir.control.v1.FromWorker.heartbeat:type_name -> weir.control.v1.Heartbeat
+	17, // 20: weir.control.v1.ToWorker.accepted:type_name -> weir.control.v1.WorkerAccepted
+	19, // 21: weir.control.v1.ToWorker.to_subtasks:type_name -> weir.control.v1.ToSubtasks
+	18, // 22: weir.control.v1.ToWorker.leader_lost:type_name -> weir.control.v1.LeaderLost
+	6,  // 23: weir.control.v1.ToWorker.heartbeat:type_name -> weir.control.v1.Heartbeat
+	12, // 24: weir.control.v1.WorkerAccepted.start:type_name -> weir.control.v1.StartWorker
+	23, // 25: weir.control.v1.ToSubtasks.deploy:type_name -> weir.control.v1.Deploy
+	30, // 26: weir.control.v1.ToSubtasks.trigger:type_name -> weir.control.v1.TriggerCheckpoint
+	31, // 27: weir.control.v1.ToSubtasks.completed:type_name -> weir.control.v1.CheckpointCompleted
+	32, // 28: weir.control.v1.ToSubtasks.aborted:type_name -> weir.control.v1.CheckpointAborted
+	33, // 29: weir.control.v1.ToSubtasks.cancel:type_name -> weir.control.v1.CancelAttempts
+	35, // 30: weir.control.v1.ToSubtasks.adopt:type_name -> weir.control.v1.Adopt
+	34, // 31: weir.control.v1.ToSubtasks.drain:type_name -> weir.control.v1.DrainSources
+	29, // 32: weir.control.v1.FromSubtasks.status:type_name -> weir.control.v1.SubtaskStatus
+	36, // 33: weir.control.v1.FromSubtasks.ack:type_name -> weir.control.v1.CheckpointAck
+	39, // 34: weir.control.v1.FromSubtasks.decline:type_name -> weir.control.v1.CheckpointDecline
+	40, // 35: weir.control.v1.FromSubtasks.committed:type_name -> weir.control.v1.Committed
+	41, // 36: weir.control.v1.FromSubtasks.source_ended:type_name -> weir.control.v1.SourceEnded
+	42, // 37: weir.control.v1.FromSubtasks.counters:type_name -> weir.control.v1.Counters
+	37, // 38: weir.control.v1.FromSubtasks.ack_chunk:type_name -> weir.control.v1.CheckpointAckChunk
+	22, // 39: weir.control.v1.Deploy.attempt:type_name -> weir.control.v1.Attempt
+	46, // 40: weir.control.v1.Deploy.parallelism:type_name -> weir.meta.v1.VertexParallelism
+	24, // 41: weir.control.v1.Deploy.subtasks:type_name -> weir.control.v1.SubtaskDeployment
+	28, // 42: weir.control.v1.Deploy.locations:type_name -> weir.control.v1.SubtaskLocation
+	47, // 43: weir.control.v1.Deploy.state_ids:type_name -> weir.meta.v1.StateID
+	44, // 44: weir.control.v1.Deploy.config:type_name -> weir.meta.v1.Setting
+	21, // 45: weir.control.v1.SubtaskDeployment.subtask:type_name -> weir.control.v1.SubtaskRef
+	25, // 46: weir.control.v1.SubtaskDeployment.operators:type_name -> weir.control.v1.RestoredOperator
+	27, // 47: weir.control.v1.RestoredOperator.keyed:type_name -> weir.control.v1.RestoredKeyed
+	48, // 48: weir.control.v1.RestoredOperator.operator_states:type_name -> weir.meta.v1.OperatorState
+	49, // 49: weir.control.v1.RestoredOperator.results:type_name -> weir.meta.v1.Result
+	26, // 50: weir.control.v1.RestoredOperator.channels:type_name -> weir.control.v1.RestoredChannel
+	50, // 51: weir.control.v1.RestoredOperator.owned:type_name -> weir.meta.v1.OwnedFile
+	51, // 52: weir.control.v1.RestoredChannel.state:type_name -> weir.meta.v1.ChannelState
+	52, // 53: weir.control.v1.RestoredKeyed.runs:type_name -> weir.meta.v1.Run
+	53, // 54: weir.control.v1.RestoredKeyed.schemas:type_name -> weir.meta.v1.Schema
+	21, // 55: weir.control.v1.SubtaskLocation.subtask:type_name -> weir.control.v1.SubtaskRef
+	21, // 56: weir.control.v1.SubtaskStatus.subtask:type_name -> weir.control.v1.SubtaskRef
+	22, // 57: weir.control.v1.SubtaskStatus.attempt:type_name -> weir.control.v1.Attempt
+	0,  // 58: weir.control.v1.SubtaskStatus.state:type_name -> weir.control.v1.SubtaskStatus.State
+	21, // 59: weir.control.v1.TriggerCheckpoint.subtasks:type_name -> weir.control.v1.SubtaskRef
+	22, // 60: weir.control.v1.CancelAttempts.attempt:type_name -> weir.control.v1.Attempt
+	21, // 61: weir.control.v1.DrainSources.subtasks:type_name -> weir.control.v1.SubtaskRef
+	21, // 62: weir.control.v1.Adopt.subtasks:type_name -> weir.control.v1.SubtaskRef
+	21, // 63: weir.control.v1.CheckpointAck.subtask:type_name -> weir.control.v1.SubtaskRef
+	22, // 64: weir.control.v1.CheckpointAck.attempt:type_name -> weir.control.v1.Attempt
+	54, // 65: weir.control.v1.CheckpointAck.operators:type_name -> weir.meta.v1.OperatorSnapshot
+	38, // 66: weir.control.v1.CheckpointAck.timings:type_name -> weir.control.v1.CheckpointTimings
+	21, // 67: weir.control.v1.CheckpointAckChunk.subtask:type_name -> weir.control.v1.SubtaskRef
+	21, // 68: weir.control.v1.CheckpointDecline.subtask:type_name -> weir.control.v1.SubtaskRef
+	22, // 69: weir.control.v1.CheckpointDecline.attempt:type_name -> weir.control.v1.Attempt
+	21, // 70: weir.control.v1.Committed.subtask:type_name -> weir.control.v1.SubtaskRef
+	22, // 71: weir.control.v1.Committed.attempt:type_name -> weir.control.v1.Attempt
+	21, // 72: weir.control.v1.SourceEnded.subtask:type_name -> weir.control.v1.SubtaskRef
+	22, // 73: weir.control.v1.SourceEnded.attempt:type_name -> weir.control.v1.Attempt
+	21, // 74: weir.control.v1.Counters.subtask:type_name -> weir.control.v1.SubtaskRef
+	22, // 75: weir.control.v1.Counters.attempt:type_name -> weir.control.v1.Attempt
+	43, // 76: weir.control.v1.Counters.user:type_name -> weir.control.v1.Counter
+	3,  // 77: weir.control.v1.JobManagerService.Connect:input_type -> weir.control.v1.FromTaskManager
+	1,  // 78: weir.control.v1.JobManagerService.FetchObject:input_type -> weir.control.v1.FetchObjectRequest
+	14, // 79: weir.control.v1.AgentService.Attach:input_type -> weir.control.v1.FromWorker
+	9,  // 80: weir.control.v1.JobManagerService.Connect:output_type -> weir.control.v1.ToTaskManager
+	2,  // 81: weir.control.v1.JobManagerService.FetchObject:output_type -> weir.control.v1.ObjectChunk
+	16, // 82: weir.control.v1.AgentService.Attach:output_type -> weir.control.v1.ToWorker
+	80, // [80:83] is the sub-list for method output_type
+	77, // [77:80] is the sub-list for method input_type
+	77, // [77:77] is the sub-list for extension type_name
+	77, // [77:77] is the sub-list for extension extendee
+	0,  // [0:77] is the sub-list for field type_name
 }
 
 func init() { file_proto_weirpb_control_proto_init() }
