@@ -147,13 +147,13 @@ func (m *JobMaster) restoreFrom(f coordinator.RestoreFrom) {
 func (m *JobMaster) persistIncarnation(f execgraph.PersistIncarnation) {
 	inc := &metapb.Incarnation{
 		Number: uint64(f.Number), LeaderEpoch: m.d.epoch(), StateIds: m.stateIDs.IDs, NextStateId: m.stateIDs.Next,
-		Attempt: f.Attempt.N, Secret: m.secret, Restarts: uint32(f.Restarts), StartedAtMs: m.record.SubmittedAtMs,
+		Attempt: f.Attempt.N, Secret: m.secret, Restarts: uint32(f.Restarts), StartedAtMs: m.record.SubmittedAtMs, Failures: m.history.Failures(),
 	}
 	for _, v := range m.graph.Job().Vertices {
 		inc.Vertices = append(inc.Vertices, &metapb.VertexParallelism{Vertex: uint32(v.ID), Parallelism: uint32(v.Parallelism)})
 	}
 	if p := m.snapshot.Pointer; p != nil {
-		inc.RestoredCheckpoint, inc.RestoredPath = p.CheckpointId, p.Path
+		inc.Restored = proto.CloneOf(p)
 	}
 	m.write(0, func(ctx context.Context) masterEvent {
 		return &incarnationWritten{inc, certain(ctx, func() error { return m.d.jobs.PutIncarnation(ctx, m.id, inc) })}

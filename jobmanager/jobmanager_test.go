@@ -193,6 +193,36 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// TestFailuresOutliveALeader: the next leader tells of what went wrong before it, and of
+// when the checkpoint was taken that the job was restored from.
+func TestFailuresOutliveALeader(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		tm := w.join("tm1")
+		w.mustSubmit()
+		w.checkpoints(1)
+		tm.set(func() {
+			for id := range tm.workers {
+				tm.exit(id, "signal: killed")
+			}
+		})
+		w.until("it has restarted", func() bool { return w.view().Restarts == 1 })
+		w.running()
+		before := w.view()
+		if f := before.LastFailure; f == nil || f.Task != "all subtasks on tm1" || f.Cause != "signal: killed" {
+			t.Fatalf("last failure %+v", f)
+		}
+		w.depose()
+		w.until("the next leader knows the job", func() bool { return w.view() != nil })
+		f, since := w.view().LastFailure, before.LastFailure.Time.Truncate(time.Millisecond)
+		if f == nil || f.Task != before.LastFailure.Task || f.Cause != before.LastFailure.Cause || !f.Time.Equal(since) {
+			t.Errorf("the next leader tells of %+v", f)
+		}
+		if r := w.view().Checkpoints.RestoredFrom; r == nil || r.TriggeredAt.IsZero() || r.Path == "" || r.Kind == "" {
+			t.Errorf("restored from %+v", r)
+		}
+	})
+}
+
 // TestCancelIgnored: user code does not return and its worker is killed: that is told,
 // and the job is CANCELED all the same.
 func TestCancelIgnored(t *testing.T) {

@@ -107,7 +107,7 @@ func newJobMaster(d *Dispatcher, s *ha.JobState, seq uint64) (*JobMaster, error)
 		log: d.log.With("job", string(id), "name", s.Record.Name), secret: randomHex(16),
 		workers: d.epoch()<<40 | seq<<20, over: make(chan struct{}), chunks: map[chunkKey]*chunks{}, counters: map[job.SubtaskID]*weirpb.Counters{}, passed: map[uint64]string{}, ops: map[string]*operation{},
 	}
-	m.history.Load(s.Statistics)
+	m.history.Load(s)
 	m.know(s.Operations)
 	m.ending = s.Result.GetState() // an earlier leader left the clean-up undone
 	g, err := graphOf(plan, chosen.Parallelism, s.Record)

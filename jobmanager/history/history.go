@@ -19,7 +19,7 @@ import (
 func Ended(s *ha.JobState, now time.Time) *api.Job {
 	j := OfRecord(s, now)
 	var h History
-	h.Load(s.Statistics)
+	h.Load(s)
 	h.Fill(j, s.Pointers)
 	for i := range j.Checkpoints.History { // what was deleted with the job's end, after the last record of it
 		c := &j.Checkpoints.History[i]
@@ -78,8 +78,9 @@ func OfRecord(s *ha.JobState, now time.Time) *api.Job {
 		started := time.UnixMilli(inc.StartedAtMs).UTC()
 		j.StartedAt, j.Incarnation, j.Restarts = &started, inc.Number, int(inc.Restarts)
 		j.DurationMS = now.Sub(started).Milliseconds()
-		if inc.RestoredCheckpoint != 0 {
-			j.Checkpoints.RestoredFrom = &api.Checkpoint{ID: inc.RestoredCheckpoint, Path: inc.RestoredPath, Status: api.CheckpointCompleted}
+		if inc.Restored != nil {
+			c := pointerOf(inc.Restored)
+			j.Checkpoints.RestoredFrom = &c
 		}
 	}
 	if n := len(s.Pointers); n > 0 {
@@ -174,12 +175,28 @@ func (h *History) keepParts(id stream.CheckpointID, parts []coordinator.PartInfo
 }
 
 // Load takes over what an earlier leader has put on record.
-func (h *History) Load(s *metapb.CheckpointStatistics) {
+func (h *History) Load(of *ha.JobState) {
+	s := of.Statistics
 	h.completed, h.failed, h.restored = int(s.GetCompleted()), int(s.GetFailed()), int(s.GetRestored())
-	h.checkpoints = nil
+	h.checkpoints, h.failures = nil, nil
 	for _, c := range s.GetHistory() {
 		h.checkpoints = append(h.checkpoints, checkpointOf(c))
 	}
+	for _, f := range of.Incarnation.GetFailures() {
+		h.failures = append(h.failures, api.Failure{
+			Time: time.UnixMilli(f.TimeMs).UTC(), Task: f.Task, Cause: f.Cause, TaskManager: f.TaskmanagerId, Fatal: f.Fatal,
+		})
+	}
+}
+
+// Failures are put on record with each incarnation, for the next leader.
+func (h *History) Failures() (all []*metapb.FailureRecord) {
+	for _, f := range h.failures {
+		all = append(all, &metapb.FailureRecord{
+			TimeMs: f.Time.UnixMilli(), Task: f.Task, Cause: f.Cause, TaskmanagerId: f.TaskManager, Fatal: f.Fatal,
+		})
+	}
+	return all
 }
 
 func checkpointOf(c *metapb.CheckpointRecord) api.Checkpoint {

@@ -54,7 +54,7 @@ func TestStatisticsOutliveALeader(t *testing.T) {
 	h.Restored()
 	p := &metapb.CheckpointPointer{CheckpointId: 3, Kind: uint32(stream.CheckpointBarrier), Path: "/c/chk-3", StateBytes: 900, NewBytes: 90, Subtasks: 4, DurationMs: 20, CompletedAtMs: at.UnixMilli() + 2020}
 	var next History
-	next.Load(h.Statistics(p))
+	next.Load(&ha.JobState{Statistics: h.Statistics(p)})
 	var j api.Job
 	next.Fill(&j, nil)
 	c := j.Checkpoints
@@ -112,6 +112,12 @@ func TestFailures(t *testing.T) {
 	h.Fail(execgraph.RegionFailed{Failure: execgraph.Failure{Time: at, Cause: "killed"}}, g)
 	var j api.Job
 	h.Fill(&j, nil)
+	var next History
+	next.Load(&ha.JobState{Incarnation: &metapb.Incarnation{Failures: h.Failures()}})
+	var later api.Job
+	if next.Fill(&later, nil); !reflect.DeepEqual(later, j) {
+		t.Errorf("the next leader tells\n%+v\nnot\n%+v", later, j)
+	}
 	var told []string
 	for _, f := range j.Failures {
 		if len(f.Cause) > failureBytes || !utf8.ValidString(f.Cause) {

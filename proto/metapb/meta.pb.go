@@ -367,7 +367,7 @@ func (x Operation_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Operation_Kind.Descriptor instead.
 func (Operation_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{22, 0}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{23, 0}
 }
 
 type Operation_State int32
@@ -419,7 +419,7 @@ func (x Operation_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Operation_State.Descriptor instead.
 func (Operation_State) EnumDescriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{22, 1}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{23, 1}
 }
 
 type Intent_Kind int32
@@ -474,7 +474,7 @@ func (x Intent_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Intent_Kind.Descriptor instead.
 func (Intent_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{25, 0}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{26, 0}
 }
 
 // Plan is the program that a job binary builds: its operators in the order they
@@ -2178,20 +2178,20 @@ func (x *JobRecord) GetJobParallelism() uint32 {
 // Incarnation is jobs/{id}/incarnation: one deployment of a whole job, written in
 // one Txn before the first Deploy.
 type Incarnation struct {
-	state              protoimpl.MessageState `protogen:"open.v1"`
-	Number             uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`                              // 1, 2, …
-	LeaderEpoch        uint64                 `protobuf:"varint,2,opt,name=leader_epoch,json=leaderEpoch,proto3" json:"leader_epoch,omitempty"` // of the leader that deploys it
-	Vertices           []*VertexParallelism   `protobuf:"bytes,3,rep,name=vertices,proto3" json:"vertices,omitempty"`
-	StateIds           []*StateID             `protobuf:"bytes,4,rep,name=state_ids,json=stateIds,proto3" json:"state_ids,omitempty"`
-	NextStateId        uint32                 `protobuf:"varint,5,opt,name=next_state_id,json=nextStateId,proto3" json:"next_state_id,omitempty"`
-	RestoredCheckpoint uint64                 `protobuf:"varint,6,opt,name=restored_checkpoint,json=restoredCheckpoint,proto3" json:"restored_checkpoint,omitempty"` // 0 = none
-	RestoredPath       string                 `protobuf:"bytes,7,opt,name=restored_path,json=restoredPath,proto3" json:"restored_path,omitempty"`
-	Attempt            uint32                 `protobuf:"varint,8,opt,name=attempt,proto3" json:"attempt,omitempty"`                               // n of the attempts of this incarnation
-	Secret             string                 `protobuf:"bytes,9,opt,name=secret,proto3" json:"secret,omitempty"`                                  // per job, presented when a data connection opens
-	Restarts           uint32                 `protobuf:"varint,10,opt,name=restarts,proto3" json:"restarts,omitempty"`                            // so far
-	StartedAtMs        int64                  `protobuf:"varint,11,opt,name=started_at_ms,json=startedAtMs,proto3" json:"started_at_ms,omitempty"` // when the job started for the first time: duration-ms counts from here
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`                              // 1, 2, …
+	LeaderEpoch   uint64                 `protobuf:"varint,2,opt,name=leader_epoch,json=leaderEpoch,proto3" json:"leader_epoch,omitempty"` // of the leader that deploys it
+	Vertices      []*VertexParallelism   `protobuf:"bytes,3,rep,name=vertices,proto3" json:"vertices,omitempty"`
+	StateIds      []*StateID             `protobuf:"bytes,4,rep,name=state_ids,json=stateIds,proto3" json:"state_ids,omitempty"`
+	NextStateId   uint32                 `protobuf:"varint,5,opt,name=next_state_id,json=nextStateId,proto3" json:"next_state_id,omitempty"`
+	Restored      *CheckpointPointer     `protobuf:"bytes,6,opt,name=restored,proto3" json:"restored,omitempty"`                              // what it starts from, as it was then; absent = nothing
+	Failures      []*FailureRecord       `protobuf:"bytes,7,rep,name=failures,proto3" json:"failures,omitempty"`                              // of the job so far, oldest first: at most 16, each of at most 2 KiB
+	Attempt       uint32                 `protobuf:"varint,8,opt,name=attempt,proto3" json:"attempt,omitempty"`                               // n of the attempts of this incarnation
+	Secret        string                 `protobuf:"bytes,9,opt,name=secret,proto3" json:"secret,omitempty"`                                  // per job, presented when a data connection opens
+	Restarts      uint32                 `protobuf:"varint,10,opt,name=restarts,proto3" json:"restarts,omitempty"`                            // so far
+	StartedAtMs   int64                  `protobuf:"varint,11,opt,name=started_at_ms,json=startedAtMs,proto3" json:"started_at_ms,omitempty"` // when the job started for the first time: duration-ms counts from here
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Incarnation) Reset() {
@@ -2259,18 +2259,18 @@ func (x *Incarnation) GetNextStateId() uint32 {
 	return 0
 }
 
-func (x *Incarnation) GetRestoredCheckpoint() uint64 {
+func (x *Incarnation) GetRestored() *CheckpointPointer {
 	if x != nil {
-		return x.RestoredCheckpoint
+		return x.Restored
 	}
-	return 0
+	return nil
 }
 
-func (x *Incarnation) GetRestoredPath() string {
+func (x *Incarnation) GetFailures() []*FailureRecord {
 	if x != nil {
-		return x.RestoredPath
+		return x.Failures
 	}
-	return ""
+	return nil
 }
 
 func (x *Incarnation) GetAttempt() uint32 {
@@ -2301,6 +2301,83 @@ func (x *Incarnation) GetStartedAtMs() int64 {
 	return 0
 }
 
+// FailureRecord is one failure, for people: a new leader tells of it too.
+type FailureRecord struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TimeMs        int64                  `protobuf:"varint,1,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	Task          string                 `protobuf:"bytes,2,opt,name=task,proto3" json:"task,omitempty"`   // "count[1]", "all subtasks on tm-1", "" = no subtask's
+	Cause         string                 `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"` // one line, then details
+	TaskmanagerId string                 `protobuf:"bytes,4,opt,name=taskmanager_id,json=taskmanagerId,proto3" json:"taskmanager_id,omitempty"`
+	Fatal         bool                   `protobuf:"varint,5,opt,name=fatal,proto3" json:"fatal,omitempty"` // the job was not restarted after it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FailureRecord) Reset() {
+	*x = FailureRecord{}
+	mi := &file_proto_metapb_meta_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FailureRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FailureRecord) ProtoMessage() {}
+
+func (x *FailureRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_metapb_meta_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FailureRecord.ProtoReflect.Descriptor instead.
+func (*FailureRecord) Descriptor() ([]byte, []int) {
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *FailureRecord) GetTimeMs() int64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
+}
+
+func (x *FailureRecord) GetTask() string {
+	if x != nil {
+		return x.Task
+	}
+	return ""
+}
+
+func (x *FailureRecord) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *FailureRecord) GetTaskmanagerId() string {
+	if x != nil {
+		return x.TaskmanagerId
+	}
+	return ""
+}
+
+func (x *FailureRecord) GetFatal() bool {
+	if x != nil {
+		return x.Fatal
+	}
+	return false
+}
+
 type VertexParallelism struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Vertex        uint32                 `protobuf:"varint,1,opt,name=vertex,proto3" json:"vertex,omitempty"`
@@ -2311,7 +2388,7 @@ type VertexParallelism struct {
 
 func (x *VertexParallelism) Reset() {
 	*x = VertexParallelism{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[18]
+	mi := &file_proto_metapb_meta_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2323,7 +2400,7 @@ func (x *VertexParallelism) String() string {
 func (*VertexParallelism) ProtoMessage() {}
 
 func (x *VertexParallelism) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[18]
+	mi := &file_proto_metapb_meta_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2336,7 +2413,7 @@ func (x *VertexParallelism) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VertexParallelism.ProtoReflect.Descriptor instead.
 func (*VertexParallelism) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{18}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *VertexParallelism) GetVertex() uint32 {
@@ -2376,7 +2453,7 @@ type CheckpointPointer struct {
 
 func (x *CheckpointPointer) Reset() {
 	*x = CheckpointPointer{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[19]
+	mi := &file_proto_metapb_meta_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2388,7 +2465,7 @@ func (x *CheckpointPointer) String() string {
 func (*CheckpointPointer) ProtoMessage() {}
 
 func (x *CheckpointPointer) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[19]
+	mi := &file_proto_metapb_meta_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2401,7 +2478,7 @@ func (x *CheckpointPointer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointPointer.ProtoReflect.Descriptor instead.
 func (*CheckpointPointer) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{19}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CheckpointPointer) GetCheckpointId() uint64 {
@@ -2516,7 +2593,7 @@ type CheckpointStatistics struct {
 
 func (x *CheckpointStatistics) Reset() {
 	*x = CheckpointStatistics{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[20]
+	mi := &file_proto_metapb_meta_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2528,7 +2605,7 @@ func (x *CheckpointStatistics) String() string {
 func (*CheckpointStatistics) ProtoMessage() {}
 
 func (x *CheckpointStatistics) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[20]
+	mi := &file_proto_metapb_meta_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2541,7 +2618,7 @@ func (x *CheckpointStatistics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointStatistics.ProtoReflect.Descriptor instead.
 func (*CheckpointStatistics) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{20}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CheckpointStatistics) GetCompleted() uint64 {
@@ -2591,7 +2668,7 @@ type CheckpointRecord struct {
 
 func (x *CheckpointRecord) Reset() {
 	*x = CheckpointRecord{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[21]
+	mi := &file_proto_metapb_meta_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2603,7 +2680,7 @@ func (x *CheckpointRecord) String() string {
 func (*CheckpointRecord) ProtoMessage() {}
 
 func (x *CheckpointRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[21]
+	mi := &file_proto_metapb_meta_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2616,7 +2693,7 @@ func (x *CheckpointRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointRecord.ProtoReflect.Descriptor instead.
 func (*CheckpointRecord) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{21}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CheckpointRecord) GetCheckpointId() uint64 {
@@ -2723,7 +2800,7 @@ type Operation struct {
 
 func (x *Operation) Reset() {
 	*x = Operation{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[22]
+	mi := &file_proto_metapb_meta_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2735,7 +2812,7 @@ func (x *Operation) String() string {
 func (*Operation) ProtoMessage() {}
 
 func (x *Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[22]
+	mi := &file_proto_metapb_meta_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2748,7 +2825,7 @@ func (x *Operation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operation.ProtoReflect.Descriptor instead.
 func (*Operation) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{22}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Operation) GetTriggerId() string {
@@ -2873,7 +2950,7 @@ type OperatorParallelism struct {
 
 func (x *OperatorParallelism) Reset() {
 	*x = OperatorParallelism{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[23]
+	mi := &file_proto_metapb_meta_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2885,7 +2962,7 @@ func (x *OperatorParallelism) String() string {
 func (*OperatorParallelism) ProtoMessage() {}
 
 func (x *OperatorParallelism) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[23]
+	mi := &file_proto_metapb_meta_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2898,7 +2975,7 @@ func (x *OperatorParallelism) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperatorParallelism.ProtoReflect.Descriptor instead.
 func (*OperatorParallelism) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{23}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *OperatorParallelism) GetUid() string {
@@ -2925,7 +3002,7 @@ type UIDMapping struct {
 
 func (x *UIDMapping) Reset() {
 	*x = UIDMapping{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[24]
+	mi := &file_proto_metapb_meta_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2937,7 +3014,7 @@ func (x *UIDMapping) String() string {
 func (*UIDMapping) ProtoMessage() {}
 
 func (x *UIDMapping) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[24]
+	mi := &file_proto_metapb_meta_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2950,7 +3027,7 @@ func (x *UIDMapping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UIDMapping.ProtoReflect.Descriptor instead.
 func (*UIDMapping) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{24}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *UIDMapping) GetFrom() string {
@@ -2982,7 +3059,7 @@ type Intent struct {
 
 func (x *Intent) Reset() {
 	*x = Intent{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[25]
+	mi := &file_proto_metapb_meta_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2994,7 +3071,7 @@ func (x *Intent) String() string {
 func (*Intent) ProtoMessage() {}
 
 func (x *Intent) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[25]
+	mi := &file_proto_metapb_meta_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3007,7 +3084,7 @@ func (x *Intent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Intent.ProtoReflect.Descriptor instead.
 func (*Intent) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{25}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Intent) GetKind() Intent_Kind {
@@ -3063,7 +3140,7 @@ type JobResult struct {
 
 func (x *JobResult) Reset() {
 	*x = JobResult{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[26]
+	mi := &file_proto_metapb_meta_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3075,7 +3152,7 @@ func (x *JobResult) String() string {
 func (*JobResult) ProtoMessage() {}
 
 func (x *JobResult) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[26]
+	mi := &file_proto_metapb_meta_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3088,7 +3165,7 @@ func (x *JobResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobResult.ProtoReflect.Descriptor instead.
 func (*JobResult) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{26}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *JobResult) GetState() string {
@@ -3158,7 +3235,7 @@ type ClusterRecord struct {
 
 func (x *ClusterRecord) Reset() {
 	*x = ClusterRecord{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[27]
+	mi := &file_proto_metapb_meta_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3170,7 +3247,7 @@ func (x *ClusterRecord) String() string {
 func (*ClusterRecord) ProtoMessage() {}
 
 func (x *ClusterRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[27]
+	mi := &file_proto_metapb_meta_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3183,7 +3260,7 @@ func (x *ClusterRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterRecord.ProtoReflect.Descriptor instead.
 func (*ClusterRecord) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{27}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ClusterRecord) GetIncarnation() string {
@@ -3213,7 +3290,7 @@ type LeaderRecord struct {
 
 func (x *LeaderRecord) Reset() {
 	*x = LeaderRecord{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[28]
+	mi := &file_proto_metapb_meta_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3225,7 +3302,7 @@ func (x *LeaderRecord) String() string {
 func (*LeaderRecord) ProtoMessage() {}
 
 func (x *LeaderRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[28]
+	mi := &file_proto_metapb_meta_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3238,7 +3315,7 @@ func (x *LeaderRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaderRecord.ProtoReflect.Descriptor instead.
 func (*LeaderRecord) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{28}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *LeaderRecord) GetRestAddress() string {
@@ -3439,20 +3516,26 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\auid_map\x18\f \x03(\v2\x18.weir.meta.v1.UIDMappingR\x06uidMap\x12'\n" +
 	"\x0fsource_released\x18\r \x01(\bR\x0esourceReleased\x12C\n" +
 	"\vparallelism\x18\x0e \x03(\v2!.weir.meta.v1.OperatorParallelismR\vparallelism\x12'\n" +
-	"\x0fjob_parallelism\x18\x0f \x01(\rR\x0ejobParallelism\"\xa5\x03\n" +
+	"\x0fjob_parallelism\x18\x0f \x01(\rR\x0ejobParallelism\"\xc5\x03\n" +
 	"\vIncarnation\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12!\n" +
 	"\fleader_epoch\x18\x02 \x01(\x04R\vleaderEpoch\x12;\n" +
 	"\bvertices\x18\x03 \x03(\v2\x1f.weir.meta.v1.VertexParallelismR\bvertices\x122\n" +
 	"\tstate_ids\x18\x04 \x03(\v2\x15.weir.meta.v1.StateIDR\bstateIds\x12\"\n" +
-	"\rnext_state_id\x18\x05 \x01(\rR\vnextStateId\x12/\n" +
-	"\x13restored_checkpoint\x18\x06 \x01(\x04R\x12restoredCheckpoint\x12#\n" +
-	"\rrestored_path\x18\a \x01(\tR\frestoredPath\x12\x18\n" +
+	"\rnext_state_id\x18\x05 \x01(\rR\vnextStateId\x12;\n" +
+	"\brestored\x18\x06 \x01(\v2\x1f.weir.meta.v1.CheckpointPointerR\brestored\x127\n" +
+	"\bfailures\x18\a \x03(\v2\x1b.weir.meta.v1.FailureRecordR\bfailures\x12\x18\n" +
 	"\aattempt\x18\b \x01(\rR\aattempt\x12\x16\n" +
 	"\x06secret\x18\t \x01(\tR\x06secret\x12\x1a\n" +
 	"\brestarts\x18\n" +
 	" \x01(\rR\brestarts\x12\"\n" +
-	"\rstarted_at_ms\x18\v \x01(\x03R\vstartedAtMs\"M\n" +
+	"\rstarted_at_ms\x18\v \x01(\x03R\vstartedAtMs\"\x8f\x01\n" +
+	"\rFailureRecord\x12\x17\n" +
+	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x12\n" +
+	"\x04task\x18\x02 \x01(\tR\x04task\x12\x14\n" +
+	"\x05cause\x18\x03 \x01(\tR\x05cause\x12%\n" +
+	"\x0etaskmanager_id\x18\x04 \x01(\tR\rtaskmanagerId\x12\x14\n" +
+	"\x05fatal\x18\x05 \x01(\bR\x05fatal\"M\n" +
 	"\x11VertexParallelism\x12\x16\n" +
 	"\x06vertex\x18\x01 \x01(\rR\x06vertex\x12 \n" +
 	"\vparallelism\x18\x02 \x01(\rR\vparallelism\"\x9f\x03\n" +
@@ -3613,7 +3696,7 @@ func file_proto_metapb_meta_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_metapb_meta_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_proto_metapb_meta_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_proto_metapb_meta_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_proto_metapb_meta_proto_goTypes = []any{
 	(OperatorKind)(0),            // 0: weir.meta.v1.OperatorKind
 	(Distribution)(0),            // 1: weir.meta.v1.Distribution
@@ -3641,17 +3724,18 @@ var file_proto_metapb_meta_proto_goTypes = []any{
 	(*Result)(nil),               // 23: weir.meta.v1.Result
 	(*JobRecord)(nil),            // 24: weir.meta.v1.JobRecord
 	(*Incarnation)(nil),          // 25: weir.meta.v1.Incarnation
-	(*VertexParallelism)(nil),    // 26: weir.meta.v1.VertexParallelism
-	(*CheckpointPointer)(nil),    // 27: weir.meta.v1.CheckpointPointer
-	(*CheckpointStatistics)(nil), // 28: weir.meta.v1.CheckpointStatistics
-	(*CheckpointRecord)(nil),     // 29: weir.meta.v1.CheckpointRecord
-	(*Operation)(nil),            // 30: weir.meta.v1.Operation
-	(*OperatorParallelism)(nil),  // 31: weir.meta.v1.OperatorParallelism
-	(*UIDMapping)(nil),           // 32: weir.meta.v1.UIDMapping
-	(*Intent)(nil),               // 33: weir.meta.v1.Intent
-	(*JobResult)(nil),            // 34: weir.meta.v1.JobResult
-	(*ClusterRecord)(nil),        // 35: weir.meta.v1.ClusterRecord
-	(*LeaderRecord)(nil),         // 36: weir.meta.v1.LeaderRecord
+	(*FailureRecord)(nil),        // 26: weir.meta.v1.FailureRecord
+	(*VertexParallelism)(nil),    // 27: weir.meta.v1.VertexParallelism
+	(*CheckpointPointer)(nil),    // 28: weir.meta.v1.CheckpointPointer
+	(*CheckpointStatistics)(nil), // 29: weir.meta.v1.CheckpointStatistics
+	(*CheckpointRecord)(nil),     // 30: weir.meta.v1.CheckpointRecord
+	(*Operation)(nil),            // 31: weir.meta.v1.Operation
+	(*OperatorParallelism)(nil),  // 32: weir.meta.v1.OperatorParallelism
+	(*UIDMapping)(nil),           // 33: weir.meta.v1.UIDMapping
+	(*Intent)(nil),               // 34: weir.meta.v1.Intent
+	(*JobResult)(nil),            // 35: weir.meta.v1.JobResult
+	(*ClusterRecord)(nil),        // 36: weir.meta.v1.ClusterRecord
+	(*LeaderRecord)(nil),         // 37: weir.meta.v1.LeaderRecord
 }
 var file_proto_metapb_meta_proto_depIdxs = []int32{
 	10, // 0: weir.meta.v1.Plan.operators:type_name -> weir.meta.v1.Operator
@@ -3680,22 +3764,24 @@ var file_proto_metapb_meta_proto_depIdxs = []int32{
 	8,  // 23: weir.meta.v1.JobRecord.plan:type_name -> weir.meta.v1.Plan
 	9,  // 24: weir.meta.v1.JobRecord.config:type_name -> weir.meta.v1.Setting
 	4,  // 25: weir.meta.v1.JobRecord.restore_mode:type_name -> weir.meta.v1.RestoreMode
-	32, // 26: weir.meta.v1.JobRecord.uid_map:type_name -> weir.meta.v1.UIDMapping
-	31, // 27: weir.meta.v1.JobRecord.parallelism:type_name -> weir.meta.v1.OperatorParallelism
-	26, // 28: weir.meta.v1.Incarnation.vertices:type_name -> weir.meta.v1.VertexParallelism
+	33, // 26: weir.meta.v1.JobRecord.uid_map:type_name -> weir.meta.v1.UIDMapping
+	32, // 27: weir.meta.v1.JobRecord.parallelism:type_name -> weir.meta.v1.OperatorParallelism
+	27, // 28: weir.meta.v1.Incarnation.vertices:type_name -> weir.meta.v1.VertexParallelism
 	14, // 29: weir.meta.v1.Incarnation.state_ids:type_name -> weir.meta.v1.StateID
-	29, // 30: weir.meta.v1.CheckpointStatistics.history:type_name -> weir.meta.v1.CheckpointRecord
-	5,  // 31: weir.meta.v1.Operation.kind:type_name -> weir.meta.v1.Operation.Kind
-	6,  // 32: weir.meta.v1.Operation.state:type_name -> weir.meta.v1.Operation.State
-	3,  // 33: weir.meta.v1.Operation.type:type_name -> weir.meta.v1.SnapshotType
-	31, // 34: weir.meta.v1.Operation.parallelism:type_name -> weir.meta.v1.OperatorParallelism
-	7,  // 35: weir.meta.v1.Intent.kind:type_name -> weir.meta.v1.Intent.Kind
-	23, // 36: weir.meta.v1.JobResult.results:type_name -> weir.meta.v1.Result
-	37, // [37:37] is the sub-list for method output_type
-	37, // [37:37] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	28, // 30: weir.meta.v1.Incarnation.restored:type_name -> weir.meta.v1.CheckpointPointer
+	26, // 31: weir.meta.v1.Incarnation.failures:type_name -> weir.meta.v1.FailureRecord
+	30, // 32: weir.meta.v1.CheckpointStatistics.history:type_name -> weir.meta.v1.CheckpointRecord
+	5,  // 33: weir.meta.v1.Operation.kind:type_name -> weir.meta.v1.Operation.Kind
+	6,  // 34: weir.meta.v1.Operation.state:type_name -> weir.meta.v1.Operation.State
+	3,  // 35: weir.meta.v1.Operation.type:type_name -> weir.meta.v1.SnapshotType
+	32, // 36: weir.meta.v1.Operation.parallelism:type_name -> weir.meta.v1.OperatorParallelism
+	7,  // 37: weir.meta.v1.Intent.kind:type_name -> weir.meta.v1.Intent.Kind
+	23, // 38: weir.meta.v1.JobResult.results:type_name -> weir.meta.v1.Result
+	39, // [39:39] is the sub-list for method output_type
+	39, // [39:39] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_proto_metapb_meta_proto_init() }
@@ -3713,7 +3799,7 @@ func file_proto_metapb_meta_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_metapb_meta_proto_rawDesc), len(file_proto_metapb_meta_proto_rawDesc)),
 			NumEnums:      8,
-			NumMessages:   29,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
