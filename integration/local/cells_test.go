@@ -178,9 +178,8 @@ type shot struct {
 }
 
 type kind struct {
-	name    string
-	backend string
-	take    func(t *testing.T) shot
+	name string
+	take func(t *testing.T) shot
 }
 
 // kinds are the rows.
