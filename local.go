@@ -21,7 +21,8 @@ import (
 	"github.com/weirstream/weir/taskmanager/worker"
 )
 
-// EnvLog turns the runtime's log of local mode on: "debug", "info", "warn" or "error".
+// EnvLog is the level of the runtime's log in local mode: "debug", "info", "warn" (the
+// default: failures and restarts are told of) or "error".
 const EnvLog = "WEIR_LOG"
 
 // runLocal runs the job in this process to its end and returns its closing line, ""
@@ -40,11 +41,9 @@ func runLocal(ctx context.Context, plan *metapb.Plan, newProgram func() (*task.P
 	return r.ClosingLine, nil
 }
 
-// localLog is the log of local mode at the level that EnvLog names; nil without one.
+// localLog is the log of local mode at the level that EnvLog names.
 func localLog(level string, to io.Writer) (*slog.Logger, error) {
-	if level == "" {
-		return nil, nil
-	}
+	level = cmp.Or(level, "warn")
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
 		levels := []string{"debug", "info", "warn", "error"}
