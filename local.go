@@ -21,8 +21,8 @@ import (
 	"github.com/weirstream/weir/taskmanager/worker"
 )
 
-// EnvLog is the level of the runtime's log in local mode: "debug", "info", "warn" (the
-// default: failures and restarts are told of) or "error".
+// EnvLog is the level of the runtime's log in local mode: "debug", "info", "warn" or
+// "error". Without it only failures after which the job is restarted are told of.
 const EnvLog = "WEIR_LOG"
 
 // runLocal runs the job in this process to its end and returns its closing line, ""
@@ -43,7 +43,9 @@ func runLocal(ctx context.Context, plan *metapb.Plan, newProgram func() (*task.P
 
 // localLog is the log of local mode at the level that EnvLog names.
 func localLog(level string, to io.Writer) (*slog.Logger, error) {
-	level = cmp.Or(level, "warn")
+	if level == "" {
+		return slog.New(passing{slog.NewTextHandler(to, &slog.HandlerOptions{Level: slog.LevelWarn})}), nil
+	}
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
 		levels := []string{"debug", "info", "warn", "error"}
@@ -55,6 +57,29 @@ func localLog(level string, to io.Writer) (*slog.Logger, error) {
 	}
 	return slog.New(slog.NewTextHandler(to, &slog.HandlerOptions{Level: l})), nil
 }
+
+// passing is a log of failures after which the job is restarted, and of nothing else:
+// how it ends is said by the program's last line.
+type passing struct{ slog.Handler }
+
+// Handle implements slog.Handler.
+func (h passing) Handle(ctx context.Context, r slog.Record) error {
+	restarted := false
+	r.Attrs(func(a slog.Attr) bool {
+		restarted = a.Key == "given_up" && a.Value.Kind() == slog.KindBool && !a.Value.Bool()
+		return !restarted
+	})
+	if !restarted {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// WithAttrs implements slog.Handler.
+func (h passing) WithAttrs(as []slog.Attr) slog.Handler { return passing{h.Handler.WithAttrs(as)} }
+
+// WithGroup implements slog.Handler.
+func (h passing) WithGroup(name string) slog.Handler { return passing{h.Handler.WithGroup(name)} }
 
 // runWorker serves the agent that listens at agent until the job has ended.
 func runWorker(ctx context.Context, agent string, build func(*Env) error, opts []Option, args []string) error {

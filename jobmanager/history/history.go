@@ -302,8 +302,9 @@ const failureBytes = 2 << 10
 // Cause is what is told of a failure: one line, then its details.
 func Cause(f execgraph.Failure) string {
 	cause := f.Cause
-	if f.Detail != "" {
-		cause += "\n" + strings.TrimSpace(f.Detail)
+	// The details of a subtask's failure begin with what it is told by.
+	if detail := strings.TrimSpace(strings.TrimPrefix(f.Detail, f.Cause)); detail != "" {
+		cause += "\n" + detail
 	}
 	if len(cause) > failureBytes {
 		cause = strings.ToValidUTF8(cause[:failureBytes-len("…")], "") + "…"

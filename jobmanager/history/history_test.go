@@ -132,3 +132,14 @@ func TestFailures(t *testing.T) {
 		t.Errorf("what ended the job comes first: %+v", j.LastFailure)
 	}
 }
+
+// TestCauseOnce: the details of a subtask's failure repeat its cause, then have the stack.
+func TestCauseOnce(t *testing.T) {
+	for _, c := range []struct{ detail, want string }{
+		{"", "it broke"}, {"it broke", "it broke"}, {"it broke\nmain.go:7", "it broke\nmain.go:7"}, {"chk-1: torn\nchk-2: torn", "it broke\nchk-1: torn\nchk-2: torn"},
+	} {
+		if got := Cause(execgraph.Failure{Cause: "it broke", Detail: c.detail}); got != c.want {
+			t.Errorf("%q gives %q, want %q", c.detail, got, c.want)
+		}
+	}
+}
