@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -50,15 +52,26 @@ func (d *background) waitFor(t *testing.T, pattern string) []string {
 	return nil
 }
 
+// freePort is an address that nobody listens at, below the ports that outgoing
+// connections get: a TaskManager that dials before its JobManager listens would be
+// connected to itself now and then, and the port in use.
+func freePort(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(20_000+rand.IntN(10_000))))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
+	}
+	t.Fatal("no free port")
+	return ""
+}
+
 // A JobManager and a TaskManager find each other, serve and stop with exit code 0.
 func TestDaemons(t *testing.T) {
 	dir := t.TempDir()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	rpc := free.Addr().String()
-	free.Close()
+	rpc := freePort(t)
 	tm := startDaemon(t, "taskmanager", "--jobmanager", rpc, "--slots", "2", "--data", filepath.Join(dir, "tm"))
 	jm := startDaemon(t, "jobmanager", "--rest", "127.0.0.1:0", "--rpc", rpc, "--data", filepath.Join(dir, "jm"))
 	address := jm.waitFor(t, `msg="JobManager starts" rest=([0-9.:]+)`)[1]
