@@ -154,10 +154,7 @@ func (r *Reader) Values[K, V any](ctx context.Context, state string, f func(k K,
 		return err
 	}
 	return r.entries(ctx, k, stream.AllKeyGroups, func(e raw) error {
-		key, rest, err := o.key(e)
-		if err == nil && len(rest) > 0 {
-			err = fmt.Errorf("key of %d bytes has %d too many: %w", len(e.rest), len(rest), ErrDamaged)
-		}
+		key, err := o.wholeKey(e)
 		if err != nil {
 			return err
 		}
@@ -195,10 +192,7 @@ func (r *Reader) Lists[K, E any](ctx context.Context, state string, f func(k K, 
 		return err
 	}
 	return r.entries(ctx, k, stream.AllKeyGroups, func(e raw) error {
-		key, rest, err := o.key(e)
-		if err == nil && len(rest) > 0 {
-			err = fmt.Errorf("key of %d bytes has %d too many: %w", len(e.rest), len(rest), ErrDamaged)
-		}
+		key, err := o.wholeKey(e)
 		if err != nil {
 			return err
 		}
@@ -351,6 +345,15 @@ func (o *decoder[K, V]) key(e raw) (k K, rest []byte, err error) {
 		return k, nil, fmt.Errorf("key of group %d lies in group %d: %w", got, e.group, ErrDamaged)
 	}
 	return k, e.rest[n:], nil
+}
+
+// wholeKey decodes the key of an entry that has nothing behind it.
+func (o *decoder[K, V]) wholeKey(e raw) (K, error) {
+	key, rest, err := o.key(e)
+	if err == nil && len(rest) > 0 {
+		err = fmt.Errorf("key of %d bytes has %d too many: %w", len(e.rest), len(rest), ErrDamaged)
+	}
+	return key, err
 }
 
 // open takes a value out of its envelope; move says how it is brought up to date.

@@ -240,16 +240,10 @@ func (c *cli) checkPlan(plan *metapb.Plan, typed map[string]string) error {
 // embeds this version's runtime.
 func sameVersion(o api.Overview) error {
 	own, theirs := buildflags.Version(), o.WeirVersion
-	if minor(own) == minor(theirs) {
+	if buildflags.SameMinor(own, theirs) {
 		return nil
 	}
 	return failure(exitIncompatible, "VERSION_MISMATCH",
 		fmt.Sprintf("this is weir %s, the cluster runs %s: jobs and cluster must be of the same minor version", own, theirs),
 		"use weir "+theirs+", and build the job with that version of the module")
-}
-
-// minor is "0.1" of "0.1.2-dev".
-func minor(version string) string {
-	parts := strings.SplitN(version, ".", 3)
-	return strings.Join(parts[:min(2, len(parts))], ".")
 }

@@ -21,6 +21,8 @@ const policy = `
 	NONE < internal/sockets < taskmanager, coordinator/ha/etcdha;
 	NONE < internal/sendqueue < taskmanager, taskmanager/worker, jobmanager;
 	NONE < internal/ring, internal/footprint < taskmanager/exchange;
+	# Whether a value fits into a slot of the table depends on its pointers.
+	internal/footprint < statebackend/table;
 	# Local mode has its own network.
 	NONE < internal/memnet < internal/minicluster;
 	NONE < stream, codec, proto/metapb, internal/loop, statebackend/objstore;

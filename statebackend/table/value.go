@@ -5,6 +5,7 @@ import (
 	"reflect"
 
 	"github.com/weirstream/weir/codec"
+	"github.com/weirstream/weir/internal/footprint"
 	"github.com/weirstream/weir/statebackend"
 )
 
@@ -29,7 +30,7 @@ const maxInline = 64
 func NewValue[V any](s *Store, d statebackend.Descriptor, c codec.Codec[V]) (*Value[V], error) {
 	v := &Value[V]{name: d.Name, c: c}
 	words := s.opt.KeyWidth > 0
-	if t := reflect.TypeFor[V](); t.Size() <= maxInline && !hasPointers(t) {
+	if t := reflect.TypeFor[V](); t.Size() <= maxInline && !footprint.HasPointers(t) {
 		v.inline = newTbl(s, d, words, hooks[V]{
 			encode: func(dst, _ []byte, v *V) []byte { return c.Append(dst, *v) },
 			decode: func(b []byte) (v V, _ []byte, err error) {
@@ -149,24 +150,4 @@ func (v *Value[V]) setCoded(x V) {
 	}
 	t.touch()
 	t.store(t.seg, t.at, v.buf)
-}
-
-// hasPointers reports whether the garbage collector must look into a t.
-func hasPointers(t reflect.Type) bool {
-	switch t.Kind() {
-	case reflect.Bool, reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
-		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr,
-		reflect.Float32, reflect.Float64, reflect.Complex64, reflect.Complex128:
-		return false
-	case reflect.Array:
-		return t.Len() > 0 && hasPointers(t.Elem())
-	case reflect.Struct:
-		for i := range t.NumField() {
-			if hasPointers(t.Field(i).Type) {
-				return true
-			}
-		}
-		return false
-	}
-	return true
 }
