@@ -531,7 +531,7 @@ func TestQueueIsBounded(t *testing.T) {
 // TestDeposedSaysWhoLeads: a leader whose lease has ended says so, and who leads now.
 func TestDeposedSaysWhoLeads(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		second := make(chan ha.Leadership)
+		second := make(chan ha.Leadership, 1)
 		go func() {
 			l, err := w.store.Campaign(context.Background(), &metapb.LeaderRecord{Process: "second", RestAddress: "10.0.0.2:8081"})
 			if err != nil {
@@ -539,11 +539,12 @@ func TestDeposedSaysWhoLeads(t *testing.T) {
 			}
 			second <- l
 		}()
-		synctest.Wait()
-		w.store.Depose()
+		for synctest.Wait(); len(second) == 0; synctest.Wait() {
+			w.store.Depose() // who leads then is anybody's luck
+		}
 		lead := <-second
 		w.until("it says so", func() bool {
-			return w.logged("the leadership is lost") == 1 && w.logged("another JobManager leads", "10.0.0.2:8081") == 1
+			return w.logged("the leadership is lost") > 0 && w.logged("another JobManager leads", "10.0.0.2:8081") == 1
 		})
 		if err := lead.Resign(t.Context()); err != nil {
 			t.Error(err)

@@ -16,7 +16,7 @@ func (m *JobMaster) view() *api.Job {
 	}
 	j.Restarts = m.graph.Restarts()
 	j.Parallelism = m.graph.Job().Slots()
-	j.Vertices = history.Vertices(m.graph)
+	j.Vertices = history.Vertices(m.graph, m.counters)
 	m.history.Fill(j, m.state.Pointers)
 	for i := range j.Checkpoints.History {
 		c := &j.Checkpoints.History[i]

@@ -87,6 +87,20 @@ type Subtask struct {
 	TaskManagerID  string `json:"taskmanager-id"`
 	TaskManagerPID int    `json:"taskmanager-pid"`
 	WorkerPID      int    `json:"worker-pid"`
+	// Metrics is what the attempt has reported, nil before its first report.
+	Metrics *Metrics `json:"metrics,omitempty"`
+}
+
+// Metrics is what an attempt of a subtask has done, about a second ago. The names are
+// Flink's, where it has the thing.
+type Metrics struct {
+	ReadRecords     uint64            `json:"read-records"`
+	WriteRecords    uint64            `json:"write-records"`
+	BusyMS          uint64            `json:"accumulated-busy-time"`
+	IdleMS          uint64            `json:"accumulated-idle-time"`
+	BackpressuredMS uint64            `json:"accumulated-backpressured-time"`
+	StateBytes      uint64            `json:"state-bytes"`    // that keyed state takes in memory
+	User            map[string]uint64 `json:"user,omitempty"` // counters of the job's own
 }
 
 // subtaskOrder ranks the states of subtasks: a vertex is in the least of its subtasks'.

@@ -70,7 +70,7 @@ const policy = `
 
 	# JobManager.
 	# What people are told of a job is made of what its leader saw and of the records.
-	client/api, coordinator/ha, jobmanager/execgraph < jobmanager/history;
+	client/api, coordinator/ha, jobmanager/execgraph, proto/weirpb < jobmanager/history;
 	coordinator, job, internal/config < jobmanager/settings;
 	NONE < jobmanager/objects;
 	jobmanager/execgraph, jobmanager/slots, jobmanager/history, jobmanager/settings, jobmanager/objects, coordinator/restore, coordinator/ha < jobmanager;

@@ -11,6 +11,7 @@ import (
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/jobmanager/execgraph"
 	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/proto/weirpb"
 	"github.com/weirstream/weir/stream"
 )
 
@@ -100,8 +101,9 @@ func OfRecord(s *ha.JobState, now time.Time) *api.Job {
 	return j
 }
 
-// Vertices are those of a job that a leader runs, without hidden ones.
-func Vertices(g *execgraph.Graph) []api.Vertex {
+// Vertices are those of a job that a leader runs, without hidden ones, with the newest
+// counters of each subtask.
+func Vertices(g *execgraph.Graph, counters map[job.SubtaskID]*weirpb.Counters) []api.Vertex {
 	all := []api.Vertex{}
 	for _, v := range g.Job().Vertices {
 		if v.Hidden {
@@ -116,6 +118,7 @@ func Vertices(g *execgraph.Graph) []api.Vertex {
 			}
 			if x.Attempt != (job.Attempt{}) {
 				s.Attempt = x.Attempt.String()
+				s.Metrics = metricsOf(counters[job.SubtaskID{Vertex: v.ID, Index: i}], x.Attempt)
 			}
 			out.Subtasks = append(out.Subtasks, s)
 		}
@@ -123,6 +126,24 @@ func Vertices(g *execgraph.Graph) []api.Vertex {
 		all = append(all, out)
 	}
 	return all
+}
+
+// metricsOf is what the attempt has reported, or nil.
+func metricsOf(c *weirpb.Counters, a job.Attempt) *api.Metrics {
+	if c == nil || (job.Attempt{Epoch: c.Attempt.GetEpoch(), N: c.Attempt.GetN()}) != a {
+		return nil
+	}
+	m := &api.Metrics{
+		ReadRecords: c.RecordsIn, WriteRecords: c.RecordsOut,
+		BusyMS: c.BusyMs, IdleMS: c.IdleMs, BackpressuredMS: c.BackpressuredMs, StateBytes: c.StateBytes,
+	}
+	for _, u := range c.User {
+		if m.User == nil {
+			m.User = map[string]uint64{}
+		}
+		m.User[u.Name] = u.Value
+	}
+	return m
 }
 
 func resultOf(r *metapb.JobResult) *api.Result {
@@ -182,14 +203,14 @@ func (h *History) Load(of *ha.JobState) {
 	for _, c := range s.GetHistory() {
 		h.checkpoints = append(h.checkpoints, checkpointOf(c))
 	}
-	for _, f := range of.Incarnation.GetFailures() {
+	for _, f := range of.Failures {
 		h.failures = append(h.failures, api.Failure{
 			Time: time.UnixMilli(f.TimeMs).UTC(), Task: f.Task, Cause: f.Cause, TaskManager: f.TaskmanagerId, Fatal: f.Fatal,
 		})
 	}
 }
 
-// Failures are put on record with each incarnation, for the next leader.
+// Failures are put on record as they happen, for the next leader.
 func (h *History) Failures() (all []*metapb.FailureRecord) {
 	for _, f := range h.failures {
 		all = append(all, &metapb.FailureRecord{
