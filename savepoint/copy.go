@@ -245,7 +245,10 @@ func (c *copier) takeAll(ctx context.Context, m *metapb.CheckpointMetadata) erro
 // parts are the files that m, which becomes that of the copy, lists. Its names are made
 // those of the target: two jobs' files may have the same.
 func (c *copier) parts(m *metapb.CheckpointMetadata) (parts []part, err error) {
-	type source struct{ base, name string }
+	type source struct {
+		base, name string
+		offset     uint64 // in a pack
+	}
 	names, taken := map[source]string{}, map[string]bool{}
 	for _, op := range m.Operators {
 		for _, sub := range op.Subtasks {
@@ -262,22 +265,31 @@ func (c *copier) parts(m *metapb.CheckpointMetadata) (parts []part, err error) {
 				}
 				open := c.s.opener(r) // before BasePath goes
 				for n, f := range list[i].Files {
-					from := source{r.BasePath, f.Name}
+					from := source{r.BasePath, f.Name, r.Files[n].Offset}
 					name := names[from]
 					if name == "" {
-						for name = f.Base(); taken[name]; name = "x" + name {
+						for name = fileName(r.Id, n, f); taken[name]; name = "x" + name {
 						}
 						names[from], taken[name] = name, true
 						at.File = f.Name
 						parts = append(parts, part{at, list[i], n, open, name})
 					}
-					r.Files[n].Name = name
+					r.Files[n].Name, r.Files[n].Offset, r.Files[n].PackSize = name, 0, 0
 				}
 				r.BasePath = ""
 			}
 		}
 	}
 	return parts, nil
+}
+
+// fileName is the name of file n of a run in the copy. What lay in a pack with files of
+// others gets a file of its own: so the copy has nothing that it does not list.
+func fileName(id string, n int, f run.File) string {
+	if f.PackSize > 0 {
+		return run.FileName(id, n)
+	}
+	return f.Base()
 }
 
 // target is a folder that a snapshot is written into.
@@ -374,9 +386,8 @@ func (t *target) settle(ctx context.Context, err error, r run.Run, n int, name s
 	if !errors.Is(err, objstore.ErrExists) && !errors.Is(err, objstore.ErrUnknown) {
 		return err
 	}
-	one := r
-	one.Files = []run.File{r.Files[n]}
-	one.Files[0].Name = name
+	one := r.Moved(n, name)
+	one.Files = one.Files[n : n+1]
 	if verr := one.Verify(ctx, t.store.Open); verr != nil {
 		return fmt.Errorf("%w; what is there: %w", err, verr)
 	}

@@ -58,13 +58,21 @@ func TestDamage(t *testing.T) {
 	merged, same := filepath.Join(dir, "canonical"), filepath.Join(dir, "native")
 	ok(Copy(ctx, from, merged, canonical))
 	ok(Copy(ctx, from, same, native))
-	for _, path := range []string{from, merged, same} {
+	packs := filepath.Join(dir, "packs")
+	_, together := packed(t, packs, 7)
+	if err := os.RemoveAll(filepath.Join(packs, "chk-2")); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{from, merged, same, together} {
 		if v := ok(Verify(ctx, path)); len(v.Problems) > 0 {
 			t.Fatal(v.Err())
 		}
 		base := path
-		if path == from {
+		switch path {
+		case from:
 			base = job
+		case together:
+			base = packs
 		}
 		for name, content := range files(t, base) {
 			file := filepath.Join(base, name)

@@ -1,6 +1,7 @@
 package savepoint
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,7 +65,7 @@ func (s *Snapshot) delete(ctx context.Context) (Deleted, error) {
 					if r.BasePath != "" || needed[f.Name] {
 						d.Kept++
 					} else {
-						names[f.Name] = int64(f.Size)
+						names[f.Name] = int64(cmp.Or(f.PackSize, f.Size))
 					}
 				}
 			}

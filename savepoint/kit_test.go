@@ -53,6 +53,10 @@ func descriptor(id statebackend.StateID, kind metapb.StateKind, value, namespace
 }
 
 func newSubtask(t *testing.T, job, attempt string, index, of int, from []statebackend.Restored, inline int64) *subtask {
+	return newPacking(t, job, attempt, index, of, from, inline, nil)
+}
+
+func newPacking(t *testing.T, job, attempt string, index, of int, from []statebackend.Restored, inline int64, p *runlist.Packer) *subtask {
 	store := ok(objstore.OpenFS(job))
 	t.Cleanup(func() { store.Close() })
 	k := ok(codec.ForKey[string]())
@@ -60,7 +64,7 @@ func newSubtask(t *testing.T, job, attempt string, index, of int, from []stateba
 	b := ok(heap.New(heap.Options{
 		Table: table.Options{Range: groups, KeyLen: table.KeyLenOf(k), Fail: func(err error) { t.Error(err) }},
 		Runs: runlist.Options{
-			Dir: filepath.Join(t.TempDir(), "runs"), Store: store, Attempt: attempt, Operator: "count", Subtask: index, InlineLimit: inline,
+			Dir: filepath.Join(t.TempDir(), "runs"), Store: store, Attempt: attempt, Operator: "count", Subtask: index, InlineLimit: inline, Packer: p,
 		},
 	}))
 	t.Cleanup(func() { b.Close() })

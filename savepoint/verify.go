@@ -140,7 +140,7 @@ func sameFiles(a, b *metapb.Run) bool {
 		return false
 	}
 	for i := range a.Files {
-		if a.Files[i].Name != b.Files[i].Name || string(a.Files[i].Digest) != string(b.Files[i].Digest) {
+		if a.Files[i].Name != b.Files[i].Name || a.Files[i].Offset != b.Files[i].Offset || string(a.Files[i].Digest) != string(b.Files[i].Digest) {
 			return false
 		}
 	}

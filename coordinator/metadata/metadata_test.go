@@ -28,6 +28,8 @@ func sample() *metapb.CheckpointMetadata {
 			}},
 		}
 	}
+	packed := run("r2", 32768, 65535)
+	packed.Files[0].Name, packed.Files[0].Offset, packed.Files[0].PackSize = "shared/p.pack", 500, 2000
 	return &metapb.CheckpointMetadata{
 		FormatVersion: 1, ClusterId: "default", JobId: strings.Repeat("0a", 16), JobName: "golden", CheckpointId: 7, Kind: 1,
 		Incarnation: 3, LeaderEpoch: 17, TriggeredAtMs: 1, DurationMs: 2, HashName: "xxh3-64/seed0", KeyGroups: 65536,
@@ -37,7 +39,7 @@ func sample() *metapb.CheckpointMetadata {
 			{Uid: "count", Parallelism: 2, Subtasks: []*metapb.SubtaskSnapshot{
 				{Index: 0, FirstGroup: 0, LastGroup: 32767, Runs: []*metapb.Run{run("r1", 0, 32767)}, Watermark: 5},
 				{Index: 1, FirstGroup: 32768, LastGroup: 65535, Runs: []*metapb.Run{
-					run("r2", 32768, 65535),
+					packed,
 					{Id: "r3", InlineTable: []byte("table"), FirstGroup: 32768, LastGroup: 65535, InlineDigest: []byte{4}, BasePath: "/elsewhere"},
 				}, Results: []*metapb.Result{{Name: "sum", Value: &metapb.Result_Sum{Sum: 9}}}},
 			}},
@@ -141,6 +143,10 @@ func TestRefused(t *testing.T) {
 		"file empty":         func(m *metapb.CheckpointMetadata) { sub(m, 0).Runs[0].Files[0].Name = "" },
 		"file backslash":     func(m *metapb.CheckpointMetadata) { sub(m, 0).Runs[0].Files[0].Name = `a\..\b` },
 		"file with scheme":   func(m *metapb.CheckpointMetadata) { sub(m, 0).Runs[0].Files[0].Name = "s3://b/x" },
+		"behind its pack":    func(m *metapb.CheckpointMetadata) { sub(m, 1).Runs[0].Files[0].Offset = 1001 },
+		"far behind":         func(m *metapb.CheckpointMetadata) { sub(m, 1).Runs[0].Files[0].Offset = 1<<64 - 500 },
+		"larger than a pack": func(m *metapb.CheckpointMetadata) { sub(m, 1).Runs[0].Files[0].Size = 1<<64 - 400 },
+		"a part of no pack":  func(m *metapb.CheckpointMetadata) { sub(m, 0).Runs[0].Files[0].Offset = 1 },
 		"file nul":           func(m *metapb.CheckpointMetadata) { sub(m, 0).Runs[0].Files[0].Name = "a\x00b" },
 		"base relative":      func(m *metapb.CheckpointMetadata) { sub(m, 1).Runs[1].BasePath = "../x" },
 		"still reads climbs": func(m *metapb.CheckpointMetadata) { m.StillReads[1] = "../x" },

@@ -117,6 +117,9 @@ func validateSubtask(uid string, s *metapb.SubtaskSnapshot) error {
 			if err := validateName(f.Name); err != nil {
 				return fmt.Errorf("%s: %w", at, err)
 			}
+			if f.Offset > f.PackSize || f.PackSize > 0 && f.Size > f.PackSize-f.Offset {
+				return fmt.Errorf("%w: %s: %d bytes at %d of pack %q, which has %d", ErrInvalid, at, f.Size, f.Offset, f.Name, f.PackSize)
+			}
 		}
 	}
 	for _, f := range s.Owned {

@@ -1640,14 +1640,19 @@ func (x *Run) GetBasePath() string {
 }
 
 type RunFile struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // object name below the job's checkpoint folder, relative, never with ".."
-	Size          uint64                 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
-	TailDigest    []byte                 `protobuf:"bytes,3,opt,name=tail_digest,json=tailDigest,proto3" json:"tail_digest,omitempty"` // of the last tail_size bytes: index, properties, footer
-	TailSize      uint32                 `protobuf:"varint,4,opt,name=tail_size,json=tailSize,proto3" json:"tail_size,omitempty"`
-	Digest        []byte                 `protobuf:"bytes,5,opt,name=digest,proto3" json:"digest,omitempty"` // of the whole file
-	Smallest      []byte                 `protobuf:"bytes,6,opt,name=smallest,proto3" json:"smallest,omitempty"`
-	Largest       []byte                 `protobuf:"bytes,7,opt,name=largest,proto3" json:"largest,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`                               // object name below the job's checkpoint folder, relative, never with ".."
+	Size       uint64                 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`                              // of the file, which is the object, or a part of it
+	TailDigest []byte                 `protobuf:"bytes,3,opt,name=tail_digest,json=tailDigest,proto3" json:"tail_digest,omitempty"` // of the last tail_size bytes: index, properties, footer
+	TailSize   uint32                 `protobuf:"varint,4,opt,name=tail_size,json=tailSize,proto3" json:"tail_size,omitempty"`
+	Digest     []byte                 `protobuf:"bytes,5,opt,name=digest,proto3" json:"digest,omitempty"` // of the whole file
+	Smallest   []byte                 `protobuf:"bytes,6,opt,name=smallest,proto3" json:"smallest,omitempty"`
+	Largest    []byte                 `protobuf:"bytes,7,opt,name=largest,proto3" json:"largest,omitempty"`
+	// Of a file in a pack, an object that holds small files of several subtasks one behind
+	// the other: where it begins there, and the size of the whole pack; 0 = the object is
+	// the file.
+	Offset        uint64 `protobuf:"varint,8,opt,name=offset,proto3" json:"offset,omitempty"`
+	PackSize      uint64 `protobuf:"varint,9,opt,name=pack_size,json=packSize,proto3" json:"pack_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1729,6 +1734,20 @@ func (x *RunFile) GetLargest() []byte {
 		return x.Largest
 	}
 	return nil
+}
+
+func (x *RunFile) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *RunFile) GetPackSize() uint64 {
+	if x != nil {
+		return x.PackSize
+	}
+	return 0
 }
 
 type OperatorState struct {
@@ -3466,7 +3485,7 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\aattempt\x18\t \x01(\tR\aattempt\x12#\n" +
 	"\rinline_digest\x18\n" +
 	" \x01(\fR\finlineDigest\x12\x1b\n" +
-	"\tbase_path\x18\v \x01(\tR\bbasePath\"\xbd\x01\n" +
+	"\tbase_path\x18\v \x01(\tR\bbasePath\"\xf2\x01\n" +
 	"\aRunFile\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x1f\n" +
@@ -3475,7 +3494,9 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\ttail_size\x18\x04 \x01(\rR\btailSize\x12\x16\n" +
 	"\x06digest\x18\x05 \x01(\fR\x06digest\x12\x1a\n" +
 	"\bsmallest\x18\x06 \x01(\fR\bsmallest\x12\x18\n" +
-	"\alargest\x18\a \x01(\fR\alargest\"\x82\x01\n" +
+	"\alargest\x18\a \x01(\fR\alargest\x12\x16\n" +
+	"\x06offset\x18\b \x01(\x04R\x06offset\x12\x1b\n" +
+	"\tpack_size\x18\t \x01(\x04R\bpackSize\"\x82\x01\n" +
 	"\rOperatorState\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12+\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x17.weir.meta.v1.StateKindR\x04kind\x12\x18\n" +

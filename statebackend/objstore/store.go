@@ -61,6 +61,15 @@ type Reader interface {
 	Size() int64
 }
 
+// Part reads n bytes of r from off as if they were an object; closing it closes r. They must
+// lie within r.
+func Part(r Reader, off, n int64) Reader { return part{io.NewSectionReader(r, off, n), r} }
+
+type part struct {
+	*io.SectionReader
+	io.Closer
+}
+
 // Info describes a listed object.
 type Info struct {
 	Name string

@@ -3,16 +3,13 @@ package pebble_test
 import (
 	"context"
 	"math/rand/v2"
-	"path/filepath"
 	"testing"
 
 	"github.com/weirstream/weir/codec"
 	"github.com/weirstream/weir/internal/invariants"
-	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/statebackend"
 	"github.com/weirstream/weir/statebackend/objstore"
 	"github.com/weirstream/weir/statebackend/pebble"
-	"github.com/weirstream/weir/statebackend/runlist"
 	"github.com/weirstream/weir/statebackend/table"
 	"github.com/weirstream/weir/stream"
 )
@@ -22,34 +19,7 @@ func newBackend(t testing.TB, store objstore.Store, attempt string, budget int64
 }
 
 func newBackendWith(t testing.TB, store objstore.Store, attempt string, o table.Options, eager int64) (*pebble.Backend, *table.Value[int64]) {
-	shared := pebble.NewShared(8 << 20)
-	t.Cleanup(shared.Close)
-	dir := t.TempDir()
-	o.KeyWidth, o.Fail = 8, func(err error) { t.Error(err) }
-	b, err := pebble.New(pebble.Options{
-		Table:  o,
-		Runs:   runlist.Options{Dir: filepath.Join(dir, "runs"), Store: store, Attempt: attempt, Operator: "op", InlineLimit: 4 << 10},
-		Shared: shared,
-		Dir:    filepath.Join(dir, "cold"),
-		Eager:  eager,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := b.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	c, err := codec.For[int64]()
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := table.NewValue(b.Store(), statebackend.Descriptor{ID: 1, Name: "total", Kind: metapb.StateKind_STATE_KIND_VALUE, ValueSchema: c.Schema()}, c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b, v
+	return newBackendOf(t, store, attempt, o, eager, 0, nil)
 }
 
 func settle(b *pebble.Backend) {

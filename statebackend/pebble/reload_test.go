@@ -159,61 +159,6 @@ func TestLoadingStopsAtFourFifths(t *testing.T) {
 	}
 }
 
-// TestAttachClipped: one subtask writes a run, two take a half of it each and change
-// their part, and one takes both: the first run counts once below each half, and
-// what a half has deleted does not come back from the other's files.
-func TestAttachClipped(t *testing.T) {
-	const keys = 5000
-	store := objstore.NewMemory("test")
-	b, v := newBackend(t, store, "e1.n1", 0)
-	for k := range uint64(keys) {
-		at(b, k)
-		v.Set(int64(k))
-	}
-	res := snapshot(t, b, 1)
-	from := []statebackend.Restored{{Range: stream.AllKeyGroups, Runs: res.Runs, Schemas: res.Schemas}}
-	var halves []statebackend.Restored
-	for i := range 2 {
-		r := stream.RangeOf(i, 2)
-		b, v := newBackendWith(t, store, []string{"e2.n1", "e2.n2"}[i], table.Options{Range: r}, 1)
-		if err := b.Restore(context.Background(), from); err != nil {
-			t.Fatal(err)
-		}
-		for k := range uint64(keys) {
-			if at(b, k); !b.Store().Owns(codec.HashWord(k, 8)) {
-				continue
-			}
-			if x, _ := v.Get(); x != int64(k) {
-				t.Fatalf("key %d is %d in its half", k, x)
-			}
-			switch k % 3 {
-			case 0:
-				v.Clear()
-			case 1:
-				v.Set(-1)
-			}
-		}
-		res := snapshot(t, b, 2)
-		halves = append(halves, statebackend.Restored{Range: r, Runs: res.Runs, Schemas: res.Schemas})
-	}
-	for _, load := range []bool{false, true} {
-		b, v := newBackendWith(t, store, "e3.n1", table.Options{Range: stream.AllKeyGroups}, 1)
-		if err := b.Restore(context.Background(), halves); err != nil {
-			t.Fatal(err)
-		}
-		if load {
-			settle(b)
-		}
-		for k := range uint64(keys) {
-			at(b, k)
-			x, ok := v.Get()
-			if want := []int64{0, -1, int64(k)}[k%3]; x != want || ok != (k%3 > 0) {
-				t.Fatalf("loaded: %v: key %d is %d, %v; want %d", load, k, x, ok, want)
-			}
-		}
-	}
-}
-
 // TestDamageIsFoundBehind: a byte is wrong in a part of a restored run that no record
 // asks for; the attempt fails nevertheless, with the name of the file.
 func TestDamageIsFoundBehind(t *testing.T) {

@@ -119,7 +119,7 @@ func (it *Iter) advance() {
 			if bytes.Compare(f.Largest, it.lo) < 0 || bytes.Compare(f.Smallest, it.hi) >= 0 {
 				continue
 			}
-			if r, it.err = it.open(it.ctx, f.Name); it.err != nil {
+			if r, it.err = it.run.openFile(it.ctx, f, it.open); it.err != nil {
 				it.err = fmt.Errorf("open run %s, file %s: %w", it.run.ID, f.Name, it.err)
 				return
 			}

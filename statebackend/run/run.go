@@ -32,6 +32,8 @@ type Run struct {
 type File struct {
 	Name       string // object name, relative to the job's checkpoint folder
 	Size       int64
+	Offset     int64 // where it begins in a pack
+	PackSize   int64 // of the whole pack; 0: the object is the file
 	TailSize   int64 // bytes behind the last data block
 	TailDigest []byte
 	Digest     []byte // of the whole file
@@ -40,8 +42,20 @@ type File struct {
 	Smallest, Largest []byte
 }
 
-// Base is the file's name without folders: its name in a local folder.
+// Base is the file's name without folders: its name in a local folder, unless it lies in
+// a pack.
 func (f File) Base() string { return path.Base(f.Name) }
+
+// Moved is r with file n as an object of that name.
+func (r Run) Moved(n int, name string) Run {
+	r.Files = slices.Clone(r.Files)
+	f := &r.Files[n]
+	f.Name, f.Offset, f.PackSize = name, 0, 0
+	return r
+}
+
+// FileName is what a Writer names file number of run id.
+func FileName(id string, number int) string { return fmt.Sprintf("%s-%d.sst", id, number) }
 
 // Empty reports whether the run has no entry at all. Such a run is not listed.
 func (r Run) Empty() bool { return r.Entries == 0 }
@@ -212,7 +226,7 @@ func (r Run) Proto() *metapb.Run {
 	for _, f := range r.Files {
 		p.Files = append(p.Files, &metapb.RunFile{
 			Name: f.Name, Size: uint64(f.Size), TailDigest: f.TailDigest, TailSize: uint32(f.TailSize),
-			Digest: f.Digest, Smallest: f.Smallest, Largest: f.Largest,
+			Digest: f.Digest, Smallest: f.Smallest, Largest: f.Largest, Offset: uint64(f.Offset), PackSize: uint64(f.PackSize),
 		})
 	}
 	return p
@@ -290,6 +304,9 @@ func fileFromProto(f *metapb.RunFile) (File, error) {
 	if f.Size > math.MaxInt64/2 || uint64(f.TailSize) > f.Size || f.TailSize == 0 || f.TailSize > maxTail {
 		return File{}, fmt.Errorf("%d bytes with a tail of %d", f.Size, f.TailSize)
 	}
+	if f.PackSize > math.MaxInt64/2 || f.Offset > f.PackSize || f.PackSize > 0 && f.Size > f.PackSize-f.Offset {
+		return File{}, fmt.Errorf("%d bytes at %d of a pack of %d", f.Size, f.Offset, f.PackSize)
+	}
 	if len(f.Digest) != DigestSize || len(f.TailDigest) != DigestSize {
 		return File{}, fmt.Errorf("digests of %d and %d bytes", len(f.Digest), len(f.TailDigest))
 	}
@@ -298,7 +315,7 @@ func fileFromProto(f *metapb.RunFile) (File, error) {
 	}
 	return File{
 		Name: f.Name, Size: int64(f.Size), TailSize: int64(f.TailSize), TailDigest: f.TailDigest,
-		Digest: f.Digest, Smallest: f.Smallest, Largest: f.Largest,
+		Digest: f.Digest, Smallest: f.Smallest, Largest: f.Largest, Offset: int64(f.Offset), PackSize: int64(f.PackSize),
 	}, nil
 }
 

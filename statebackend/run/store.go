@@ -50,7 +50,7 @@ func (r Run) Check(ctx context.Context, open Opener) error {
 // CheckFile is Check of file n.
 func (r Run) CheckFile(ctx context.Context, n int, open Opener) error {
 	f := r.Files[n]
-	rd, err := open(ctx, f.Name)
+	rd, err := r.openFile(ctx, f, open)
 	if err != nil {
 		return fmt.Errorf("open run %s, file %s: %w", r.ID, f.Name, err)
 	}
@@ -65,12 +65,25 @@ func (r Run) CheckFile(ctx context.Context, n int, open Opener) error {
 // after all bytes.
 func (r Run) CopyFile(ctx context.Context, n int, open Opener, w io.Writer) error {
 	f := r.Files[n]
-	rd, err := open(ctx, f.Name)
+	rd, err := r.openFile(ctx, f, open)
 	if err != nil {
 		return fmt.Errorf("copy run %s, file %s: %w", r.ID, f.Name, err)
 	}
 	defer rd.Close()
 	return verify(ctx, r.ID, f, rd, w)
+}
+
+// openFile opens f where it lies: an object, or a part of a pack.
+func (r Run) openFile(ctx context.Context, f File, open Opener) (objstore.Reader, error) {
+	rd, err := open(ctx, f.Name)
+	if err != nil || f.PackSize == 0 {
+		return rd, err
+	}
+	if rd.Size() != f.PackSize {
+		err := &CorruptError{Run: r.ID, File: f.Name, What: "size of the pack in bytes", Want: fmt.Sprint(f.PackSize), Got: fmt.Sprint(rd.Size())}
+		return nil, errors.Join(err, rd.Close())
+	}
+	return objstore.Part(rd, f.Offset, f.Size), nil
 }
 
 // inlineFile describes an inline run as a file: all of it is tail.
@@ -80,7 +93,7 @@ func (r Run) inlineFile() File {
 }
 
 func (r Run) verifyFile(ctx context.Context, f File, open Opener) error {
-	rd, err := open(ctx, f.Name)
+	rd, err := r.openFile(ctx, f, open)
 	if err != nil {
 		return fmt.Errorf("verify run %s, file %s: %w", r.ID, f.Name, err)
 	}

@@ -278,7 +278,7 @@ func (w *Writer) open() {
 	})}
 }
 
-func (w *Writer) name(number int) string { return fmt.Sprintf("%s-%d.sst", w.o.ID, number) }
+func (w *Writer) name(number int) string { return FileName(w.o.ID, number) }
 
 func (w *Writer) local(number int) string { return w.o.FS.PathJoin(w.o.Dir, w.name(number)) }
 

@@ -14,6 +14,11 @@
 // at a time in a process, and takes its place between two acks. A cut waits for it
 // only when twice as many runs overlap as should.
 //
+// Small files of all subtasks in a worker go together into one object for each checkpoint, a
+// pack (packing.go decides, packer.go does it); a snapshot's manifest says where in a pack a
+// file lies. On local disk, where a rebase reads it, each is a file of its own, and so it is
+// brought by a restore.
+//
 // A cold tier reads this job's restored runs where they lie if they can't be linked, while
 // they are brought in the background; until that is done they stay in the list
 // (behind.go).
@@ -24,8 +29,9 @@
 // Goroutines: Add and the making of a Snapshot belong to the mailbox goroutine;
 // Snapshot.Finish runs anywhere, one at a time in the order of the cuts. A mutex
 // guards the list itself; only Link holds it over I/O, so that no file goes meanwhile.
-// Close ends the rebase.
+// Close ends the rebase. A Packer writes each pack in a goroutine of its own, which ends with
+// it.
 //
 // Invariants: A1, A3, A4, I12, I17. Read list.go first, then snapshot.go, then
-// rebase.go and link.go.
+// rebase.go, link.go and packer.go.
 package runlist

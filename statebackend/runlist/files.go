@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/weirstream/weir/statebackend"
 	"github.com/weirstream/weir/statebackend/objstore"
 	"github.com/weirstream/weir/statebackend/run"
 	"github.com/weirstream/weir/statebackend/table"
@@ -150,32 +149,24 @@ func (l *List) link(e *entry, dir string) (files []string, err error) {
 	return files, nil
 }
 
-// store uploads a run's files. The names are ours alone: an object that is there
-// already is one that an unknown result left (I4).
+// store uploads a run's files, each as an object.
 func (l *List) store(ctx context.Context, e *entry) error {
 	for _, f := range e.run.Files {
-		err := objstore.Import(ctx, l.o.Store, filepath.Join(l.o.Dir, f.Base()), f.Name)
-		if errors.Is(err, objstore.ErrUnknown) || errors.Is(err, objstore.ErrExists) {
-			err = l.readBack(ctx, f, err)
-		}
-		if err != nil {
+		if err := l.storeFile(ctx, f); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (l *List) readBack(ctx context.Context, f run.File, cause error) error {
-	r, err := l.o.Store.Open(ctx, f.Name)
-	if err != nil {
-		return errors.Join(cause, err)
+// storeFile uploads one file. The name is ours alone: an object that is there already is
+// one that an unknown result left (I4).
+func (l *List) storeFile(ctx context.Context, f run.File) error {
+	err := objstore.Import(ctx, l.o.Store, filepath.Join(l.o.Dir, f.Base()), f.Name)
+	if errors.Is(err, objstore.ErrUnknown) || errors.Is(err, objstore.ErrExists) {
+		err = readBack(ctx, l.o.Store, f.Name, f.Size, err)
 	}
-	if r.Size() != f.Size {
-		cause = fmt.Errorf("object %s has %d bytes, the run's file %d: %w", f.Name, r.Size(), f.Size, statebackend.ErrCorrupt)
-	} else {
-		cause = nil
-	}
-	return errors.Join(cause, r.Close())
+	return err
 }
 
 // outline gives an inline run a file: a newer run follows it, and only the newest

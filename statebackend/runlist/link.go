@@ -35,7 +35,8 @@ type Span struct {
 
 // Link makes files of the whole list below dir that the caller may take, in list
 // order: by hard link where the run lies on dir's file system. Else another job's are
-// copied, and this job's are read where they are until they have been (Behind). Files
+// copied, and this job's are read where they are until they have been (Behind). What lies
+// in a pack, which is small, is copied. Files
 // that this attempt did not write are checked as when they are read: size and digest
 // of the tail; copied ones as a whole.
 func (l *List) Link(ctx context.Context, dir string) (runs []Linked, err error) {
@@ -159,12 +160,13 @@ func (l *List) bring(ctx context.Context, e *entry, n int, path string) (*Behind
 	if url == "" {
 		url = l.o.Store.URL()
 	}
+	packed := f.PackSize > 0 // and has no name of its own
 	linked := false
-	if folder, err := objstore.LocalPath(url); err == nil && objstore.ValidName(f.Name) == nil {
+	if folder, err := objstore.LocalPath(url); err == nil && !packed && objstore.ValidName(f.Name) == nil {
 		// Whatever stands in the way of a link may not be in that of a copy.
 		linked = os.Link(filepath.Join(folder, filepath.FromSlash(f.Name)), path) == nil
 	}
-	if !linked && e.base == "" {
+	if !linked && !packed && e.base == "" {
 		b := &Behind{path: path, r: e.run, n: n, open: l.opener(e)}
 		return b, e.run.CheckFile(ctx, n, b.open)
 	}
@@ -173,7 +175,8 @@ func (l *List) bring(ctx context.Context, e *entry, n int, path string) (*Behind
 			return nil, err
 		}
 	}
-	return nil, e.run.CheckFile(ctx, n, func(context.Context, string) (objstore.Reader, error) { return objstore.OpenFile(path) })
+	alone := e.run.Moved(n, f.Name)
+	return nil, alone.CheckFile(ctx, n, func(context.Context, string) (objstore.Reader, error) { return objstore.OpenFile(path) })
 }
 
 // copyFile copies file n of a run to path.

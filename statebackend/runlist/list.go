@@ -36,6 +36,8 @@ type Options struct {
 	// MemoryLimit: the whole list travels in the ack, as one inline run, of which each state
 	// may have so many bytes (ErrTooLarge). Store is only read. 0: runs are objects.
 	MemoryLimit int64
+	// Packer is the worker's, for small files; nil: each is an object.
+	Packer *Packer
 	// Cold says that the local files of each cut's run go into a cold tier: a link to
 	// them is kept until the cut is resolved.
 	Cold bool
@@ -93,6 +95,10 @@ type entry struct {
 	behind   bool   // a cold tier reads it where it is stored
 	stored   bool   // in the store, or inline
 	firstAck uint64 // checkpoint in whose ack it was first listed; 0 = not yet
+
+	// Guarded by List.change.
+	places []place // by file: where upload has stored it; nil: as the run says
+	acks   int     // in which it was listed
 }
 
 // New returns an empty list, with its folder cleared.
@@ -103,10 +109,15 @@ func New(o Options) (*List, error) {
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make the folder of local runs: %w", err)
 	}
-	job := xxh3.HashString128(o.Store.URL()).Bytes()
-	l := &List{o: o, states: func() []statebackend.Descriptor { return nil }, job: fmt.Sprintf("%x", job[:6])}
+	l := &List{o: o, states: func() []statebackend.Descriptor { return nil }, job: jobOf(o.Store)}
 	l.life, l.end = context.WithCancel(context.Background())
 	return l, nil
+}
+
+// jobOf tells the job's objects from those of others.
+func jobOf(s objstore.Store) string {
+	sum := xxh3.HashString128(s.URL()).Bytes()
+	return fmt.Sprintf("%x", sum[:6])
 }
 
 // Restore makes the list that of a new subtask: the runs of each old one, by

@@ -33,7 +33,8 @@ type Snapshot struct {
 	l       *List
 	prev    *Snapshot // the one before, if it was still being written
 	schemas []*metapb.Schema
-	full    bool // set before Finish
+	full    bool    // set before Finish
+	packing *member // in the worker's packs for ID
 
 	mu struct {
 		sync.Mutex
@@ -50,7 +51,7 @@ var ErrPrevious = errors.New("the cut before it was lost, and this one holds onl
 // Snapshot makes the snapshot of a cut. prev is the last one, if it had not been
 // resolved at the freeze. Mailbox goroutine.
 func (l *List) Snapshot(id stream.CheckpointID, c *table.Cut, prev *Snapshot, schemas []*metapb.Schema) *Snapshot {
-	return &Snapshot{ID: id, Cut: c, l: l, prev: prev, schemas: schemas, done: make(chan struct{})}
+	return &Snapshot{ID: id, Cut: c, l: l, prev: prev, schemas: schemas, packing: l.o.Packer.join(id), done: make(chan struct{})}
 }
 
 // Phase says how far the snapshot has come, and which files the cold tier, if there
@@ -63,7 +64,10 @@ func (s *Snapshot) Phase() (Phase, []string) {
 
 // Fail gives a snapshot up whose Finish was not called, and reports whether the
 // cut is lost: it isn't once its run is durable.
-func (s *Snapshot) Fail() bool { return s.resolve(Failed, nil) == Failed }
+func (s *Snapshot) Fail() bool {
+	s.packing.leave()
+	return s.resolve(Failed, nil) == Failed
+}
 
 func (s *Snapshot) resolve(p Phase, files []string) Phase {
 	s.mu.Lock()
@@ -81,6 +85,7 @@ func (s *Snapshot) MakeFull() { s.full = true }
 
 // Finish implements statebackend.Snapshot.
 func (s *Snapshot) Finish(ctx context.Context) (statebackend.Result, error) {
+	defer s.packing.leave()
 	if prev := s.prev; prev != nil {
 		select {
 		case <-prev.done:
@@ -133,7 +138,7 @@ func (l *List) listCut(ctx context.Context, s *Snapshot) (runs []*metapb.Run, wr
 		}
 		written += n
 	}
-	if runs, err = l.upload(ctx, s.ID); err != nil {
+	if runs, err = l.upload(ctx, s.ID, s.packing); err != nil {
 		return nil, 0, fmt.Errorf("upload the runs of %v: %w", s.ID, err)
 	}
 	l.mu.Lock()
@@ -206,31 +211,47 @@ func (l *List) append(e *entry) {
 	l.mu.entries = append(l.mu.entries, e)
 }
 
-// upload stores what the store lacks and returns the list as it is now.
-func (l *List) upload(ctx context.Context, id stream.CheckpointID) ([]*metapb.Run, error) {
+// upload stores what the store lacks and returns the list as it is now. The caller holds
+// change.
+func (l *List) upload(ctx context.Context, id stream.CheckpointID, m *member) ([]*metapb.Run, error) {
 	entries := l.copyEntries()
-	runs := make([]*metapb.Run, 0, len(entries))
 	for i, e := range entries {
-		var err error
 		if e.run.Inline != nil && i < len(entries)-1 && e.own {
-			if e, err = l.outline(e); err != nil {
+			var err error
+			if entries[i], err = l.outline(e); err != nil {
 				return nil, fmt.Errorf("run %s: %w", e.run.ID, err)
 			}
 		}
-		if !e.stored {
-			if err := l.store(ctx, e); err != nil {
-				return nil, fmt.Errorf("run %s: %w", e.run.ID, err)
-			}
-		}
-		l.mu.Lock()
+	}
+	if err := l.storeAll(ctx, entries, m); err != nil {
+		return nil, err
+	}
+	if err := l.unpack(ctx, entries); err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	runs := make([]*metapb.Run, len(entries))
+	for i, e := range entries {
 		e.stored = true
 		if e.firstAck == 0 {
 			e.firstAck = uint64(id)
 		}
-		l.mu.Unlock()
-		p := e.run.Proto()
-		p.BasePath, p.FirstAck = e.base, e.firstAck
-		runs = append(runs, p)
+		e.acks++
+		runs[i] = e.proto()
 	}
 	return runs, nil
+}
+
+// proto is the entry in an ack. The caller holds change and mu.
+func (e *entry) proto() *metapb.Run {
+	p := e.run.Proto()
+	p.BasePath, p.FirstAck = e.base, e.firstAck
+	for n, at := range e.places {
+		if at.pack > 0 {
+			f := p.Files[n]
+			f.Name, f.Offset, f.PackSize = at.object, uint64(at.offset), uint64(at.pack)
+		}
+	}
+	return p
 }

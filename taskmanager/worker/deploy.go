@@ -141,7 +141,7 @@ func (w *Worker) newDeployment(d *weirpb.Deploy) (*deployment, error) {
 		return nil, fmt.Errorf("deploy: %w", err)
 	}
 	attempt := job.Attempt{Epoch: d.Attempt.GetEpoch(), N: d.Attempt.GetN()}
-	newBackend := w.backends.factory(store, attempt, keyedSubtasks(graph, d.Subtasks), int64(d.InlineLimit))
+	newBackend := w.backends.factory(store, attempt, w.o.WorkerID, keyedSubtasks(graph, d.Subtasks), int64(d.InlineLimit))
 	for _, s := range d.Subtasks {
 		t, err := w.newTask(d, s, graph, dep.fabric, attempt, newBackend, store)
 		if err != nil {

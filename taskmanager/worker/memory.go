@@ -81,9 +81,11 @@ func (b *backends) close() {
 	}
 }
 
-// factory makes the keyed state of the subtasks of one attempt, keyed many of which
-// share the memory. A run of up to inline bytes travels in an ack instead of a file.
-func (b *backends) factory(store objstore.Store, attempt job.Attempt, keyed int, inline int64) func(task.BackendConfig) (task.Backend, error) {
+// factory makes the keyed state of the subtasks of one attempt in the worker of that number,
+// keyed many of which share the memory. A run of up to inline bytes travels in an ack
+// instead of a file.
+func (b *backends) factory(store objstore.Store, attempt job.Attempt, worker uint64, keyed int, inline int64) func(task.BackendConfig) (task.Backend, error) {
+	packer := runlist.NewPacker(store, attempt.String(), worker)
 	return func(c task.BackendConfig) (task.Backend, error) {
 		dir := filepath.Join(b.dir, attempt.String(), fmt.Sprintf("v%d-%d", int(c.Subtask.Vertex), c.Subtask.Index))
 		runs := filepath.Join(dir, "runs")
@@ -96,10 +98,10 @@ func (b *backends) factory(store objstore.Store, attempt job.Attempt, keyed int,
 		}
 		list := runlist.Options{
 			Dir: runs, Store: store, Attempt: attempt.String(), Operator: fmt.Sprintf("%08x", uint32(codec.HashBytes([]byte(c.UID)))), Subtask: c.Subtask.Index,
-			InlineLimit: inline,
+			InlineLimit: inline, Packer: packer,
 		}
 		if _, ok := store.(*inlineOnly); ok {
-			list.MemoryLimit = inline
+			list.MemoryLimit, list.Packer = inline, nil
 		}
 		if b.kind == "heap" {
 			return heap.New(heap.Options{Table: c.Table, Runs: list})
