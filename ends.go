@@ -74,10 +74,10 @@ func declareSink[T any](s *Stream[T], id identity, sink operator.Sink[T], o opti
 		return
 	}
 	sink = standIn(e, id, sink, metapb.OperatorKind_OPERATOR_KIND_SINK)
-	states := planStates(e, id, operator.KeyInfo{}, sink.NewWriter,
+	planned := planStates(e, id, operator.KeyInfo{}, sink.NewWriter,
 		func(_ *Setup, w operator.Writer[T]) error { return checkWriterHooks(w) })
 	e.declare(declaration{
-		identity: id, kind: metapb.OperatorKind_OPERATOR_KIND_SINK, opts: o, inputs: s.inputs(), states: states,
+		identity: id, kind: metapb.OperatorKind_OPERATOR_KIND_SINK, opts: o, inputs: s.inputs(), planned: planned,
 		link: func(l *task.Linker) error {
 			w, err := sink.NewWriter(l.Setup(operator.KeyInfo{}))
 			if err != nil {

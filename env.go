@@ -184,9 +184,9 @@ type declaration struct {
 	hidden bool
 	opts   options
 	inputs []input
-	states []*metapb.State
-	key    []byte // codec.Schema of the key
-	link   func(l *task.Linker) error
+	planned
+	key  []byte // codec.Schema of the key
+	link func(l *task.Linker) error
 }
 
 // identity is how an operator is called.
@@ -213,7 +213,7 @@ func (e *Env) declare(d declaration) int {
 	index := len(e.plan.Operators)
 	op := &metapb.Operator{
 		Uid: d.uid, AutoUid: d.auto, Name: d.opts.name, Kind: d.kind, Hidden: d.hidden,
-		Parallelism: uint32(d.opts.parallelism), States: d.states, KeySchema: d.key,
+		Parallelism: uint32(d.opts.parallelism), States: d.states, Commits: d.commits, KeySchema: d.key,
 	}
 	if op.Name == "" && d.auto {
 		op.Name = d.verb

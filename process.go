@@ -14,7 +14,7 @@ import (
 
 // planStates runs a factory with a Setup that only takes notes, checks what it
 // makes, and returns the states that it declared.
-func planStates[P any](e *Env, id identity, k operator.KeyInfo, factory func(*Setup) (P, error), check func(*Setup, P) error) []*metapb.State {
+func planStates[P any](e *Env, id identity, k operator.KeyInfo, factory func(*Setup) (P, error), check func(*Setup, P) error) planned {
 	setup := operator.PlanSetupIn(id.uid, k, &e.types)
 	p, err := factory(setup)
 	if err == nil {
@@ -29,7 +29,14 @@ func planStates[P any](e *Env, id identity, k operator.KeyInfo, factory func(*Se
 	if err != nil {
 		e.fail(fmt.Errorf("%v: %w", id, err))
 	}
-	return setup.Declared()
+	_, commits := any(p).(operator.Committer)
+	return planned{setup.Declared(), commits}
+}
+
+// planned is what is known of an operator when the job is planned.
+type planned struct {
+	states  []*metapb.State
+	commits bool // it publishes with checkpoints
 }
 
 func notNil(p any) error {
@@ -42,11 +49,11 @@ func notNil(p any) error {
 // declareProcess declares an operator of the user's own on a stream without a key.
 func declareProcess[T, B any](s *Stream[T], id identity, o options, factory func(*Setup) StreamProcessor[T, B]) *Stream[B] {
 	e := s.env
-	states := planStates(e, id, operator.KeyInfo{},
+	planned := planStates(e, id, operator.KeyInfo{},
 		func(s *Setup) (StreamProcessor[T, B], error) { return factory(s), nil },
 		func(_ *Setup, p StreamProcessor[T, B]) error { return checkHooks[string, B](p, false) })
 	return e.streamOf[B](e.declare(declaration{
-		identity: id, kind: metapb.OperatorKind_OPERATOR_KIND_TRANSFORM, opts: o, inputs: s.inputs(), states: states,
+		identity: id, kind: metapb.OperatorKind_OPERATOR_KIND_TRANSFORM, opts: o, inputs: s.inputs(), planned: planned,
 		link: func(l *task.Linker) error {
 			p := factory(l.Setup(operator.KeyInfo{}))
 			out := task.Out[B](l)
@@ -67,7 +74,7 @@ func declareKeyed[K comparable, T, B any](k *Keyed[K, T], id identity, o options
 		return e.streamOf[B](e.declare(declaration{identity: id, opts: o}))
 	}
 	info := operator.KeyInfoOf(keys)
-	states := planStates(e, id, info,
+	planned := planStates(e, id, info,
 		func(s *Setup) (Processor[K, T, B], error) { return factory(s), nil },
 		func(s *Setup, p Processor[K, T, B]) error {
 			if _, ok := p.(timerHook[K, B]); ok {
@@ -77,7 +84,7 @@ func declareKeyed[K comparable, T, B any](k *Keyed[K, T], id identity, o options
 		})
 	return e.streamOf[B](e.declare(declaration{
 		identity: id, kind: metapb.OperatorKind_OPERATOR_KIND_TRANSFORM, opts: o,
-		inputs: k.inputs(keys), states: states, key: keys.Schema(),
+		inputs: k.inputs(keys), planned: planned, key: keys.Schema(),
 		link: func(l *task.Linker) error {
 			setup := l.Setup(info)
 			p := factory(setup)

@@ -53,6 +53,10 @@ type Config struct {
 	// age they begin to; 0 = at once.
 	Alignment        Alignment
 	AlignmentTimeout time.Duration
+	// Fallback is whether recovery may pass over damaged checkpoints; TwoPhase are the uids
+	// of the operators that publish with checkpoints, for the message.
+	Fallback Fallback
+	TwoPhase []string
 	// IDBatch is how many checkpoint ids are reserved with one transaction; 0 = 64:
 	// at the default interval one transaction in ten minutes.
 	IDBatch int
@@ -60,6 +64,17 @@ type Config struct {
 	// for: attempts that were cut off have ended by then. 0 = 1 min.
 	OrphansAfter time.Duration
 }
+
+// Fallback says what recovery does when the newest checkpoint can't be read.
+type Fallback uint8
+
+const (
+	// FallbackAlways: it starts from the newest that can be.
+	FallbackAlways Fallback = iota
+	// FallbackAsk: the job fails. What sinks have published with the checkpoints that were
+	// passed over would be published again, and somebody has to want that.
+	FallbackAsk
+)
 
 // Alignment of barriers.
 type Alignment uint8

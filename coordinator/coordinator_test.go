@@ -43,12 +43,13 @@ func testGraph(t *testing.T, two bool) *job.Graph {
 
 // TestTranscripts runs testdata/transcripts: one command a step, effects below.
 //
-//	new [two] [interval=10s] [timeout=1m] [pause=0s] [tolerable=0] [retained=1] [batch=2] [concurrent=1] [delete]
+//	new [two] [interval=10s] [timeout=1m] [pause=0s] [tolerable=0] [retained=1] [batch=2] [concurrent=1] [delete] [ask=out]
 //	takeover [reserved=4] [completed=3:e1.n1:a/b,4:…] [terminal] [damaged=4] [pins=t1] [source=no-claim|shared]
 //	deploy attempt=1 [restored=3] · adopt attempt=1 · run [sub=0] · lost · restore [unusable=3]
 //	at 12s · ack ckpt=1 [sub=0] [runs=a,b] [still=c] [attempt=1] · decline ckpt=1 sub=1
 //	ended · committed ckpt=1 [sub=0] · job-ended state=FINISHED · stop
 //	wanted [t=t1] [kind=checkpoint|full|savepoint|stop] [drain] · unpinned ckpt=1 [t=t1] [keep]
+//	pin ckpt=1 [t=job:x]
 //	(region=other or region=source limits the subtasks to those of one region)
 //	ids|metadata|pointer|pointers|objects|listed outcome=ok|failed|unknown|fenced [ckpt=1] [names=a,b] · read ckpt=1 found|missing|unknown
 func TestTranscripts(t *testing.T) {
@@ -108,6 +109,9 @@ func (h *harness) new(d *datadriven.TestData) {
 	}
 	if d.HasArg("delete") {
 		h.config.Retention = DeleteOnCancellation
+	}
+	if d.HasArg("ask") {
+		h.config.Fallback, h.config.TwoPhase = FallbackAsk, []string{text(d, "ask", "")}
 	}
 	h.c = New(h.config, Identity{Epoch: h.epoch, JobName: "test"})
 }
@@ -176,6 +180,8 @@ func (h *harness) events(d *datadriven.TestData) []Event {
 		return []Event{CheckpointWanted{TriggerID: text(d, "t", "t1"), Kind: kinds[text(d, "kind", "savepoint")], Drain: d.HasArg("drain")}}
 	case "unpinned":
 		return []Event{Unpinned{ID: id, TriggerID: text(d, "t", "t1"), Keep: d.HasArg("keep")}}
+	case "pin":
+		return []Event{PinWanted{id, text(d, "t", "job:x")}}
 	case "job-ended":
 		return []Event{JobEnded{text(d, "state", "FINISHED")}}
 	case "stop":
@@ -298,6 +304,10 @@ func describe(effect Effect) string {
 		return fmt.Sprintf("taken for %s: %d", e.TriggerID, e.Pointer.CheckpointId)
 	case Refused:
 		return fmt.Sprintf("refused %s: %s", e.TriggerID, e.Reason)
+	case Pinned:
+		return fmt.Sprintf("pinned %d for %s: %v", e.Pointer.CheckpointId, e.Pin, e.Pointer.Pins)
+	case PinRefused:
+		return fmt.Sprintf("no pin of %d for %s", e.ID, e.Pin)
 	case DrainSources:
 		return "drain " + subtasks(e.To)
 	case ReadPointer:

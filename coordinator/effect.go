@@ -89,7 +89,8 @@ type ListObjects struct{}
 // RestoreFrom answers RestoreWanted: start from this checkpoint, or empty (or from
 // the snapshot given at submission) if Pointer is nil. Skipped are newer ones that are
 // damaged: report them loudly. A Problem says that nothing can be restored although
-// there was something: the job fails, it must not start empty.
+// there was something, or only with somebody's consent: the job fails, it must not start
+// empty. Its lines after the first are details.
 type RestoreFrom struct {
 	Pointer  *metapb.CheckpointPointer
 	Metadata *metapb.CheckpointMetadata
@@ -123,6 +124,19 @@ type CheckpointTaken struct {
 type Refused struct {
 	TriggerID string
 	Reason    string
+}
+
+// Pinned answers PinWanted: the checkpoint stays. The pin is to be put on record; if it
+// can't be, Unpinned takes it back.
+type Pinned struct {
+	Pin     string
+	Pointer *metapb.CheckpointPointer // with the pin
+}
+
+// PinRefused answers PinWanted: there is no such checkpoint, or soon there will be none.
+type PinRefused struct {
+	ID  stream.CheckpointID
+	Pin string
 }
 
 // DrainSources has source subtasks end as if their input had. Sent again after a
@@ -159,6 +173,8 @@ func (FailJob) coordinatorEffect()         {}
 func (Finished) coordinatorEffect()        {}
 func (CheckpointTaken) coordinatorEffect() {}
 func (Refused) coordinatorEffect()         {}
+func (Pinned) coordinatorEffect()          {}
+func (PinRefused) coordinatorEffect()      {}
 func (DrainSources) coordinatorEffect()    {}
 func (SourceReleased) coordinatorEffect()  {}
 func (LeadershipLost) coordinatorEffect()  {}

@@ -117,11 +117,19 @@ type CheckpointWanted struct {
 	Drain     bool // of a stop: sources end, and the terminal checkpoint is the answer
 }
 
-// Unpinned: the copy of a checkpoint is made, or never will be, and that is on record.
+// Unpinned: the copy of a checkpoint is made, or never will be, and that is on record; or
+// who has started from it needs it no more.
 type Unpinned struct {
 	ID        stream.CheckpointID
 	TriggerID string
 	Keep      bool // there is no copy: the checkpoints of this job are not deleted at its end
+}
+
+// PinWanted: somebody else is about to start from a checkpoint of this job, which must stay
+// until Unpinned names the same pin. Answered at once, with Pinned or PinRefused.
+type PinWanted struct {
+	ID  stream.CheckpointID
+	Pin string
 }
 
 // JobEnded: the job's terminal state has been persisted (I6). Checkpoints are now
@@ -147,7 +155,7 @@ type Acked struct {
 	Timings    Timings
 }
 
-// Timings of one subtask's part, in ns.
+// Timings of one subtask's part, in ns, and what it did meanwhile.
 type Timings struct {
 	StartDelay, Alignment, Sync, Async, LongestStall int64
 	Unaligned                                        bool // the barrier overtook records, here or upstream
@@ -233,6 +241,7 @@ func (Tick) coordinatorEvent()             {}
 func (CheckpointWanted) coordinatorEvent() {}
 func (Unpinned) coordinatorEvent()         {}
 func (JobEnded) coordinatorEvent()         {}
+func (PinWanted) coordinatorEvent()        {}
 func (Stop) coordinatorEvent()             {}
 func (Acked) coordinatorEvent()            {}
 func (Declined) coordinatorEvent()         {}

@@ -222,10 +222,30 @@ func (c *Coordinator) answerRestore(effects []Effect) []Effect {
 			break
 		}
 	}
-	if answer.Pointer == nil && answer.Problem == "" && len(answer.Skipped) > 0 {
+	switch {
+	case answer.Problem != "" || len(answer.Skipped) == 0:
+	case answer.Pointer == nil:
 		answer.Problem = unreadable(answer.Skipped)
+	case c.config.Fallback == FallbackAsk:
+		answer.Problem = c.consent(answer)
+		answer.Pointer, answer.Metadata = nil, nil
 	}
 	return append(effects, answer)
+}
+
+// consent says what going back to an older checkpoint would do, and how to want it.
+func (c *Coordinator) consent(to RestoreFrom) string {
+	newest := to.Skipped[0].Pointer.CheckpointId
+	doubled := "what the job has published since would be published again"
+	if n := len(c.config.TwoPhase); n > 0 {
+		doubled = fmt.Sprintf("what %s published since checkpoint %d would be published again", strings.Join(c.config.TwoPhase, ", "), to.Pointer.CheckpointId)
+	}
+	lines := []string{fmt.Sprintf("checkpoint %d cannot be read, and the job does not go back to checkpoint %d without consent: %s", newest, to.Pointer.CheckpointId, doubled)}
+	lines = append(lines, problems(to.Skipped)...)
+	return strings.Join(append(lines,
+		fmt.Sprintf("to go back this time, start the job again from that checkpoint:  weir run -s %s PKG|BINARY", to.Pointer.Path),
+		"to go back always:  -D execution.checkpointing.fallback=always",
+	), "\n")
 }
 
 // mostProblems bounds the text of a failure: the newest checkpoints say enough.
@@ -238,14 +258,18 @@ func unreadable(damaged []Completed) string {
 	if n := len(damaged); n > 1 {
 		lines[0] = fmt.Sprintf("none of the %d retained checkpoints can be read", n)
 	}
+	return strings.Join(append(lines, problems(damaged)...), "\n")
+}
+
+// problems are what is wrong with the newest of damaged, a line each.
+func problems(damaged []Completed) (lines []string) {
 	for i, d := range damaged {
 		if i == mostProblems {
-			lines = append(lines, fmt.Sprintf("and %d more", len(damaged)-i))
-			break
+			return append(lines, fmt.Sprintf("and %d more", len(damaged)-i))
 		}
 		lines = append(lines, fmt.Sprintf("%v: %s", stream.CheckpointID(d.Pointer.CheckpointId), strings.ReplaceAll(d.Problem, "\n", "; ")))
 	}
-	return strings.Join(lines, "\n")
+	return lines
 }
 
 // name is what users call the subtask of e.

@@ -155,6 +155,8 @@ func (c *Coordinator) Step(now time.Time, event Event, effects []Effect) []Effec
 		effects = c.checkpointWanted(e, effects)
 	case Unpinned:
 		effects = c.unpinned(e, effects)
+	case PinWanted:
+		effects = c.pinWanted(e, effects)
 	case JobEnded:
 		effects = c.jobEnded(now, e, effects)
 	case Stop:

@@ -182,7 +182,21 @@ func (c *Coordinator) unpinned(e Unpinned, effects []Effect) []Effect {
 	return effects
 }
 
-// pinned reports whether a copy of a completed checkpoint is still to be made.
+// pinWanted keeps a completed checkpoint for somebody else who starts from it. One whose
+// pointer is being deleted is not there any more.
+func (c *Coordinator) pinWanted(e PinWanted, effects []Effect) []Effect {
+	i := slices.IndexFunc(c.completed, func(d Completed) bool { return d.Pointer.CheckpointId == uint64(e.ID) })
+	if i < 0 || c.completed[i].Metadata == nil || c.phase >= PhaseFinished {
+		return append(effects, PinRefused{e.ID, e.Pin})
+	}
+	p := c.completed[i].Pointer
+	if !slices.Contains(p.Pins, e.Pin) {
+		p.Pins = append(slices.Clone(p.Pins), e.Pin)
+	}
+	return append(effects, Pinned{e.Pin, p})
+}
+
+// pinned reports whether somebody still needs a completed checkpoint.
 func (c *Coordinator) pinned() bool {
 	return slices.ContainsFunc(c.completed, func(d Completed) bool { return len(d.Pointer.Pins) > 0 })
 }

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -30,7 +31,7 @@ var ErrClosingLine = errors.New("invalid closing line")
 // The text holds names in braces: {ms} and {rate}, the names of results, and those
 // of parameters (Plan.Params). After a colon comes a format of package fmt:
 // {checksum:%016x}; without one, sums are decimal. "{{" stands for a brace. A name
-// that nothing goes by stays as it is in the line, so that the mistake shows.
+// that nothing goes by is refused by ValidatePlan; here it stays as it is.
 func ClosingLine(plan *metapb.Plan, results []*metapb.Result, took time.Duration) string {
 	if plan.ClosingLine == "" {
 		return ""
@@ -89,6 +90,36 @@ func CheckClosingLine(text string) error {
 	for _, err := range closingParts(text) {
 		if err != nil {
 			return fmt.Errorf("%w %q: %w", ErrClosingLine, text, err)
+		}
+	}
+	return nil
+}
+
+// validateClosing refuses a closing line with a name that nothing will go by.
+func validateClosing(plan *metapb.Plan) error {
+	known := map[string]bool{closingMS: true, closingRate: plan.RateOf != ""}
+	for _, p := range plan.Params {
+		known[p.Key] = true
+	}
+	var results []string
+	for _, op := range plan.Operators {
+		for _, s := range op.States {
+			if s.Kind == metapb.StateKind_STATE_KIND_RESULT {
+				known[s.Name] = true
+				results = append(results, s.Name)
+			}
+		}
+	}
+	slices.Sort(results)
+	for p, err := range closingParts(plan.ClosingLine) {
+		switch {
+		case err != nil:
+			return fmt.Errorf("%w: %w %q: %w", ErrInvalidPlan, ErrClosingLine, plan.ClosingLine, err)
+		case p.name == closingRate && !known[p.name]:
+			return fmt.Errorf("%w: %w %q: {rate} needs Env.RateOf", ErrInvalidPlan, ErrClosingLine, plan.ClosingLine)
+		case p.name != "" && !known[p.name]:
+			return fmt.Errorf("%w: %w %q: nothing goes by the name {%s}; the program's results are %s, and there is {ms}",
+				ErrInvalidPlan, ErrClosingLine, plan.ClosingLine, p.name, cmp.Or(strings.Join(slices.Compact(results), ", "), "none"))
 		}
 	}
 	return nil

@@ -240,7 +240,10 @@ func ValidatePlan(plan *metapb.Plan) error {
 			return err
 		}
 	}
-	return validateResults(plan)
+	if err := validateResults(plan); err != nil {
+		return err
+	}
+	return validateClosing(plan)
 }
 
 // validateResults refuses named results that can't be merged in the end.

@@ -8,6 +8,7 @@ import (
 	"github.com/weirstream/weir/client/api"
 	"github.com/weirstream/weir/coordinator/ha"
 	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/jobmanager/operations"
 	"github.com/weirstream/weir/jobmanager/settings"
 	"github.com/weirstream/weir/proto/metapb"
 )
@@ -86,8 +87,12 @@ func (m *JobManager) Cancel(ctx context.Context, id job.ID) error {
 	}
 }
 
-// ErrEnded says that the job has ended.
-var ErrEnded = errors.New("the job has ended")
+// ErrEnded says that the job has ended, ErrRunning that another operation excludes the one
+// that was asked for.
+var (
+	ErrEnded   = operations.ErrEnded
+	ErrRunning = operations.ErrRunning
+)
 
 // Wait waits until a job has ended and returns its result.
 func (m *JobManager) Wait(ctx context.Context, id job.ID) (*metapb.JobResult, error) {

@@ -19,8 +19,10 @@ import (
 	"github.com/weirstream/weir/internal/config"
 	"github.com/weirstream/weir/internal/loop"
 	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/jobmanager/operations"
 	"github.com/weirstream/weir/jobmanager/settings"
 	"github.com/weirstream/weir/jobmanager/slots"
+	"github.com/weirstream/weir/jobmanager/snapshots"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/proto/weirpb"
 )
@@ -43,11 +45,7 @@ type Dispatcher struct {
 		byID map[string]*taskManager
 	}
 
-	// What the jobs that have not ended need of the file system.
-	usages struct {
-		sync.Mutex
-		byID map[job.ID]usage
-	}
+	users snapshots.Users // jobs that have not ended: what they need is not deleted
 
 	// Owned by the loop.
 	masters   map[job.ID]*JobMaster
@@ -55,8 +53,9 @@ type Dispatcher struct {
 	broken    map[job.ID]error    // jobs on record that this version can't run
 	views     map[job.ID]*api.Job // last views of jobs that ended under this leader
 	pool      slots.Pool
-	seq       uint64         // of jobs, for the ids of their workers
-	disposals []*disposal    // oldest first
+	seq       uint64 // of jobs, for the ids of their workers
+	disposals *operations.Core
+	asked     requests       // for disposals
 	running   sync.WaitGroup // JobMasters
 	ctx       context.Context
 }
@@ -72,7 +71,6 @@ func newDispatcher(ctx context.Context, m *JobManager, lead ha.Leadership) (*Dis
 		masters: map[job.ID]*JobMaster{}, broken: map[job.ID]error{}, ended: map[job.ID]*ha.JobState{}, views: map[job.ID]*api.Job{},
 	}
 	d.tms.byID = map[string]*taskManager{}
-	d.usages.byID = map[job.ID]usage{}
 	var err error
 	if d.cluster, err = d.jobs.Cluster(ctx, time.Now()); err != nil {
 		return nil, err
@@ -80,6 +78,11 @@ func newDispatcher(ctx context.Context, m *JobManager, lead ha.Leadership) (*Dis
 	if d.initial, err = d.jobs.All(ctx); err != nil {
 		return nil, err
 	}
+	disposals, err := d.jobs.Disposals(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d.disposals = operations.New("the cluster", keptDisposals, disposals)
 	d.loop = loop.New(loop.Options[event]{Name: "dispatcher", Drop: dropEvent})
 	return d, nil
 }
@@ -113,25 +116,28 @@ func (d *Dispatcher) run(ctx context.Context) {
 			d.ended[id] = s
 		}
 	}
+	d.operate(operations.Loaded{}) // when it is known what the jobs need
 	d.loop.After(sweepInterval, &sweep{})
 	d.loop.Run(ctx, func(e event) { e.handle(d) })
 	cancel() // a fenced transaction ends the loop while ctx goes on
+	d.asked.abandon()
 	d.running.Wait()
 }
 
 func (d *Dispatcher) startMaster(s *ha.JobState) error {
 	d.seq++
-	m, err := newJobMaster(d, s, d.seq)
-	if err != nil {
-		d.leave(job.ID(s.Record.JobId), err)
-		return err
-	}
-	d.masters[m.id] = m
 	needed := ""
 	if !s.Record.SourceReleased {
 		needed = s.Record.RestoreFrom
 	}
-	d.use(m.id, m.settings.CheckpointFolder(m.id), needed)
+	m, err := newJobMaster(d, s, d.seq)
+	if err != nil {
+		d.users.Put(job.ID(s.Record.JobId), "", needed)
+		d.leave(job.ID(s.Record.JobId), err)
+		return err
+	}
+	d.masters[m.id] = m
+	d.users.Put(m.id, m.settings.CheckpointFolder(m.id), needed)
 	d.running.Go(func() { m.run(d.ctx) })
 	return nil
 }
@@ -306,6 +312,8 @@ func (m *JobManager) Submit(ctx context.Context, s Submission) (id job.ID, warni
 	}
 	if s.ID == "" {
 		s.ID = job.ID(randomHex(16))
+	} else if _, err := m.find(ctx, s.ID); err == nil {
+		return s.ID, nil, nil // the same submission again
 	}
 	if err := s.ID.Validate(); err != nil {
 		return "", nil, fmt.Errorf("%w: %w", ErrRefused, err)
@@ -333,10 +341,11 @@ func (m *JobManager) Submit(ctx context.Context, s Submission) (id job.ID, warni
 		JobId: string(s.ID), Name: s.Plan.Name, PlanSha256: hash[:], Plan: s.Plan, BinarySha256: s.BinarySHA256,
 		Config: chosen.Effective, SubmittedAtMs: time.Now().UnixMilli(),
 	}
-	if warnings, err = m.checkRestore(ctx, d, s.Restore, rec, g); err != nil {
-		return "", nil, err
+	if warnings, err = m.checkRestore(ctx, d, s.Restore, rec, g); err == nil {
+		err = m.storePlan(rec)
 	}
-	if err := m.storePlan(rec); err != nil {
+	if err != nil {
+		_ = d.loop.Post(&sourceFreed{s.ID, rec.RestoreFrom}) // closed: the next leader does it
 		return "", nil, err
 	}
 	reply := make(chan error, 1)
@@ -421,6 +430,7 @@ func (e *submitted) handle(d *Dispatcher) {
 	switch {
 	case d.masters[id] != nil || d.ended[id] != nil:
 		e.reply <- nil // the same submission again
+		(&sourceFreed{id, e.rec.RestoreFrom}).handle(d)
 		return
 	case d.broken[id] != nil:
 		e.reply <- fmt.Errorf("%w: %s: %w", ErrUnreadable, id, d.broken[id])
@@ -491,6 +501,7 @@ func (e *accepted) handle(d *Dispatcher) {
 		d.log.Info("job accepted", "job", string(id), "name", e.state.Record.Name)
 		e.err = d.startMaster(e.state)
 	}
+	(&sourceFreed{id, e.state.Record.RestoreFrom}).handle(d)
 	e.reply <- e.err
 }
 
@@ -506,7 +517,8 @@ type masterEnded struct {
 func (e *masterEnded) handle(d *Dispatcher) {
 	if d.masters[e.m.id] == e.m {
 		delete(d.masters, e.m.id)
-		d.useNothing(e.m.id)
+		d.users.Remove(e.m.id)
+		(&sourceFreed{e.m.id, e.m.record.RestoreFrom}).handle(d)
 		d.ended[e.m.id], d.views[e.m.id] = e.state, e.view
 		close(e.m.over)
 		d.pool.Release(e.m.id)

@@ -2,70 +2,67 @@ package jobmanager
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"strings"
+	"time"
 
 	"github.com/weirstream/weir/client/api"
-	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/coordinator/ha"
+	"github.com/weirstream/weir/jobmanager/operations"
 	"github.com/weirstream/weir/proto/metapb"
-	"github.com/weirstream/weir/savepoint"
-	"github.com/weirstream/weir/statebackend/objstore"
 )
 
-// usage is what a job that has not ended needs of the file system: nobody may delete it.
-type usage struct {
-	folder string // of its checkpoints
-	source string // snapshot that it was started from; "" = none, or not needed any more
-}
+// keptDisposals is how many that ended stay on record.
+const keptDisposals = 100
 
-// use notes what a job needs. Any goroutine may call it.
-func (d *Dispatcher) use(id job.ID, folder, source string) {
-	d.usages.Lock()
-	defer d.usages.Unlock()
-	d.usages.byID[id] = usage{folder, source}
-}
-
-func (d *Dispatcher) useNothing(id job.ID) {
-	d.usages.Lock()
-	defer d.usages.Unlock()
-	delete(d.usages.byID, id)
-}
-
-// owner is the job, not ended, in whose checkpoint folder path lies; "" if it is no
-// job's. Any goroutine may call it.
-func (d *Dispatcher) owner(path string) job.ID {
-	return d.user(func(u usage) bool {
-		local, err := objstore.LocalPath(u.folder)
-		return err == nil && strings.HasPrefix(path+"/", local+"/")
-	})
-}
-
-// startedFrom is the job, not ended, that still needs the snapshot at path; "" if none
-// does.
-func (d *Dispatcher) startedFrom(path string) job.ID {
-	return d.user(func(u usage) bool { return u.source == path })
-}
-
-func (d *Dispatcher) user(is func(usage) bool) job.ID {
-	d.usages.Lock()
-	defer d.usages.Unlock()
-	for id, u := range d.usages.byID {
-		if is(u) {
-			return id
-		}
+// operate is one step of the disposals, and what follows from it.
+func (d *Dispatcher) operate(e operations.Event) {
+	for _, f := range d.disposals.Step(time.Now(), e, nil) {
+		d.doDisposal(f)
 	}
-	return ""
 }
 
-// disposal is a savepoint that is being deleted. It lives in memory only: deleting
-// again does no harm.
-type disposal struct {
-	trigger string
-	now     *api.Operation
+// doDisposal carries out an effect of the disposals.
+func (d *Dispatcher) doDisposal(f operations.Effect) {
+	switch f := f.(type) {
+	case operations.Answer:
+		d.asked.answer(f.Request, f.Problem)
+	case operations.Record:
+		d.loop.Go("record disposal", func(ctx context.Context) event {
+			err := certain(ctx, func() error { return d.jobs.PutDisposal(ctx, f.Operation) })
+			return &disposalStep{operations.Recorded{Trigger: f.Operation.TriggerId, Problem: err}, err}
+		})
+	case operations.Dispose:
+		d.loop.Go("delete savepoint", func(ctx context.Context) event {
+			e := operations.Disposed{Trigger: f.Trigger}
+			if err := d.users.Dispose(ctx, f.Path, f.Again); err != nil {
+				e.Failure = reasonOf(err)
+			}
+			return &disposalStep{e, nil} // not handled if the leadership has ended: the next one goes on
+		})
+	case operations.End:
+		d.log.Info("disposal ended", "path", f.Operation.Target, "state", f.Operation.State.String(), "cause", f.Operation.Failure)
+		d.loop.Go("record the end of a disposal", func(ctx context.Context) event {
+			err := certain(ctx, func() error { return d.jobs.EndDisposal(ctx, f.Operation, f.Forget) })
+			return &disposalStep{operations.EndRecorded{Trigger: f.Operation.TriggerId, Problem: err}, err}
+		})
+	default:
+		panic(fmt.Sprintf("weir: BUG: effect %T of a disposal", f))
+	}
 }
 
-// mostDisposals bounds how many are remembered.
-const mostDisposals = 100
+// disposalStep is a result for the disposals; err is that of the transaction.
+type disposalStep struct {
+	e   operations.Event
+	err error
+}
+
+func (e *disposalStep) handle(d *Dispatcher) {
+	if errors.Is(e.err, ha.ErrFenced) {
+		(leadershipLost{}).handle(d)
+	}
+	d.operate(e.e)
+}
 
 // disposeWanted: a client wants a savepoint deleted.
 type disposeWanted struct {
@@ -76,62 +73,15 @@ type disposeWanted struct {
 func (e *disposeWanted) abandon() { e.reply <- ErrNotLeader }
 
 func (e *disposeWanted) handle(d *Dispatcher) {
-	if d.disposal(e.trigger) != nil {
-		e.reply <- nil // the same request again
-		return
-	}
-	p := &disposal{e.trigger, api.InProgress(api.OperationProgress{})}
-	if d.disposals = append(d.disposals, p); len(d.disposals) > mostDisposals {
-		d.disposals = d.disposals[1:]
-	}
-	e.reply <- nil
-	d.loop.Go("delete savepoint", func(ctx context.Context) event { return &disposed{p, d.dispose(ctx, e.path)} })
+	d.operate(operations.Requested{Request: d.asked.add(e.reply), Operation: &metapb.Operation{
+		Kind: metapb.Operation_KIND_DISPOSAL, TriggerId: e.trigger, Target: e.path,
+	}})
 }
-
-func (d *Dispatcher) disposal(trigger string) *disposal {
-	for _, p := range d.disposals {
-		if p.trigger == trigger {
-			return p
-		}
-	}
-	return nil
-}
-
-// dispose deletes the savepoint at path, unless some job needs it.
-func (d *Dispatcher) dispose(ctx context.Context, path string) *api.Operation {
-	fail := func(e *api.Error) *api.Operation { return api.FailedOperation(e) }
-	s, err := savepoint.Open(ctx, path)
-	if err != nil {
-		return fail(sourceError(err))
-	}
-	folder := s.Folder()
-	if err := s.Close(); err != nil {
-		return fail(sourceError(err))
-	}
-	if id := d.startedFrom(folder); id != "" {
-		return fail(api.NewError(api.ErrConflict, "SNAPSHOT_IN_USE", fmt.Sprintf("job %s was started from %s and still needs it", id, folder),
-			"wait for its first checkpoints: weir describe "+string(id)))
-	}
-	if id := d.owner(folder); id != "" {
-		return fail(api.NewError(api.ErrConflict, "SNAPSHOT_IN_USE", fmt.Sprintf("%s is a checkpoint of job %s, which has not ended", folder, id)))
-	}
-	if _, err := savepoint.Delete(ctx, folder); err != nil {
-		return fail(sourceError(err))
-	}
-	return api.Completed(api.OperationResult{})
-}
-
-type disposed struct {
-	p   *disposal
-	now *api.Operation
-}
-
-func (e *disposed) handle(*Dispatcher) { e.p.now = e.now }
 
 // Dispose implements rest.Cluster.
 func (a API) Dispose(ctx context.Context, r api.DisposalRequest) (string, error) {
-	if r.TriggerID == "" {
-		r.TriggerID = randomHex(16)
+	if err := chooseTrigger(&r.TriggerID); err != nil {
+		return "", err
 	}
 	if r.Path == "" {
 		return "", api.NewError(api.ErrInvalid, "NO_SNAPSHOT", "the request names no savepoint")
@@ -149,20 +99,23 @@ func (a API) Dispose(ctx context.Context, r api.DisposalRequest) (string, error)
 	}
 }
 
-// disposalLook asks how a disposal goes.
+// disposalLook asks how a disposal goes. Without an answer the channel is closed.
 type disposalLook struct {
 	trigger string
 	reply   chan<- *api.Operation
 }
 
-func (e *disposalLook) abandon() { e.reply <- nil }
+func (e *disposalLook) abandon() { close(e.reply) }
 
 func (e *disposalLook) handle(d *Dispatcher) {
-	if p := d.disposal(e.trigger); p != nil {
-		e.reply <- p.now
-		return
+	switch v, known := d.disposals.Look(e.trigger); {
+	case !known:
+		e.reply <- nil
+	case v.Phase == operations.Ended:
+		e.reply <- operationView(v.Record)
+	default:
+		e.reply <- api.InProgress(api.OperationProgress{})
 	}
-	e.reply <- nil
 }
 
 // Disposal implements rest.Cluster.
@@ -173,18 +126,15 @@ func (a API) Disposal(ctx context.Context, trigger string) (*api.Operation, erro
 		return nil, apiError(ErrNotLeader)
 	}
 	select {
-	case o := <-reply:
-		if o == nil {
+	case o, answered := <-reply:
+		switch {
+		case !answered:
+			return nil, apiError(ErrNotLeader)
+		case o == nil:
 			return nil, api.NewError(api.ErrNotFound, "OPERATION_NOT_FOUND", fmt.Sprintf("no savepoint is being deleted under %.80q, or that ended long ago", trigger))
 		}
 		return o, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-}
-
-// copySavepoint writes a savepoint out of a completed checkpoint, and returns its size.
-func copySavepoint(ctx context.Context, from, to string, t metapb.SnapshotType) (uint64, error) {
-	d, err := savepoint.Copy(ctx, from, to, t)
-	return uint64(d.Bytes), err
 }

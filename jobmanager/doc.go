@@ -2,10 +2,11 @@
 // leadership, and while it leads accepts jobs (Dispatcher), keeps their binaries,
 // gives slots, and runs one JobMaster for each job.
 //
-// A JobMaster is a loop around two pure cores, jobmanager/execgraph (how subtasks
-// are deployed, watched and restarted) and coordinator (the life of checkpoints).
+// A JobMaster is a loop around three pure cores, jobmanager/execgraph (how subtasks
+// are deployed, watched and restarted), coordinator (the life of checkpoints) and
+// jobmanager/operations (what clients were promised).
 // It carries their effects out, RPCs and writes, and hands results back as events.
-// Neither core does I/O; this package decides nothing about protocols.
+// No core does I/O; this package decides nothing about protocols.
 //
 // # Goroutines
 //
@@ -21,11 +22,9 @@
 //
 // # Operations
 //
-// What a client asks for that takes long (operations.go: a savepoint, a stop, a
-// checkpoint, a rescale) is on record under its trigger id before anything is done for
-// it, is resumed by the next leader, and its end is on record before anybody is told. A
-// savepoint is a completed checkpoint that is pinned until package savepoint has copied
-// it; the job does not wait.
+// What a client asks for that takes long (a savepoint, a stop, a checkpoint, a rescale, a
+// disposal) is an operation: the pure core jobmanager/operations decides, operations.go
+// carries its effects out for a job, disposal.go for those of no job.
 //
 // Invariants: I1 (everything is written through ha.Jobs under this leader's key),
 // I2 (leader epoch on every command, attempt and incarnation on every answer), I6

@@ -17,6 +17,8 @@ import (
 	"github.com/weirstream/weir/coordinator/metadata"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/jobmanager/execgraph"
+	"github.com/weirstream/weir/jobmanager/operations"
+	"github.com/weirstream/weir/jobmanager/snapshots"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/proto/weirpb"
 	"github.com/weirstream/weir/statebackend/objstore"
@@ -86,9 +88,11 @@ func (m *JobMaster) doCoord(f coordinator.Effect) { //lint:step
 	case coordinator.Finished:
 		m.finished(f)
 	case coordinator.CheckpointTaken:
-		m.taken(f)
+		m.operate(operations.Taken{Trigger: f.TriggerID, Pointer: f.Pointer})
 	case coordinator.Refused:
-		m.refused(f)
+		m.operate(operations.Refused{Trigger: f.TriggerID, Reason: f.Reason})
+	case coordinator.Pinned, coordinator.PinRefused:
+		m.doPin(f)
 	case coordinator.DrainSources:
 		m.drain(f)
 	case coordinator.SourceReleased:
@@ -269,6 +273,7 @@ func (m *JobMaster) persistResult(r *metapb.JobResult) {
 		return
 	}
 	m.ending = r.State
+	m.operate(operations.JobEnding{State: r.State})
 	now := m.loop.Now()
 	r.EndedAtMs = now.UnixMilli()
 	r.DurationMs = r.EndedAtMs - m.record.SubmittedAtMs
@@ -303,7 +308,7 @@ func (e *resultWritten) apply(m *JobMaster) {
 		m.writeResult(e.r, resultRetry)
 	default:
 		m.state.Result, m.ending = e.r, e.r.State
-		m.jobOver()
+		m.operate(operations.JobEnded{State: e.r.State})
 		m.log.Info("job ended", "state", e.r.State, "duration_ms", e.r.DurationMs, "closing_line", e.r.ClosingLine)
 		m.forCoord(coordinator.JobEnded{State: e.r.State})
 		m.forGraph(execgraph.ResultPersisted{State: terminalStates[e.r.State]})
@@ -318,7 +323,7 @@ var terminalStates = map[string]execgraph.JobState{
 // were to go, and the end of every operation is on record.
 func (m *JobMaster) maybeCleaned() {
 	f := m.cleanedUp
-	if f == nil || m.busy() {
+	if f == nil || m.ops.Busy() {
 		return
 	}
 	m.cleanedUp = nil
@@ -327,7 +332,10 @@ func (m *JobMaster) maybeCleaned() {
 	m.loop.Go("clean up", func(ctx context.Context) masterEvent {
 		var err error
 		if f.Folder {
-			err = errors.Join(m.removeFolder(ctx), deleteClaimed(ctx, rec))
+			err = errors.Join(m.removeFolder(ctx), snapshots.DeleteClaimed(ctx, rec))
+		}
+		if s, ok := m.store.(interface{ RemoveFolder() error }); ok && err == nil {
+			err = s.RemoveFolder()
 		}
 		return &cleaned{errors.Join(err, m.d.jobs.UpdateResult(ctx, m.id, r))}
 	})

@@ -16,6 +16,7 @@ import (
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/jobmanager/execgraph"
 	"github.com/weirstream/weir/jobmanager/history"
+	"github.com/weirstream/weir/jobmanager/operations"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/proto/weirpb"
 	"github.com/weirstream/weir/stream"
@@ -55,10 +56,13 @@ func (m *JobMaster) doGraph(f execgraph.Effect) { //lint:step
 	case execgraph.StateChanged:
 		m.log.Info("job state", "from", f.From.String(), "to", f.To.String())
 	case execgraph.RegionFailed:
-		m.history.Fail(f, m.graph.Job())
+		m.failed(f)
+		if tell := m.d.manager.cfg.RegionFailed; tell != nil {
+			tell(m.id, f)
+		}
 		m.log.Warn("region failed", "cause", f.Failure.Cause, "uid", f.Failure.UID, "taskmanager", f.Failure.TaskManager, "restart_in", f.Delay, "given_up", f.GivenUp)
 	case execgraph.WorkerKilled:
-		m.history.Fail(execgraph.RegionFailed{Failure: f.Failure}, m.graph.Job())
+		m.failed(execgraph.RegionFailed{Failure: f.Failure})
 		m.log.Warn("a cancel was ignored", "cause", f.Failure.Cause, "taskmanager", f.Failure.TaskManager)
 	case execgraph.SetTimer:
 		if m.gTimer != nil {
@@ -69,15 +73,39 @@ func (m *JobMaster) doGraph(f execgraph.Effect) { //lint:step
 			m.gTimer = m.loop.After(f.At.Sub(m.loop.Now()), &toGraph{execgraph.Tick{}})
 		}
 	case execgraph.RescaleReady:
-		m.rescaleReady(f.Own)
+		m.operate(operations.RescaleReady{Own: f.Own})
 	case execgraph.RescaleFailed:
-		m.rescaleFailed(f.Reason)
+		m.operate(operations.RescaleFailed{Code: "NO_SLOTS", Reason: f.Reason})
 	case execgraph.Rescaled:
-		m.rescaleDone(f.Own)
+		m.operate(operations.Rescaled{Own: f.Own})
 	case execgraph.JobTerminal:
 		m.persistResult(&metapb.JobResult{State: f.State.String(), Failure: history.Cause(f.Failure)})
 	default:
 		panic(fmt.Sprintf("weir: BUG: effect %T of the execution graph", f))
+	}
+}
+
+// failed tells of a failure, and puts it on record: the next leader tells of it too.
+func (m *JobMaster) failed(f execgraph.RegionFailed) {
+	m.history.Fail(f, m.graph.Job())
+	all := m.history.Failures()
+	m.write(0, func(ctx context.Context) masterEvent {
+		return &failuresWritten{all, certain(ctx, func() error { return m.d.jobs.PutFailures(ctx, m.id, all) })}
+	})
+}
+
+type failuresWritten struct {
+	all []*metapb.FailureRecord
+	err error
+}
+
+func (e *failuresWritten) apply(m *JobMaster) {
+	switch {
+	case e.err == nil:
+		m.state.Failures = e.all
+	case !errors.Is(e.err, ha.ErrConflict): // else the job has ended, and its result says why
+		m.log.Warn("a failure of the job is not on record", "cause", e.err)
+		m.fenced(e.err)
 	}
 }
 
@@ -124,12 +152,12 @@ func (m *JobMaster) restoreFrom(f coordinator.RestoreFrom) {
 		return
 	}
 	options := restore.Options{Folder: m.settings.CheckpointFolder(m.id)}
-	if f.Metadata == nil && m.source != nil && m.source.problem != "" {
-		m.forGraph(execgraph.SnapshotReady{Number: m.restoreAsked, Problem: "the snapshot that the job was started from cannot be read: " + m.source.problem})
+	if f.Metadata == nil && m.source != nil && m.source.Problem != "" {
+		m.forGraph(execgraph.SnapshotReady{Number: m.restoreAsked, Problem: "the snapshot that the job was started from cannot be read: " + m.source.Problem})
 		return
 	}
 	if f.Metadata == nil && m.source != nil { // nothing of its own yet
-		f.Pointer, f.Metadata, options = m.source.pointer(), m.source.meta, m.source.options(m.record)
+		f.Pointer, f.Metadata, options = m.source.Pointer(), m.source.Metadata, m.source.Options(m.record)
 	}
 	m.snapshot = &f
 	if f.Metadata != nil && f.Metadata.NextStateId > m.stateIDs.Next {
@@ -147,7 +175,7 @@ func (m *JobMaster) restoreFrom(f coordinator.RestoreFrom) {
 func (m *JobMaster) persistIncarnation(f execgraph.PersistIncarnation) {
 	inc := &metapb.Incarnation{
 		Number: uint64(f.Number), LeaderEpoch: m.d.epoch(), StateIds: m.stateIDs.IDs, NextStateId: m.stateIDs.Next,
-		Attempt: f.Attempt.N, Secret: m.secret, Restarts: uint32(f.Restarts), StartedAtMs: m.record.SubmittedAtMs, Failures: m.history.Failures(),
+		Attempt: f.Attempt.N, Secret: m.secret, Restarts: uint32(f.Restarts), StartedAtMs: m.record.SubmittedAtMs,
 	}
 	for _, v := range m.graph.Job().Vertices {
 		inc.Vertices = append(inc.Vertices, &metapb.VertexParallelism{Vertex: uint32(v.ID), Parallelism: uint32(v.Parallelism)})
@@ -216,6 +244,12 @@ func (m *JobMaster) deploy(f execgraph.Deploy) {
 		ref := &weirpb.SubtaskRef{Vertex: uint32(x.Subtask.Vertex), Subtask: uint32(x.Subtask.Index)}
 		byTM[x.TaskManager] = append(byTM[x.TaskManager], &weirpb.SubtaskDeployment{Subtask: ref, Operators: restoredPB(restored[x.Subtask])})
 	}
+	slots := m.graph.Slots()
+	for _, tm := range slices.Sorted(maps.Keys(slots)) { // also where slots were lost to others
+		m.d.command(tm, &weirpb.ToTaskManager{Message: &weirpb.ToTaskManager_WorkerSlots{WorkerSlots: &weirpb.WorkerSlots{
+			JobId: string(m.id), Slots: uint32(slots[tm]),
+		}}})
+	}
 	for _, tm := range slices.Sorted(maps.Keys(byTM)) {
 		d := proto.CloneOf(base)
 		d.Subtasks = byTM[tm]
@@ -262,7 +296,9 @@ func restoredPB(s restore.Subtask) []*weirpb.RestoredOperator {
 			})
 		}
 		for _, c := range o.Channels {
-			r.Channels = append(r.Channels, &weirpb.RestoredChannel{Input: uint32(c.Input), State: c.State, BasePath: c.Folder})
+			r.Channels = append(r.Channels, &weirpb.RestoredChannel{
+				Input: uint32(c.Input), State: c.State, BasePath: c.Folder, FirstGroup: uint32(c.Groups.First), LastGroup: uint32(c.Groups.Last),
+			})
 		}
 		all = append(all, r)
 	}

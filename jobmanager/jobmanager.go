@@ -15,7 +15,10 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/weirstream/weir/coordinator/ha"
+	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/jobmanager/execgraph"
 	"github.com/weirstream/weir/jobmanager/objects"
+	"github.com/weirstream/weir/jobmanager/snapshots"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/proto/weirpb"
 	"github.com/weirstream/weir/statebackend/objstore"
@@ -49,6 +52,8 @@ type Config struct {
 	// defaults 100 and 7 days.
 	RetainJobs int
 	RetainFor  time.Duration
+	// RegionFailed, if set, is told of each failure, by the job's goroutine.
+	RegionFailed func(job.ID, execgraph.RegionFailed)
 }
 
 func (c *Config) ensureDefaults() error {
@@ -76,8 +81,9 @@ type JobManager struct {
 	objects *objects.Store
 	stores  func(folder string) (objstore.Store, error) // opens checkpoint folders
 	// copySnapshot writes a savepoint, self-contained, out of a completed checkpoint, and
-	// returns its size. What an earlier try left is no hindrance.
-	copySnapshot func(ctx context.Context, from, to string, t metapb.SnapshotType) (bytes uint64, err error)
+	// returns its size; see is told how much of it is copied. What an earlier try left is no
+	// hindrance.
+	copySnapshot func(ctx context.Context, from, to string, t metapb.SnapshotType, see func(done, all uint64)) (bytes uint64, err error)
 
 	mu struct {
 		sync.Mutex
@@ -94,7 +100,7 @@ func New(cfg Config) (*JobManager, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &JobManager{cfg: cfg, log: cfg.Log, objects: objects, stores: objstore.Parse, copySnapshot: copySavepoint}, nil
+	return &JobManager{cfg: cfg, log: cfg.Log, objects: objects, stores: objstore.Parse, copySnapshot: snapshots.Copy}, nil
 }
 
 // Run campaigns and leads, again and again, until ctx is done; then it resigns.

@@ -17,8 +17,10 @@ import (
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/jobmanager/execgraph"
 	"github.com/weirstream/weir/jobmanager/history"
+	"github.com/weirstream/weir/jobmanager/operations"
 	"github.com/weirstream/weir/jobmanager/settings"
 	"github.com/weirstream/weir/jobmanager/slots"
+	"github.com/weirstream/weir/jobmanager/snapshots"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/proto/weirpb"
 	"github.com/weirstream/weir/statebackend/objstore"
@@ -62,11 +64,13 @@ type JobMaster struct {
 	chunks       map[chunkKey]*chunks // large acks on their way
 	history      history.History
 	counters     map[job.SubtaskID]*weirpb.Counters
-	ops          map[string]*operation // by trigger id; those that ended, too
-	source       *source               // snapshot that the job was started from; nil = none, or not needed
+	ops          *operations.Core
+	asked        requests            // for operations
+	copies       map[string]*copying // of savepoints under way, by trigger id
+	pins         pinRequests
+	source       *snapshots.Source // snapshot that the job was started from; nil = none, or not needed
 	// Its checkpoints are cleaned up; what is left waits for operations. nil: not yet.
 	cleanedUp *coordinator.CleanedUp
-	rescaling bool // the execution graph is at it
 }
 
 // masterEvent is what a JobMaster's loop takes in.
@@ -105,10 +109,10 @@ func newJobMaster(d *Dispatcher, s *ha.JobState, seq uint64) (*JobMaster, error)
 	m := &JobMaster{
 		d: d, id: id, record: s.Record, accepted: s.Record, plan: plan, settings: chosen, store: store, state: s,
 		log: d.log.With("job", string(id), "name", s.Record.Name), secret: randomHex(16),
-		workers: d.epoch()<<40 | seq<<20, over: make(chan struct{}), chunks: map[chunkKey]*chunks{}, counters: map[job.SubtaskID]*weirpb.Counters{}, passed: map[uint64]string{}, ops: map[string]*operation{},
+		workers: d.epoch()<<40 | seq<<20, over: make(chan struct{}), chunks: map[chunkKey]*chunks{}, counters: map[job.SubtaskID]*weirpb.Counters{}, passed: map[uint64]string{},
+		ops: operations.New("job "+string(id), keptOperations, s.Operations), copies: map[string]*copying{}, pins: pinRequests{},
 	}
 	m.history.Load(s)
-	m.know(s.Operations)
 	m.ending = s.Result.GetState() // an earlier leader left the clean-up undone
 	g, err := graphOf(plan, chosen.Parallelism, s.Record)
 	if err != nil {
@@ -122,7 +126,7 @@ func newJobMaster(d *Dispatcher, s *ha.JobState, seq uint64) (*JobMaster, error)
 	m.graph = execgraph.New(execgraph.Config{
 		Epoch: d.epoch(), WorkerIDs: m.workers, Restart: chosen.Restart, SlotWait: chosen.SlotWait,
 	}, start)
-	m.coord = coordinator.New(chosen.Checkpoint, coordinator.Identity{
+	m.coord = coordinator.New(chosen.CheckpointOf(plan), coordinator.Identity{
 		ClusterID: d.manager.cfg.ClusterID, JobID: id, JobName: s.Record.Name, Epoch: d.epoch(), PlanSHA256: s.Record.PlanSha256,
 	})
 	m.loop = loop.New(loop.Options[masterEvent]{Name: "jobmaster " + string(id), Drop: dropMasterEvent})
@@ -154,6 +158,8 @@ func (m *JobMaster) run(ctx context.Context) {
 			w.abandon()
 		}
 	}
+	m.asked.abandon()
+	m.pins.abandon()
 }
 
 func (m *JobMaster) forGraph(e execgraph.Event)   { m.todo = append(m.todo, coreEvent{graph: e}) }
@@ -358,8 +364,8 @@ func (m *JobMaster) damaged(s *weirpb.SubtaskStatus) {
 	if id == 0 || slices.ContainsFunc(m.unusable, func(d coordinator.Damage) bool { return d.ID == id }) {
 		return
 	}
-	if m.source != nil && id == streamID(m.source.meta.CheckpointId) {
-		m.source.problem = s.Failure
+	if m.source != nil && id == streamID(m.source.Metadata.CheckpointId) {
+		m.source.Problem = s.Failure
 		return
 	}
 	m.unusable = append(m.unusable, coordinator.Damage{ID: id, Reason: s.Failure})

@@ -1,56 +1,89 @@
 package jobmanager
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
+	"sync/atomic"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/weirstream/weir/client/api"
-	"github.com/weirstream/weir/coordinator"
 	"github.com/weirstream/weir/coordinator/ha"
 	"github.com/weirstream/weir/jobmanager/execgraph"
+	"github.com/weirstream/weir/jobmanager/operations"
 	"github.com/weirstream/weir/proto/metapb"
-	"github.com/weirstream/weir/stream"
-)
-
-// operation is what a client was promised. It is on record before anything is done
-// for it, is resumed by the next leader, and its end is on record before anybody is
-// told.
-//
-//	recording ──▶ taking ──taken──▶ copying ──copied──▶ ending ──▶ ended
-//	                │ refused          │ fails             ▲
-//	                └──────────────────┴───────────────────┘
-//
-// A checkpoint and a rescale have no copy. A stop whose copy is made waits in ending
-// until the job's result is on record.
-type operation struct {
-	rec     *metapb.Operation
-	phase   operationPhase
-	record  *metapb.JobRecord         // to be recorded with its end
-	pointer *metapb.CheckpointPointer // from copying on
-	intent  *metapb.Intent            // to be recorded with its end
-}
-
-type operationPhase uint8
-
-const (
-	opTaking operationPhase = iota + 1
-	opCopying
-	opFinishing // a stop: the copy is made, the job has not ended
-	opEnding    // its end is being put on record
-	opEnded
 )
 
 // keptOperations is how many ended operations of a job stay on record.
 const keptOperations = 16
 
-// ErrRunning says that another operation excludes this one.
-var ErrRunning = errors.New("another operation is under way")
+// requests are clients that wait to be told that their operation is promised.
+type requests struct {
+	last    uint64
+	replies map[uint64]chan<- error
+}
+
+func (r *requests) add(reply chan<- error) uint64 {
+	if r.replies == nil {
+		r.replies = map[uint64]chan<- error{}
+	}
+	r.last++
+	r.replies[r.last] = reply
+	return r.last
+}
+
+func (r *requests) answer(request uint64, err error) {
+	if reply := r.replies[request]; reply != nil {
+		reply <- err
+		delete(r.replies, request)
+	}
+}
+
+// abandon answers everybody who still waits.
+func (r *requests) abandon() {
+	for request := range r.replies {
+		r.answer(request, ErrNotLeader)
+	}
+}
+
+// operate is one step of the job's operations, and what follows from it.
+func (m *JobMaster) operate(e operations.Event) {
+	for _, f := range m.ops.Step(m.loop.Now(), e, nil) {
+		m.doOperation(f)
+	}
+	m.state.Operations = m.ops.Records()
+	m.maybeCleaned()
+}
+
+// doOperation carries out an effect of the job's operations.
+func (m *JobMaster) doOperation(f operations.Effect) {
+	switch f := f.(type) {
+	case operations.Answer:
+		m.asked.answer(f.Request, f.Problem)
+	case operations.Record:
+		m.write(0, func(ctx context.Context) masterEvent {
+			return &operationRecorded{f.Operation, certain(ctx, func() error { return m.d.jobs.PutOperation(ctx, m.id, f.Operation) })}
+		})
+	case operations.TakeCheckpoint:
+		m.forCoord(f.Wanted)
+	case operations.Copy:
+		m.copySnapshot(f)
+	case operations.Rescale:
+		m.rescale(f.Operation)
+	case operations.RescaleNow:
+		m.forGraph(execgraph.RescaleNow{})
+	case operations.End:
+		m.endOperation(f)
+	case operations.Unpin:
+		m.forCoord(f.Unpinned)
+	case operations.CancelJob:
+		m.state.Intent = f.Intent
+		m.forGraph(execgraph.CancelJob{})
+	default:
+		panic(fmt.Sprintf("weir: BUG: effect %T of the operations of a job", f))
+	}
+}
 
 // operationWanted: a client asks for something long. It is answered when the promise
 // is on record.
@@ -62,331 +95,101 @@ type operationWanted struct {
 func (e *operationWanted) abandon() { e.reply <- ErrNotLeader }
 
 func (e *operationWanted) apply(m *JobMaster) {
-	if o := m.ops[e.rec.TriggerId]; o != nil {
-		if o.rec.Kind != e.rec.Kind {
-			e.reply <- fmt.Errorf("%w: the trigger id %s is that of a %s", ErrRunning, e.rec.TriggerId, operationName(o.rec.Kind))
+	if e.rec.Kind == metapb.Operation_KIND_RESCALE {
+		if _, err := graphOf(m.plan, m.settings.Parallelism, rescaledRecord(m.record, e.rec)); err != nil {
+			e.reply <- fmt.Errorf("%w: %w", ErrRefused, err)
 			return
 		}
-		e.reply <- nil // the same request again
-		return
 	}
-	if err := m.refuses(e.rec); err != nil {
-		e.reply <- err
-		return
+	wanted := operations.Requested{Operation: e.rec, Request: m.asked.add(e.reply)}
+	if st, _ := m.graph.State(); m.ending == "" && (st == execgraph.Cancelling || st == execgraph.Failing || m.cancelled()) {
+		wanted.JobState = st.String()
 	}
-	e.rec.State = metapb.Operation_STATE_IN_PROGRESS
-	e.rec.RequestedAtMs = m.loop.Now().UnixMilli()
-	o := &operation{rec: e.rec, phase: opTaking}
-	m.ops[e.rec.TriggerId] = o
-	rec := proto.CloneOf(o.rec)
-	m.enqueue(write{abandon: e.abandon, run: func(ctx context.Context) masterEvent {
-		return &operationRecorded{o, e.reply, certain(ctx, func() error { return m.d.jobs.PutOperation(ctx, m.id, rec) })}
-	}})
-}
-
-// refuses says why an operation can't be begun now, or nil.
-func (m *JobMaster) refuses(rec *metapb.Operation) error {
-	if rec.Kind == metapb.Operation_KIND_RESCALE {
-		if _, err := graphOf(m.plan, m.settings.Parallelism, rescaledRecord(m.record, rec)); err != nil {
-			return fmt.Errorf("%w: %w", ErrRefused, err)
-		}
-	}
-	st, _ := m.graph.State()
-	switch {
-	case m.ending != "":
-		return fmt.Errorf("%w: job %s is %s", ErrEnded, m.id, m.ending)
-	case st == execgraph.Cancelling || st == execgraph.Failing || m.cancelled():
-		return fmt.Errorf("%w: job %s is %s", ErrEnded, m.id, st)
-	}
-	for _, o := range m.operations() {
-		if o.phase == opEnded {
-			continue
-		}
-		last := o.rec.Kind == metapb.Operation_KIND_STOP || o.rec.Kind == metapb.Operation_KIND_CANCEL
-		if last || o.rec.Kind == rec.Kind && rec.Kind == metapb.Operation_KIND_RESCALE {
-			return fmt.Errorf("%w: a %s of job %s (%s)", ErrRunning, operationName(o.rec.Kind), m.id, o.rec.TriggerId)
-		}
-	}
-	return nil
-}
-
-// operations in order of their trigger ids.
-func (m *JobMaster) operations() []*operation {
-	var all []*operation
-	for _, id := range slices.Sorted(maps.Keys(m.ops)) {
-		all = append(all, m.ops[id])
-	}
-	return all
+	m.operate(wanted)
 }
 
 type operationRecorded struct {
-	o     *operation
-	reply chan<- error
-	err   error
+	rec *metapb.Operation
+	err error
 }
-
-func (e *operationRecorded) abandon() { e.reply <- ErrNotLeader }
 
 func (e *operationRecorded) apply(m *JobMaster) {
-	if e.err != nil {
-		delete(m.ops, e.o.rec.TriggerId)
-		if errors.Is(e.err, ha.ErrConflict) {
-			e.err = fmt.Errorf("%w: job %s is %s", ErrEnded, m.id, m.ending)
-		} else {
-			m.fenced(e.err)
-		}
-		e.reply <- e.err
-		return
-	}
-	m.log.Info("operation begins", "kind", operationName(e.o.rec.Kind), "trigger", e.o.rec.TriggerId, "target", e.o.rec.Target)
-	m.recordOperations()
-	if m.loaded { // else it is begun when the job is taken over
-		m.begin(e.o)
-	}
-	e.reply <- nil
-}
-
-// begin carries an operation out that is on record.
-func (m *JobMaster) begin(o *operation) {
-	w := coordinator.CheckpointWanted{TriggerID: o.rec.TriggerId}
-	switch o.rec.Kind {
-	case metapb.Operation_KIND_CHECKPOINT:
-		w.Kind = stream.CheckpointBarrier
-		if o.rec.Full {
-			w.Kind = stream.FullBarrier
-		}
-	case metapb.Operation_KIND_SAVEPOINT, metapb.Operation_KIND_CANCEL:
-		w.Kind = stream.SavepointBarrier
-	case metapb.Operation_KIND_STOP:
-		w.Kind, w.Drain = stream.StopBarrier, o.rec.Drain
-	case metapb.Operation_KIND_RESCALE:
-		m.rescale(o)
-		return
-	default:
-		m.failOperation(o, "UNKNOWN_OPERATION", fmt.Sprintf("this version of weir does not know operations of kind %d", o.rec.Kind))
-		return
-	}
-	m.forCoord(w)
-}
-
-// know takes over what is on record of operations.
-func (m *JobMaster) know(recorded []*metapb.Operation) {
-	for _, rec := range recorded {
-		m.ops[rec.TriggerId] = &operation{rec: rec, phase: opTaking}
-		if rec.State != metapb.Operation_STATE_IN_PROGRESS {
-			m.ops[rec.TriggerId].phase = opEnded
-		}
-	}
-}
-
-// resume goes on with the operations that an earlier leader has begun.
-func (m *JobMaster) resume() {
-	for _, o := range m.operations() {
-		rec := o.rec
-		i := slices.IndexFunc(m.state.Pointers, func(p *metapb.CheckpointPointer) bool { return slices.Contains(p.Pins, rec.TriggerId) })
-		switch {
-		case o.phase == opEnded:
-			if i >= 0 { // a stop without a copy: its checkpoint is all there is
-				m.forCoord(coordinator.Unpinned{ID: streamID(m.state.Pointers[i].CheckpointId), TriggerID: rec.TriggerId, Keep: true})
-			}
-		case i >= 0:
-			m.copySnapshot(o, m.state.Pointers[i])
-		case m.state.Result != nil:
-			m.failOperation(o, "JOB_ENDED", "the job is "+m.state.Result.State)
-		default:
-			m.begin(o)
-		}
-	}
-}
-
-// taken: the checkpoint of an operation is complete.
-func (m *JobMaster) taken(f coordinator.CheckpointTaken) {
-	if f.TriggerID == ownRescale {
-		m.forGraph(execgraph.RescaleNow{})
-		return
-	}
-	o := m.ops[f.TriggerID]
 	switch {
-	case o == nil || o.phase != opTaking:
-	case o.rec.Kind == metapb.Operation_KIND_RESCALE:
-		m.rescaleNow(o)
-	case o.rec.Kind == metapb.Operation_KIND_CHECKPOINT:
-		o.rec.CheckpointId, o.rec.Location, o.rec.Bytes = f.Pointer.CheckpointId, f.Pointer.Path, f.Pointer.StateBytes
-		m.endOperation(o, metapb.Operation_STATE_COMPLETED)
+	case e.err == nil:
+		m.log.Info("operation begins", "kind", operations.Name(e.rec.Kind), "trigger", e.rec.TriggerId, "target", e.rec.Target)
+	case errors.Is(e.err, ha.ErrConflict): // its result was on record first
+		e.err = fmt.Errorf("%w: job %s is %s", ErrEnded, m.id, m.ending)
 	default:
-		m.copySnapshot(o, f.Pointer)
+		m.fenced(e.err)
 	}
+	m.operate(operations.Recorded{Trigger: e.rec.TriggerId, Problem: e.err})
 }
 
-// refused: there will be no checkpoint for an operation.
-func (m *JobMaster) refused(f coordinator.Refused) {
-	if f.TriggerID == ownRescale { // it restarts from an older one
-		m.forGraph(execgraph.RescaleNow{})
-		return
-	}
-	o := m.ops[f.TriggerID]
-	switch {
-	case o == nil || o.phase != opTaking:
-	case o.rec.Kind == metapb.Operation_KIND_RESCALE: // it restarts from an older one
-		m.rescaleNow(o)
-	default:
-		m.failOperation(o, "CHECKPOINT_FAILED", f.Reason)
-	}
-}
+// copying is how far the copy of a savepoint is. The copy writes it, the loop reads it.
+type copying struct{ done, all atomic.Uint64 }
 
-// copySnapshot makes the savepoint of an operation out of a completed checkpoint that
-// is pinned for it. The job does not wait for it.
-func (m *JobMaster) copySnapshot(o *operation, p *metapb.CheckpointPointer) {
-	o.phase, o.pointer = opCopying, p
-	o.rec.CheckpointId = p.CheckpointId
-	from, to, kind := p.Path, o.rec.Target, o.rec.Type
+// copySnapshot makes the savepoint of an operation. The job does not wait for it.
+func (m *JobMaster) copySnapshot(f operations.Copy) {
+	c := &copying{}
+	m.copies[f.Trigger] = c
 	m.loop.Go("copy savepoint", func(ctx context.Context) masterEvent {
-		bytes, err := m.d.manager.copySnapshot(ctx, from, to, kind)
-		return &snapshotCopied{o, bytes, err}
+		bytes, err := m.d.manager.copySnapshot(ctx, f.From, f.To, f.Type, func(done, all uint64) {
+			c.done.Store(done)
+			c.all.Store(all)
+		})
+		return &snapshotCopied{f.Trigger, bytes, err}
 	})
 }
 
 type snapshotCopied struct {
-	o     *operation
-	bytes uint64
-	err   error
+	trigger string
+	bytes   uint64
+	err     error
 }
 
 func (e *snapshotCopied) apply(m *JobMaster) {
-	o := e.o
+	delete(m.copies, e.trigger)
+	c := operations.Copied{Trigger: e.trigger, Bytes: e.bytes}
 	if e.err != nil {
-		reason := fmt.Sprintf("write savepoint %s: %v", o.rec.Target, e.err)
-		if o.rec.Kind == metapb.Operation_KIND_STOP {
-			reason += fmt.Sprintf("; the job has stopped, and its state is kept in %s", o.pointer.Path)
-		}
-		m.failOperation(o, "SAVEPOINT_FAILED", reason)
-		return
+		c.Problem = e.err.Error()
 	}
-	o.rec.Location, o.rec.Bytes = o.rec.Target, e.bytes
-	switch {
-	case o.rec.Kind == metapb.Operation_KIND_STOP && m.state.Result == nil:
-		o.phase = opFinishing
-		return
-	case o.rec.Kind == metapb.Operation_KIND_CANCEL && m.ending == "":
-		o.intent = &metapb.Intent{Kind: metapb.Intent_KIND_CANCEL, TriggerId: o.rec.TriggerId, RequestedAtMs: m.loop.Now().UnixMilli()}
-	}
-	m.endOperation(o, metapb.Operation_STATE_COMPLETED)
+	m.operate(c)
 }
 
-// jobOver ends what waited for the job's result.
-func (m *JobMaster) jobOver() {
-	for _, o := range m.operations() {
-		switch {
-		case o.phase == opFinishing:
-			m.endOperation(o, metapb.Operation_STATE_COMPLETED)
-		case o.phase == opTaking && o.rec.Kind == metapb.Operation_KIND_RESCALE:
-			m.failOperation(o, "JOB_ENDED", "the job is "+m.state.Result.State)
-		}
+// endOperation puts the end of an operation on record.
+func (m *JobMaster) endOperation(f operations.End) {
+	rec := f.Operation
+	if rec.State == metapb.Operation_STATE_FAILED {
+		m.log.Warn("operation failed", "kind", operations.Name(rec.Kind), "trigger", rec.TriggerId, "cause", rec.Failure)
 	}
-}
-
-func (m *JobMaster) failOperation(o *operation, code, reason string) {
-	o.rec.Code, o.rec.Failure = code, reason
-	m.log.Warn("operation failed", "kind", operationName(o.rec.Kind), "trigger", o.rec.TriggerId, "cause", reason)
-	m.endOperation(o, metapb.Operation_STATE_FAILED)
-}
-
-// endOperation puts the end of an operation on record, and lets its checkpoint go.
-func (m *JobMaster) endOperation(o *operation, state metapb.Operation_State) {
-	o.phase = opEnding
-	o.rec.State, o.rec.EndedAtMs = state, m.loop.Now().UnixMilli()
-	end := ha.OperationEnd{Operation: proto.CloneOf(o.rec), Intent: o.intent, Record: o.record, Forget: m.forgettable()}
-	unpinned := coordinator.Unpinned{TriggerID: o.rec.TriggerId}
-	if o.pointer != nil {
-		unpinned.ID = streamID(o.pointer.CheckpointId)
-		unpinned.Keep = state == metapb.Operation_STATE_FAILED && o.rec.Kind == metapb.Operation_KIND_STOP
-		if !unpinned.Keep { // else the pin says so to the next leader
-			end.Pointer = proto.CloneOf(o.pointer)
-			end.Pointer.Pins = slices.DeleteFunc(end.Pointer.Pins, func(pin string) bool { return pin == o.rec.TriggerId })
-		}
+	end := ha.OperationEnd{Operation: rec, Pointer: f.Pointer, Intent: f.Intent, Forget: f.Forget}
+	if f.Rescaled {
+		end.Record = rescaledRecord(m.record, rec)
+		m.record = end.Record // what is written next builds on it
 	}
 	m.write(0, func(ctx context.Context) masterEvent {
-		return &operationEnded{o, unpinned, end.Forget, certain(ctx, func() error { return m.d.jobs.EndOperation(ctx, m.id, end) })}
+		return &operationEnded{rec, end.Record, certain(ctx, func() error { return m.d.jobs.EndOperation(ctx, m.id, end) })}
 	})
 }
 
-// forgettable are the operations that ended long ago, beyond those that are kept.
-func (m *JobMaster) forgettable() []string {
-	var ended []*operation
-	for _, o := range m.operations() {
-		if o.phase == opEnded {
-			ended = append(ended, o)
-		}
-	}
-	slices.SortStableFunc(ended, func(a, b *operation) int { return cmp.Compare(a.rec.EndedAtMs, b.rec.EndedAtMs) })
-	var ids []string
-	for i := 0; i < len(ended)-keptOperations+1; i++ {
-		if ended[i].rec.State == metapb.Operation_STATE_FAILED && ended[i].rec.Kind == metapb.Operation_KIND_STOP {
-			continue // says that its checkpoint is to be kept
-		}
-		ids = append(ids, ended[i].rec.TriggerId)
-	}
-	return ids
-}
-
 type operationEnded struct {
-	o        *operation
-	unpinned coordinator.Unpinned
-	forget   []string
-	err      error
+	rec    *metapb.Operation
+	record *metapb.JobRecord // changed with it, or nil
+	err    error
 }
 
 func (e *operationEnded) apply(m *JobMaster) {
-	o := e.o
-	o.phase = opEnded
 	if e.err != nil {
-		m.log.Warn("the end of an operation is not on record", "kind", operationName(o.rec.Kind), "trigger", o.rec.TriggerId, "cause", e.err)
+		m.log.Warn("the end of an operation is not on record", "kind", operations.Name(e.rec.Kind), "trigger", e.rec.TriggerId, "cause", e.err)
 		m.fenced(e.err)
-		m.maybeCleaned()
-		return
-	}
-	for _, id := range e.forget {
-		delete(m.ops, id)
-	}
-	m.log.Info("operation ended", "kind", operationName(o.rec.Kind), "trigger", o.rec.TriggerId, "state", o.rec.State.String(), "location", o.rec.Location)
-	m.recordOperations()
-	if o.record != nil {
-		m.state.Record = o.record
-	}
-	if e.unpinned.ID != 0 {
-		m.forCoord(e.unpinned)
-	}
-	if o.intent != nil {
-		m.state.Intent = o.intent
-		m.forGraph(execgraph.CancelJob{})
-	}
-	m.maybeCleaned()
-}
-
-// recordOperations brings what is known of the records up to date.
-func (m *JobMaster) recordOperations() {
-	m.state.Operations = nil
-	for _, o := range m.operations() {
-		m.state.Operations = append(m.state.Operations, o.rec)
-	}
-}
-
-// busy reports whether an operation still goes on.
-func (m *JobMaster) busy() bool {
-	for _, o := range m.ops {
-		if o.phase != opEnded {
-			return true
+	} else {
+		m.log.Info("operation ended", "kind", operations.Name(e.rec.Kind), "trigger", e.rec.TriggerId, "state", e.rec.State.String(), "location", e.rec.Location)
+		if e.record != nil {
+			m.state.Record = e.record
 		}
 	}
-	return false
+	m.operate(operations.EndRecorded{Trigger: e.rec.TriggerId, Problem: e.err})
 }
-
-var operationNames = map[metapb.Operation_Kind]string{
-	metapb.Operation_KIND_CHECKPOINT: "checkpoint", metapb.Operation_KIND_SAVEPOINT: "savepoint", metapb.Operation_KIND_STOP: "stop",
-	metapb.Operation_KIND_CANCEL: "cancel with savepoint", metapb.Operation_KIND_RESCALE: "rescale",
-}
-
-func operationName(k metapb.Operation_Kind) string { return operationNames[k] }
 
 // ---- how an operation goes, for people ----
 
@@ -400,29 +203,32 @@ type operationLook struct {
 func (e *operationLook) abandon() { close(e.reply) }
 
 func (e *operationLook) apply(m *JobMaster) {
-	o := m.ops[e.trigger]
-	if o == nil {
+	v, known := m.ops.Look(e.trigger)
+	switch {
+	case !known:
 		e.reply <- nil
-		return
+	case v.Phase == operations.Ended:
+		e.reply <- operationView(v.Record)
+	default:
+		e.reply <- api.InProgress(m.progress(e.trigger, v))
 	}
-	if o.phase == opEnded {
-		e.reply <- operationView(o.rec)
-		return
-	}
-	e.reply <- api.InProgress(m.progress(o))
 }
 
-func (m *JobMaster) progress(o *operation) api.OperationProgress {
-	switch {
-	case o.phase == opCopying:
-		return api.OperationProgress{Phase: api.PhaseCopy, Bytes: o.pointer.StateBytes}
-	case o.phase == opFinishing:
+func (m *JobMaster) progress(trigger string, v operations.View) api.OperationProgress {
+	switch v.Phase {
+	case operations.Copying:
+		p := api.OperationProgress{Phase: api.PhaseCopy, Bytes: v.Bytes}
+		if c := m.copies[trigger]; c != nil && c.all.Load() > 0 {
+			p.Bytes, p.CopiedBytes = c.all.Load(), c.done.Load()
+		}
+		return p
+	case operations.Finishing:
 		return api.OperationProgress{Phase: api.PhaseStop}
-	case o.rec.Kind == metapb.Operation_KIND_RESCALE && o.phase == opTaking && m.rescaling:
+	case operations.Deploying:
 		return api.OperationProgress{Phase: api.PhaseDeploy}
 	}
 	p := api.OperationProgress{Phase: api.PhaseCheckpoint}
-	if n, of, ok := m.coord.Progress(o.rec.TriggerId); ok {
+	if n, of, ok := m.coord.Progress(trigger); ok {
 		p.Acked, p.Subtasks = n, of
 	}
 	return p
@@ -430,8 +236,27 @@ func (m *JobMaster) progress(o *operation) api.OperationProgress {
 
 // operationView is what the record of an ended operation says.
 func operationView(rec *metapb.Operation) *api.Operation {
-	if rec.State == metapb.Operation_STATE_FAILED {
-		return api.FailedOperation(api.NewError(api.ErrConflict, rec.Code, rec.Failure))
+	if rec.State != metapb.Operation_STATE_FAILED {
+		return api.Completed(api.OperationResult{Location: rec.Location, CheckpointID: rec.CheckpointId})
 	}
-	return api.Completed(api.OperationResult{Location: rec.Location, CheckpointID: rec.CheckpointId})
+	mark := api.MarkNamed(rec.FailureKind)
+	if mark == nil {
+		mark = api.ErrConflict
+	}
+	return api.FailedOperation(api.NewError(mark, rec.Code, rec.Failure, rec.Hints...))
+}
+
+// reasonOf is what the record says of a failure.
+func reasonOf(e *api.Error) *operations.Failure {
+	return &operations.Failure{Code: e.Code, Reason: e.Error(), Kind: e.Kind, Hints: e.Hints}
+}
+
+// rescale has slots and workers got ready for the parallelism that an operation asks for.
+func (m *JobMaster) rescale(rec *metapb.Operation) {
+	g, err := graphOf(m.plan, m.settings.Parallelism, rescaledRecord(m.record, proto.CloneOf(rec)))
+	if err != nil {
+		m.operate(operations.RescaleFailed{Code: "RESCALE_FAILED", Reason: err.Error()})
+		return
+	}
+	m.forGraph(execgraph.Rescale{Graph: g})
 }

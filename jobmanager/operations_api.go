@@ -72,13 +72,21 @@ type target struct{ folder, format string }
 // be anything else.
 var triggerIDs = regexp.MustCompile(`^[0-9A-Za-z-]{1,64}$`)
 
+// chooseTrigger gives an operation its id, unless the client has.
+func chooseTrigger(id *string) error {
+	if *id == "" {
+		*id = randomHex(16)
+	}
+	if !triggerIDs.MatchString(*id) {
+		return api.NewError(api.ErrInvalid, "BAD_TRIGGER_ID", fmt.Sprintf("trigger id %.80q is not 1 to 64 letters, digits and dashes", *id))
+	}
+	return nil
+}
+
 // start records an operation and returns its trigger id.
 func (a API) start(ctx context.Context, id job.ID, rec *metapb.Operation, to *target) (string, error) {
-	if rec.TriggerId == "" {
-		rec.TriggerId = randomHex(16)
-	}
-	if !triggerIDs.MatchString(rec.TriggerId) {
-		return "", api.NewError(api.ErrInvalid, "BAD_TRIGGER_ID", fmt.Sprintf("trigger id %.80q is not 1 to 64 letters, digits and dashes", rec.TriggerId))
+	if err := chooseTrigger(&rec.TriggerId); err != nil {
+		return "", err
 	}
 	f, err := a.m.find(ctx, id)
 	if err != nil {

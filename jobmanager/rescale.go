@@ -7,9 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/weirstream/weir/coordinator"
 	"github.com/weirstream/weir/job"
-	"github.com/weirstream/weir/jobmanager/execgraph"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/stream"
 )
@@ -48,58 +46,4 @@ func rescaledRecord(rec *metapb.JobRecord, op *metapb.Operation) *metapb.JobReco
 	}
 	slices.SortFunc(r.Parallelism, func(a, b *metapb.OperatorParallelism) int { return cmp.Compare(a.Uid, b.Uid) })
 	return r
-}
-
-// ownRescale is the trigger id of the checkpoint before a rescale that nobody asked for.
-const ownRescale = "scale-up"
-
-// rescale has slots and workers got ready for the parallelism that an operation asks for.
-func (m *JobMaster) rescale(o *operation) {
-	g, err := graphOf(m.plan, m.settings.Parallelism, rescaledRecord(m.record, o.rec))
-	if err != nil {
-		m.failOperation(o, "RESCALE_FAILED", err.Error())
-		return
-	}
-	m.forGraph(execgraph.Rescale{Graph: g})
-}
-
-// rescaleOperation is the rescale under way, or nil.
-func (m *JobMaster) rescaleOperation() *operation {
-	for _, o := range m.operations() {
-		if o.rec.Kind == metapb.Operation_KIND_RESCALE && o.phase == opTaking {
-			return o
-		}
-	}
-	return nil
-}
-
-// rescaleReady takes a checkpoint, so that little is done twice.
-func (m *JobMaster) rescaleReady(own bool) {
-	trigger := ownRescale
-	if o := m.rescaleOperation(); !own && o != nil {
-		trigger = o.rec.TriggerId
-	}
-	m.forCoord(coordinator.CheckpointWanted{TriggerID: trigger, Kind: stream.CheckpointBarrier})
-}
-
-// rescaleNow: the checkpoint is taken, or there will be none.
-func (m *JobMaster) rescaleNow(o *operation) {
-	m.rescaling = true
-	m.forGraph(execgraph.RescaleNow{})
-}
-
-func (m *JobMaster) rescaleFailed(reason string) {
-	m.rescaling = false
-	if o := m.rescaleOperation(); o != nil {
-		m.failOperation(o, "NO_SLOTS", reason)
-	}
-}
-
-func (m *JobMaster) rescaleDone(own bool) {
-	m.rescaling = false
-	if o := m.rescaleOperation(); !own && o != nil {
-		o.record = rescaledRecord(m.record, o.rec)
-		m.record = o.record // what is written next builds on it
-		m.endOperation(o, metapb.Operation_STATE_COMPLETED)
-	}
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/weirstream/weir/coordinator/metadata"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/jobmanager/execgraph"
+	"github.com/weirstream/weir/jobmanager/operations"
+	"github.com/weirstream/weir/jobmanager/snapshots"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/statebackend/objstore"
 	"github.com/weirstream/weir/stream"
@@ -45,7 +47,7 @@ func (m *JobMaster) load(ctx context.Context, pointers []*metapb.CheckpointPoint
 	}
 	l := &loaded{completed: completed}
 	if rec.RestoreFrom != "" && len(completed) == 0 && !anyway {
-		src, err := readSource(ctx, rec.RestoreFrom, rec.UidMap)
+		src, err := snapshots.Read(ctx, rec.RestoreFrom, rec.UidMap)
 		if err != nil {
 			return &notLoaded{fmt.Errorf("read the snapshot to start from: %w", err)}
 		}
@@ -81,9 +83,9 @@ func (e *notLoaded) apply(m *JobMaster) {
 	if said := e.err.Error(); said != m.problem {
 		m.problem = said
 		m.log.Error("the job cannot be taken over yet; trying again", "cause", e.err)
-		m.history.Fail(execgraph.RegionFailed{Failure: execgraph.Failure{
+		m.failed(execgraph.RegionFailed{Failure: execgraph.Failure{
 			Time: m.loop.Now(), Cause: "the job cannot be taken over yet: " + said,
-		}}, nil)
+		}})
 	}
 	m.loop.After(loadRetry, &loadAgain{})
 }
@@ -95,7 +97,7 @@ func (*loadAgain) apply(m *JobMaster) { m.startLoad() }
 // loaded: what the store holds of the job is known.
 type loaded struct {
 	completed []coordinator.Completed
-	source    *source // what the job starts from, if it has no checkpoint of its own
+	source    *snapshots.Source // what the job starts from, if it has no checkpoint of its own
 }
 
 func (e *loaded) apply(m *JobMaster) {
@@ -107,12 +109,13 @@ func (e *loaded) apply(m *JobMaster) {
 	if m.source = e.source; m.source != nil {
 		// Ids go on from those of the snapshot: names of runs and of sinks' files carry
 		// them, and barriers that a subtask knows already are not for it.
-		t.Reserved = max(t.Reserved, streamID(m.source.meta.CheckpointId))
-		t.Incarnation = max(t.Incarnation, job.Incarnation(m.source.meta.Incarnation))
+		t.Reserved = max(t.Reserved, streamID(m.source.Metadata.CheckpointId))
+		t.Incarnation = max(t.Incarnation, job.Incarnation(m.source.Metadata.Incarnation))
 		m.graph.Continue(t.Incarnation)
 	}
 	m.forCoord(t)
-	m.resume()
+	m.lookAtPins()
+	m.operate(operations.Loaded{Pointers: m.state.Pointers, Result: m.state.Result.GetState()})
 	if r := m.state.Result; r != nil { // only the clean-up is left
 		m.forCoord(coordinator.JobEnded{State: r.State})
 		m.forGraph(execgraph.ResultPersisted{State: terminalStates[r.State]})

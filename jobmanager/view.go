@@ -14,6 +14,9 @@ func (m *JobMaster) view() *api.Job {
 	if m.state.Result == nil {
 		j.State = state.String()
 	}
+	if wanted, free, ok := m.graph.WantsSlots(); ok {
+		j.Slots = &api.SlotsWanted{Wanted: wanted, Free: free}
+	}
 	j.Restarts = m.graph.Restarts()
 	j.Parallelism = m.graph.Job().Slots()
 	j.Vertices = history.Vertices(m.graph, m.counters)

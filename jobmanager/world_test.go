@@ -62,6 +62,8 @@ func (s awayStore) Open(ctx context.Context, name string) (objstore.Reader, erro
 	return s.Store.Open(ctx, name)
 }
 
+func (s awayStore) RemoveFolder() error { return s.Store.(*objstore.FS).RemoveFolder() }
+
 type lockedWriter struct {
 	mu *sync.Mutex
 	w  io.Writer

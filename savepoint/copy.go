@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 
 	"google.golang.org/protobuf/proto"
@@ -44,17 +43,20 @@ const (
 // again with the same from and to: after a crash it goes on with what is there, after
 // success it changes nothing. ErrTarget: the folder has something else in it. After an
 // error other than the context's nothing of the copy is left.
-func Copy(ctx context.Context, from, to string, kind metapb.SnapshotType) (Description, error) {
+func Copy(ctx context.Context, from, to string, kind metapb.SnapshotType, opts ...CopyOption) (Description, error) {
 	s, err := Open(ctx, from)
 	if err != nil {
 		return Description{}, err
 	}
-	d, err := s.Copy(ctx, to, kind)
+	d, err := s.Copy(ctx, to, kind, opts...)
 	return d, errors.Join(err, s.Close())
 }
 
 // Copy is Copy of an open snapshot.
-func (s *Snapshot) Copy(ctx context.Context, to string, kind metapb.SnapshotType) (Description, error) {
+func (s *Snapshot) Copy(ctx context.Context, to string, kind metapb.SnapshotType, opts ...CopyOption) (Description, error) {
+	for _, o := range opts {
+		o.apply(s)
+	}
 	t, err := openTarget(ctx, to)
 	if err != nil {
 		return Description{}, err
@@ -71,6 +73,7 @@ func (s *Snapshot) Copy(ctx context.Context, to string, kind metapb.SnapshotType
 		}
 		return Description{}, err
 	}
+	s.read.finish()
 	return t.describe(ctx)
 }
 
@@ -314,7 +317,7 @@ func openTarget(ctx context.Context, uri string) (*target, error) {
 		return nil, fmt.Errorf("%w: %w", ErrTarget, err)
 	}
 	for info, err := range store.List(ctx, "") {
-		if err == nil && info.Name != metadata.FileName && !strings.HasSuffix(info.Name, ".sst") && !strings.HasSuffix(info.Name, channelSuffix) {
+		if err == nil && !isOurs(info.Name) {
 			err = fmt.Errorf("%w: %s holds %s", ErrTarget, local, info.Name)
 		}
 		if err != nil {

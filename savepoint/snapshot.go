@@ -39,6 +39,7 @@ type Snapshot struct {
 	folder string // absolute, of the _metadata
 	size   int64  // bytes of _metadata
 	types  codec.Types
+	read   *progress // of a copy; nil = nobody looks
 
 	mu     sync.Mutex
 	stores map[string]objstore.Store // guarded by mu: by base path
@@ -198,6 +199,10 @@ func (s *Snapshot) opener(r *metapb.Run) run.Opener {
 		if err != nil {
 			return nil, err
 		}
-		return store.Open(ctx, name)
+		r, err := store.Open(ctx, name)
+		if err != nil || s.read == nil {
+			return r, err
+		}
+		return countedReader{r, s.read}, nil
 	}
 }

@@ -18,6 +18,9 @@ type Job struct {
 	Restarts    int    `json:"restarts"`
 	Incarnation uint64 `json:"incarnation"`
 
+	// Slots says that the job waits for slots; absent while it lacks none.
+	Slots *SlotsWanted `json:"waiting-for-slots,omitempty"`
+
 	// Vertices in topological order, without hidden ones.
 	Vertices []Vertex `json:"vertices"`
 
@@ -169,4 +172,10 @@ type Failure struct {
 	Cause       string    `json:"cause"` // one line, then details if there are any
 	TaskManager string    `json:"taskmanager-id"`
 	Fatal       bool      `json:"fatal"` // the job was not restarted after it
+}
+
+// SlotsWanted is what a job waits for.
+type SlotsWanted struct {
+	Wanted int `json:"wanted"` // in all
+	Free   int `json:"free"`   // that the cluster could give it, counting those that it has
 }

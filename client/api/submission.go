@@ -74,15 +74,15 @@ func (e *Error) Error() string {
 // Unwrap returns the mark.
 func (e *Error) Unwrap() error {
 	if e.mark == nil {
-		e.mark = markOf(e.Kind)
+		e.mark = MarkNamed(e.Kind)
 	}
 	return e.mark
 }
 
 var marks = []error{ErrInvalid, ErrNotFound, ErrConflict, ErrIncompatible, ErrUnavailable, ErrDenied, ErrTooLarge}
 
-// markOf is the mark that goes by kind in JSON, or nil.
-func markOf(kind string) error {
+// MarkNamed is the mark that goes by kind in JSON and in records, or nil.
+func MarkNamed(kind string) error {
 	for _, m := range marks {
 		if m.Error() == kind {
 			return m

@@ -49,24 +49,16 @@ is dropped: prefer weir stop.`,
 }
 
 func (c *cli) cancelWithSavepoint(ctx context.Context, f operationFlags, ref, folder string) error {
-	cl, j, err := c.findJob(ctx, ref)
-	if err != nil {
-		return err
-	}
 	c.say("note: prefer  weir stop " + ref + "  which also publishes what the sinks have prepared")
-	out, result, err := c.operate(ctx, cl, operation{
-		verb: "savepoint", flags: f, job: j, again: "weir savepoint " + j.ID, ended: api.StateCanceled,
-		known: func(trigger string) client.Operation { return client.SavepointOperation(j.ID, trigger) },
-		start: func(ctx context.Context, trigger string) (client.Operation, error) {
-			return cl.Savepoint(ctx, j.ID, api.SavepointRequest{TriggerID: trigger, TargetDirectory: folder, CancelJob: true})
+	return c.onJob(ctx, f, ref, verb{
+		name: "savepoint", command: "savepoint", ended: api.StateCanceled, changes: true, known: client.SavepointOperation,
+		start: func(ctx context.Context, cl *client.Client, job, trigger string) (client.Operation, error) {
+			return cl.Savepoint(ctx, job, api.SavepointRequest{TriggerID: trigger, TargetDirectory: folder, CancelJob: true})
+		},
+		told: func(j *api.Job, out *outcome, _ string) string {
+			return fmt.Sprintf("job %q is cancelled: %s; start from its savepoint:  weir run -s %s PKG|BINARY", j.Name, stateLine(j), out.Location)
 		},
 	})
-	if err != nil || result == nil {
-		return err
-	}
-	out.State = j.State
-	c.say(fmt.Sprintf("job %q is cancelled: %s; start from its savepoint:  weir run -s %s PKG|BINARY", j.Name, stateLine(j), out.Location))
-	return c.print(out, out.Location)
 }
 
 func (c *cli) cancel(ctx context.Context, ref string, detach bool, limit time.Duration) error {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -29,26 +28,18 @@ the job's checkpoints like any other: kept and deleted as they are. Its folder i
 }
 
 func (c *cli) checkpoint(ctx context.Context, f operationFlags, ref string, full bool) error {
-	cl, j, err := c.findJob(ctx, ref)
-	if err != nil {
-		return err
-	}
-	began := time.Now()
 	r := api.CheckpointRequest{CheckpointType: api.CheckpointConfigured}
 	if full {
 		r.CheckpointType = api.CheckpointFull
 	}
-	out, result, err := c.operate(ctx, cl, operation{
-		verb: "checkpoint", flags: f, job: j, again: "weir checkpoint " + j.ID,
-		known: func(trigger string) client.Operation { return client.CheckpointOperation(j.ID, trigger) },
-		start: func(ctx context.Context, trigger string) (client.Operation, error) {
+	return c.onJob(ctx, f, ref, verb{
+		name: "checkpoint", command: "checkpoint", known: client.CheckpointOperation,
+		start: func(ctx context.Context, cl *client.Client, job, trigger string) (client.Operation, error) {
 			r.TriggerID = trigger
-			return cl.Checkpoint(ctx, j.ID, r)
+			return cl.Checkpoint(ctx, job, r)
+		},
+		told: func(j *api.Job, out *outcome, took string) string {
+			return fmt.Sprintf("checkpoint %d of job %q is complete after %s", out.CheckpointID, j.Name, took)
 		},
 	})
-	if err != nil || result == nil {
-		return err
-	}
-	c.say(fmt.Sprintf("checkpoint %d of job %q is complete after %s", out.CheckpointID, j.Name, took(began)))
-	return c.print(out, out.Location)
 }

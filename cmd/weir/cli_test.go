@@ -275,14 +275,17 @@ func unchanged(*api.Job) {}
 func TestWaitsForSlots(t *testing.T) {
 	var said []string
 	n := news{say: func(line string) { said = append(said, line) }}
-	j := &api.Job{State: api.StateRunning, Parallelism: 2, Vertices: []api.Vertex{{Subtasks: []api.Subtask{{State: "SCHEDULED"}, {State: "CREATED"}}}}}
-	for _, ms := range []int64{0, 2999, 3000, 9000} {
-		j.DurationMS = ms
-		n.tell(j, at(0))
+	j := &api.Job{State: api.StateCreated, Slots: &api.SlotsWanted{Wanted: 3, Free: 1}}
+	for _, s := range []int{0, 2, 3, 9} {
+		n.tell(j, at(s))
 	}
-	j.Vertices[0].Subtasks[0].State = "DEPLOYING"
-	n.tell(j, at(0))
-	if len(said) != 2 || !strings.HasPrefix(said[1], "waiting for slots: the job wants 2;") {
+	j.Slots.Free = 2
+	n.tell(j, at(10))
+	j.Slots = nil
+	n.tell(j, at(11))
+	j.Slots = &api.SlotsWanted{Wanted: 3, Free: 2} // lost again: for a moment
+	n.tell(j, at(12))
+	if len(said) != 3 || said[0] != "CREATED" || !strings.HasPrefix(said[1], "waiting for 3 slots, 1 free;") || !strings.HasPrefix(said[2], "waiting for 3 slots, 2 free;") {
 		t.Errorf("told %q", said)
 	}
 }

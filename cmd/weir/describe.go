@@ -75,7 +75,7 @@ func (c *cli) describe(j *api.Job) error {
 		return err
 	}
 	head := [][]string{
-		{"job", j.Name}, {"id", j.ID}, {"state", j.State}, {"submitted", clock(j.SubmittedAt) + " UTC"},
+		{"job", j.Name}, {"id", j.ID}, {"state", stateWith(j)}, {"submitted", clock(j.SubmittedAt) + " UTC"},
 		{"duration", since(j.DurationMS)}, {"parallelism", strconv.Itoa(j.Parallelism)}, {"restarts", strconv.Itoa(j.Restarts)},
 	}
 	if cp := j.LastCheckpoint; cp != nil {
@@ -108,6 +108,15 @@ func (c *cli) describe(j *api.Job) error {
 		fmt.Fprintln(c.stdout)
 		c.table(checkpointRows(j))
 	}
+	if len(j.Failures) > 1 { // one stands above
+		fmt.Fprintln(c.stdout)
+		rows := [][]string{{"FAILED AT", "TASK", "CAUSE"}}
+		for i := range j.Failures {
+			f := &j.Failures[i]
+			rows = append(rows, []string{clock(f.Time), orDash(f.Task), oneLine(f.Cause)})
+		}
+		c.table(rows)
+	}
 	if c.output == "wide" && len(j.Settings) > 0 {
 		fmt.Fprintln(c.stdout)
 		rows := [][]string{{"SETTING", "VALUE"}}
@@ -117,6 +126,14 @@ func (c *cli) describe(j *api.Job) error {
 		c.table(rows)
 	}
 	return nil
+}
+
+// stateWith is the job's state, and what it waits for.
+func stateWith(j *api.Job) string {
+	if w := j.Slots; w != nil {
+		return fmt.Sprintf("%s, waiting for %s, %d free", j.State, counted(w.Wanted, "slot"), w.Free)
+	}
+	return j.State
 }
 
 func (c *cli) subtaskRows(j *api.Job) [][]string {

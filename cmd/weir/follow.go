@@ -69,8 +69,9 @@ type news struct {
 	failure    time.Time
 	checkpoint uint64
 	told       time.Time
-	failed     uint64 // id of the last failed checkpoint that was told of
-	wanting    bool   // it was told that the job has no slots
+	failed     uint64    // id of the last failed checkpoint that was told of
+	lacking    time.Time // since when the job lacks slots; zero: it does not
+	wanting    string    // what was told of that
 }
 
 func (n *news) tell(j *api.Job, now time.Time) {
@@ -95,28 +96,29 @@ func (n *news) tell(j *api.Job, now time.Time) {
 		n.state = j.State
 		n.say(stateLine(j))
 	}
-	if wants := wantsSlots(j); wants != n.wanting && (!wants || j.DurationMS >= slotNews.Milliseconds()) {
-		n.wanting = wants
-		if wants {
-			n.say(fmt.Sprintf("waiting for slots: the job wants %d; start more:  weir taskmanager --slots N", j.Parallelism))
+	n.tellSlots(j.Slots, now)
+}
+
+// tellSlots tells of slots that the job has lacked for a while.
+func (n *news) tellSlots(w *api.SlotsWanted, now time.Time) {
+	line := ""
+	switch {
+	case w == nil:
+		n.lacking = time.Time{}
+	case n.lacking.IsZero():
+		n.lacking = now
+	case now.Sub(n.lacking) >= slotNews:
+		line = fmt.Sprintf("waiting for %s, %d free; start more:  weir taskmanager --slots N", counted(w.Wanted, "slot"), w.Free)
+	}
+	if line != n.wanting {
+		if n.wanting = line; line != "" {
+			n.say(line)
 		}
 	}
 }
 
-// slotNews is how old a job without slots must be before that is worth a line.
+// slotNews is how long a job must lack slots before that is worth a line.
 const slotNews = 3 * time.Second
-
-// wantsSlots reports whether no subtask of a job that should run has been deployed.
-func wantsSlots(j *api.Job) bool {
-	for _, v := range j.Vertices {
-		for _, s := range v.Subtasks {
-			if s.State != "CREATED" && s.State != "SCHEDULED" {
-				return false
-			}
-		}
-	}
-	return j.State == api.StateRunning && subtasks(j) > 0
-}
 
 func stateLine(j *api.Job) string {
 	line := j.State

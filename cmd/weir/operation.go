@@ -93,6 +93,47 @@ func (c *cli) operate(ctx context.Context, cl *client.Client, o operation) (*out
 	return out, result, nil
 }
 
+// verb is an operation on a job, as a command knows it.
+type verb struct {
+	name    string // "savepoint", for messages
+	command string // that watches it, such as "savepoint", and what is typed after the job
+	args    string
+	ended   string // state that the job is in when it is over; "" = it goes on
+	changes bool   // the job's state is part of what it makes
+	known   func(job, trigger string) client.Operation
+	start   func(ctx context.Context, cl *client.Client, job, trigger string) (client.Operation, error)
+	// told is what people are told of the end; j is the job as it is then.
+	told func(j *api.Job, out *outcome, took string) string
+}
+
+// onJob carries a verb out on the job that ref names. The place of what it made, if it
+// made something, is the only line on stdout.
+func (c *cli) onJob(ctx context.Context, f operationFlags, ref string, v verb) error {
+	cl, j, err := c.findJob(ctx, ref)
+	if err != nil {
+		return err
+	}
+	id, began := j.ID, time.Now()
+	out, result, err := c.operate(ctx, cl, operation{
+		verb: v.name, flags: f, job: j, again: "weir " + v.command + " " + id + v.args, ended: v.ended,
+		known: func(trigger string) client.Operation { return v.known(id, trigger) },
+		start: func(ctx context.Context, trigger string) (client.Operation, error) {
+			return v.start(ctx, cl, id, trigger)
+		},
+	})
+	if err != nil || result == nil {
+		return err
+	}
+	if v.changes {
+		if j, err = cl.Job(ctx, id); err != nil {
+			return err
+		}
+		out.State = j.State
+	}
+	c.say(v.told(j, out, took(began)))
+	return c.print(out, out.Location)
+}
+
 // begin starts o, unless it was started before under the id that was typed.
 func (o *operation) begin(ctx context.Context, cl *client.Client, trigger string) (client.Operation, error) {
 	if o.flags.trigger != "" {
@@ -116,7 +157,7 @@ func (o *operation) outcome(id string) *outcome {
 // watchOperation waits for the end of op and, where that is part of it, of the job.
 func (c *cli) watchOperation(ctx context.Context, cl *client.Client, op client.Operation, o operation) (*api.OperationResult, error) {
 	b := c.newBar(o.verb)
-	phase := ""
+	phase, told := "", time.Now()
 	result, err := cl.Watch(ctx, op, func(p api.OperationProgress) {
 		switch {
 		case p.Phase == api.PhaseCopy:
@@ -124,8 +165,8 @@ func (c *cli) watchOperation(ctx context.Context, cl *client.Client, op client.O
 		case p.Phase != "":
 			b.set(p.Phase, int64(p.Acked), int64(p.Subtasks), false)
 		}
-		if b == nil && p.Phase != phase {
-			phase = p.Phase
+		if b == nil && (p.Phase != phase || p.Phase == api.PhaseCopy && time.Since(told) >= copyNews) {
+			phase, told = p.Phase, time.Now()
 			c.say(progressLine(o.verb, p))
 		}
 	})
@@ -143,12 +184,15 @@ func (c *cli) watchOperation(ctx context.Context, cl *client.Client, op client.O
 	return result, err
 }
 
+// copyNews is the time between two lines about one copy, where there is no bar.
+const copyNews = 10 * time.Second
+
 // progressLine is what a log is told of a phase.
 func progressLine(verb string, p api.OperationProgress) string {
 	line := verb + ": " + p.Phase
 	switch {
 	case p.Bytes > 0:
-		line += ", " + size(p.Bytes)
+		line += fmt.Sprintf(", %s of %s", size(p.CopiedBytes), size(p.Bytes))
 	case p.Subtasks > 0:
 		line += fmt.Sprintf(", %d of %d subtasks", p.Acked, p.Subtasks)
 	}

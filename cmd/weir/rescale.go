@@ -91,32 +91,21 @@ func space(flag string) string {
 }
 
 func (c *cli) rescale(ctx context.Context, f operationFlags, ref string, r api.RescaleRequest) error {
-	cl, j, err := c.findJob(ctx, ref)
-	if err != nil {
-		return err
-	}
-	again := "weir rescale " + j.ID
+	args := ""
 	if r.Parallelism > 0 {
-		again += " -p " + strconv.Itoa(r.Parallelism)
+		args += " -p " + strconv.Itoa(r.Parallelism)
 	}
 	for _, uid := range slices.Sorted(maps.Keys(r.Operators)) {
-		again += fmt.Sprintf(" %s=%d", uid, r.Operators[uid])
+		args += fmt.Sprintf(" %s=%d", uid, r.Operators[uid])
 	}
-	out, result, err := c.operate(ctx, cl, operation{
-		verb: "rescale", flags: f, job: j, again: again,
-		known: func(trigger string) client.Operation { return client.RescaleOperation(j.ID, trigger) },
-		start: func(ctx context.Context, trigger string) (client.Operation, error) {
+	return c.onJob(ctx, f, ref, verb{
+		name: "rescale", command: "rescale", args: args, changes: true, known: client.RescaleOperation,
+		start: func(ctx context.Context, cl *client.Client, job, trigger string) (client.Operation, error) {
 			r.TriggerID = trigger
-			return cl.Rescale(ctx, j.ID, r)
+			return cl.Rescale(ctx, job, r)
+		},
+		told: func(j *api.Job, _ *outcome, _ string) string {
+			return fmt.Sprintf("job %q is rescaled: %s, parallelism %d", j.Name, stateLine(j), j.Parallelism)
 		},
 	})
-	if err != nil || result == nil {
-		return err
-	}
-	if j, err = cl.Job(ctx, j.ID); err != nil {
-		return err
-	}
-	out.State = j.State
-	c.say(fmt.Sprintf("job %q is rescaled: %s, parallelism %d", j.Name, stateLine(j), j.Parallelism))
-	return c.print(out, "")
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -56,24 +55,16 @@ With -d PATH the savepoint at PATH is deleted.`,
 }
 
 func (c *cli) savepoint(ctx context.Context, f operationFlags, ref string, r api.SavepointRequest) error {
-	cl, j, err := c.findJob(ctx, ref)
-	if err != nil {
-		return err
-	}
-	began := time.Now()
-	out, result, err := c.operate(ctx, cl, operation{
-		verb: "savepoint", flags: f, job: j, again: "weir savepoint " + j.ID,
-		known: func(trigger string) client.Operation { return client.SavepointOperation(j.ID, trigger) },
-		start: func(ctx context.Context, trigger string) (client.Operation, error) {
+	return c.onJob(ctx, f, ref, verb{
+		name: "savepoint", command: "savepoint", known: client.SavepointOperation,
+		start: func(ctx context.Context, cl *client.Client, job, trigger string) (client.Operation, error) {
 			r.TriggerID = trigger
-			return cl.Savepoint(ctx, j.ID, r)
+			return cl.Savepoint(ctx, job, r)
+		},
+		told: func(j *api.Job, out *outcome, took string) string {
+			return fmt.Sprintf("savepoint of job %q is complete after %s; start from it:  weir run -s %s PKG|BINARY", j.Name, took, out.Location)
 		},
 	})
-	if err != nil || result == nil {
-		return err
-	}
-	c.say(fmt.Sprintf("savepoint of job %q is complete after %s; start from it:  weir run -s %s PKG|BINARY", j.Name, took(began), out.Location))
-	return c.print(out, out.Location)
 }
 
 func (c *cli) dispose(ctx context.Context, f operationFlags, path string) error {
@@ -132,28 +123,18 @@ what was still open have been emitted.`,
 }
 
 func (c *cli) stop(ctx context.Context, f operationFlags, ref string, r api.StopRequest) error {
-	cl, j, err := c.findJob(ctx, ref)
-	if err != nil {
-		return err
-	}
-	out, result, err := c.operate(ctx, cl, operation{
-		verb: "stop", flags: f, job: j, again: "weir stop " + j.ID, ended: api.StateFinished,
-		known: func(trigger string) client.Operation { return client.SavepointOperation(j.ID, trigger) },
-		start: func(ctx context.Context, trigger string) (client.Operation, error) {
+	return c.onJob(ctx, f, ref, verb{
+		name: "stop", command: "stop", ended: api.StateFinished, changes: true, known: client.SavepointOperation,
+		start: func(ctx context.Context, cl *client.Client, job, trigger string) (client.Operation, error) {
 			r.TriggerID = trigger
-			return cl.Stop(ctx, j.ID, r)
+			return cl.Stop(ctx, job, r)
+		},
+		told: func(j *api.Job, out *outcome, _ string) string {
+			line := fmt.Sprintf("job %q is stopped: %s", j.Name, stateLine(j))
+			if r.Drain {
+				return line + "; it was drained and is not to go on"
+			}
+			return line + "; go on:  weir run -s " + out.Location + " PKG|BINARY"
 		},
 	})
-	if err != nil || result == nil {
-		return err
-	}
-	out.State = j.State
-	line := fmt.Sprintf("job %q is stopped: %s", j.Name, stateLine(j))
-	if r.Drain {
-		line += "; it was drained and is not to go on"
-	} else {
-		line += "; go on:  weir run -s " + out.Location + " PKG|BINARY"
-	}
-	c.say(line)
-	return c.print(out, out.Location)
 }

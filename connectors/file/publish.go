@@ -56,10 +56,12 @@ func (w *files) publish(p pending) error {
 	err = os.Link(p.Unfinished, p.Finished)
 	switch {
 	case err == nil:
-		return os.Remove(p.Unfinished)
+		return removed(p.Unfinished)
+	case errors.Is(err, fs.ErrNotExist):
+		return w.published(p) // by another job, just now
 	case errors.Is(err, fs.ErrExist):
 		if other, err := os.Lstat(p.Finished); err == nil && os.SameFile(info, other) {
-			return os.Remove(p.Unfinished) // an attempt died between the link and the removal
+			return removed(p.Unfinished) // an attempt died between the link and the removal
 		}
 		return fmt.Errorf("%s can't become %s: both exist", p.Unfinished, p.Finished)
 	}
@@ -69,6 +71,15 @@ func (w *files) publish(p pending) error {
 		return fmt.Errorf("%s can't become %s: both exist", p.Unfinished, p.Finished)
 	}
 	return os.Rename(p.Unfinished, p.Finished)
+}
+
+// removed removes a file that has its final name, too. Jobs that were started from one
+// savepoint publish what it names at the same time.
+func removed(unfinished string) error {
+	if err := os.Remove(unfinished); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // published checks that a file that is not pending any more is finished.

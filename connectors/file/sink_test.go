@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,6 +36,12 @@ type snapshotOf struct {
 // open starts the sink from a snapshot, or none.
 func open(t testing.TB, dir string, p int, incarnation uint64, from *snapshotOf, opts ...SinkOption) (*attempt, error) {
 	t.Helper()
+	return openIn(t, testJob, dir, p, incarnation, from, opts...)
+}
+
+// openIn is open for a job of that id.
+func openIn(t testing.TB, id, dir string, p int, incarnation uint64, from *snapshotOf, opts ...SinkOption) (*attempt, error) {
+	t.Helper()
 	sink := LineSink(dir, opts...)
 	plan := operator.PlanSetup("counts", operator.KeyInfo{})
 	if _, err := sink.NewWriter(plan); err != nil || plan.Err() != nil {
@@ -46,7 +53,7 @@ func open(t testing.TB, dir string, p int, incarnation uint64, from *snapshotOf,
 			UID: "counts", Declared: plan.Declared(),
 			Runtime: &operator.Runtime{
 				Context: context.Background(), Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Now: time.Now,
-				Subtask: i, Parallelism: p, JobID: testJob, Incarnation: incarnation, Restored: from != nil,
+				Subtask: i, Parallelism: p, JobID: id, Incarnation: incarnation, Restored: from != nil,
 			},
 		}
 		if from != nil {
@@ -469,5 +476,82 @@ func BenchmarkWrite(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		a.write(0, line)
+	}
+}
+
+// TestForks (I26): jobs that are started from one savepoint of a job that goes on write
+// into the same folder, with the same incarnations and checkpoint ids. What the savepoint
+// names is published once; each job's own results are there; none sweeps another's.
+func TestForks(t *testing.T) {
+	dir := t.TempDir()
+	origin := mustOpen(t, dir, 2, 1, nil)
+	origin.write(0, "before 0")
+	origin.write(1, "before 1")
+	from := origin.prepare(1)
+	ids := []string{testJob, "aaaa456789abcdef0123456789abcdef", "bbbb456789abcdef0123456789abcdef"}
+	forks := []*attempt{origin}
+	for _, id := range ids[1:] {
+		fork, err := openIn(t, id, dir, 2, 2, from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		forks = append(forks, fork)
+	}
+	want := []string{"before 0", "before 1"}
+	var snapshots []*snapshotOf
+	for i, f := range forks {
+		line := fmt.Sprint("after ", i)
+		f.write(i%2, line)
+		want = append(want, line)
+		snapshots = append(snapshots, f.prepare(2))
+		f.write(1, "of no checkpoint")
+	}
+	origin.commit(1) // late
+	// The first fork dies and comes back; the others' files are none of its business.
+	again, err := openIn(t, ids[1], dir, 2, 3, snapshots[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	forks[1] = again
+	for _, f := range forks {
+		f.commit(2)
+	}
+	lines, _ := finished(t, dir)
+	slices.Sort(lines)
+	slices.Sort(want)
+	if !slices.Equal(lines, want) {
+		t.Errorf("published %q, want %q", lines, want)
+	}
+}
+
+// TestForksPublishTogether: several jobs publish what one savepoint names at the same time.
+func TestForksPublishTogether(t *testing.T) {
+	for range 20 {
+		dir := t.TempDir()
+		origin := mustOpen(t, dir, 1, 1, nil, RollSize(1))
+		var want []string
+		for n := range 20 {
+			line := fmt.Sprintf("line %02d", n)
+			origin.write(0, line)
+			if err := origin.writers[0].flush(); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, line)
+		}
+		from := origin.prepare(1)
+		var all sync.WaitGroup
+		for n := range 4 {
+			all.Go(func() {
+				if _, err := openIn(t, fmt.Sprintf("%032x", n+1), dir, 1, 2, from); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		lines, _ := finished(t, dir)
+		slices.Sort(lines)
+		if !slices.Equal(lines, want) {
+			t.Fatalf("published %q, want %q", lines, want)
+		}
 	}
 }

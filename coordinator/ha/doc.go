@@ -21,8 +21,11 @@
 //	jobs/{id}/checkpoints/{n}  metapb.CheckpointPointer, n in 20 digits
 //	jobs/{id}/statistics       metapb.CheckpointStatistics, written with each pointer
 //	jobs/{id}/operations/{t}   metapb.Operation, t is the client's trigger id
+//	jobs/{id}/failures         metapb.Failures, written as they happen
 //	jobs/{id}/intent           metapb.Intent
 //	jobs/{id}/result           metapb.JobResult, written once, before clean-up
+//	disposals/{t}              metapb.Operation, of no job
+//	disposal-sequence          of the last transaction about disposals
 //
 // The package holds no bulk data, never decides what to do with a job, and starts
 // no goroutine of its own (implementations do, and say so).

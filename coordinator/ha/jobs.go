@@ -42,6 +42,7 @@ type JobState struct {
 	Pointers     []*metapb.CheckpointPointer  // completed and retained, ascending
 	Statistics   *metapb.CheckpointStatistics // nil before the first checkpoint
 	Operations   []*metapb.Operation          // by trigger id
+	Failures     []*metapb.FailureRecord      // oldest first
 	Intent       *metapb.Intent               // nil if none
 	Result       *metapb.JobResult            // nil while the job lives
 	// Problem says that the records can't be understood; what else stands here is
@@ -127,6 +128,21 @@ func (j *Jobs) PutPointer(ctx context.Context, id job.ID, p *metapb.CheckpointPo
 		t.Puts = append(t.Puts, put(jobKey(id, "statistics"), stats))
 	}
 	return j.commit(ctx, id, fmt.Sprintf("complete checkpoint %d of job %s", p.CheckpointId, id), j.live(id, t))
+}
+
+// UpdatePointer changes the pins of a pointer that is there, of a job that has ended too.
+func (j *Jobs) UpdatePointer(ctx context.Context, id job.ID, p *metapb.CheckpointPointer) error {
+	key := pointerKey(id, stream.CheckpointID(p.CheckpointId))
+	return j.commit(ctx, id, fmt.Sprintf("change the pins of checkpoint %d of job %s", p.CheckpointId, id), Txn{
+		Present: []string{key}, Puts: []Entry{put(key, p)},
+	})
+}
+
+// PutFailures records what has gone wrong so far.
+func (j *Jobs) PutFailures(ctx context.Context, id job.ID, all []*metapb.FailureRecord) error {
+	return j.commit(ctx, id, "record failures of job "+string(id), j.live(id, Txn{
+		Puts: []Entry{put(jobKey(id, "failures"), &metapb.Failures{Failures: all})},
+	}))
 }
 
 // PutRecord changes what was accepted: its parallelism, or that what it was restored
@@ -332,6 +348,13 @@ func (s *JobState) decode(field string, b []byte) error {
 	case field == "statistics":
 		s.Statistics = new(metapb.CheckpointStatistics)
 		return proto.Unmarshal(b, s.Statistics)
+	case field == "failures":
+		all := new(metapb.Failures)
+		if err := proto.Unmarshal(b, all); err != nil {
+			return err
+		}
+		s.Failures = all.Failures
+		return nil
 	case strings.HasPrefix(field, "operations/"):
 		op := new(metapb.Operation)
 		if err := proto.Unmarshal(b, op); err != nil {

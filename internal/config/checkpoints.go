@@ -21,6 +21,7 @@ type Checkpoints struct {
 	AlignmentTimeout     time.Duration
 	InlineThreshold      int64  // bytes
 	AllInline            bool   // storage jobmanager: InlineThreshold bounds an operator's state in a subtask
+	Fallback             string // "auto", "ask" or "always"
 	DeleteOnCancellation bool   // else they are kept
 	Dir                  string // absolute path; "" = the cluster's default
 	SavepointDir         string // absolute path; "" = none
@@ -37,6 +38,7 @@ func (e *Effective) checkpoints() Checkpoints {
 		Unaligned:            e.Get(CheckpointUnaligned) == "true" && e.Get(CheckpointMode) == "EXACTLY_ONCE",
 		AlignmentTimeout:     e.Get(CheckpointAlignmentTimeout),
 		InlineThreshold:      e.Get(CheckpointInline),
+		Fallback:             e.Get(CheckpointFallback),
 		DeleteOnCancellation: e.Get(CheckpointRetention) == "DELETE_ON_CANCELLATION",
 		Dir:                  e.Get(CheckpointDir),
 		SavepointDir:         e.Get(SavepointDir),

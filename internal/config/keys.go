@@ -37,6 +37,8 @@ var (
 	CheckpointIncremental = enumKey("execution.checkpointing.incremental", []string{"true"},
 		map[string]string{"false": "!is not built: checkpoints write what changed"}, Job,
 		"Checkpoints write what changed since the one before.", "state.backend.incremental")
+	CheckpointFallback = enumKey("execution.checkpointing.fallback", []string{"auto", "ask", "always"}, nil, Job,
+		"What happens when the latest checkpoint can't be read: always goes back to the newest that can be; ask has the job fail, and say how to; auto asks if an operator publishes results with checkpoints, which would be published again.")
 	CheckpointConcurrent = intKey("execution.checkpointing.max-concurrent-checkpoints", "1", 1, 100, Job,
 		"How many checkpoints may be under way at a time; with a min-pause it is one.")
 

@@ -58,8 +58,9 @@ const policy = `
 	statebackend/run, statebackend/objstore, coordinator/metadata, codec < savepoint;
 	# what becomes of a snapshot's state in a program: the JobManager asks, and weir check
 	codec, job < compat < jobmanager, cmd/weir;
-	# the JobManager copies a completed checkpoint into a savepoint's folder
-	savepoint < jobmanager;
+	# the JobManager copies a completed checkpoint into a savepoint's folder, and starts jobs
+	# from snapshots of others
+	savepoint, coordinator/restore, client/api, job < jobmanager/snapshots < jobmanager;
 
 	# TaskManager. exchange links typed edges to operators' receivers.
 	proto/weirpb, job, codec, operator < taskmanager/exchange;
@@ -74,6 +75,8 @@ const policy = `
 	coordinator, job, internal/config < jobmanager/settings;
 	NONE < jobmanager/objects;
 	jobmanager/execgraph, jobmanager/slots, jobmanager/history, jobmanager/settings, jobmanager/objects, coordinator/restore, coordinator/ha < jobmanager;
+	# What clients were promised is carried out by checkpoints.
+	coordinator < jobmanager/operations < jobmanager;
 	coordinator/metadata, statebackend/objstore, internal/loop, internal/event, internal/config < jobmanager;
 	proto/weirpb < jobmanager;
 

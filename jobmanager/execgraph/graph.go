@@ -2,6 +2,7 @@ package execgraph
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/weirstream/weir/job"
@@ -9,18 +10,22 @@ import (
 
 // JobState is the state of a job, in Flink's words.
 //
-//	CREATED ─▶ RUNNING ◀──────────▶ RESTARTING
-//	   │          │  ╲                  │
-//	   │          │   ╲─▶ FAILING ◀─────┤
-//	   │          │          │          │
-//	   └──────────┼──▶ CANCELLING ◀─────┘
-//	              ▼      ▼   ▼
-//	          FINISHED  FAILED  CANCELED
+//	CREATED ─▶ (starting) ─Deploy─▶ RUNNING ◀──────────▶ RESTARTING
+//	   │           │                   │  ╲                  │
+//	   │           │                   │   ╲─▶ FAILING ◀─────┤
+//	   │           │                   │          │          │
+//	   └───────────┴───────────────────┼──▶ CANCELLING ◀─────┘
+//	                                   ▼      ▼   ▼
+//	                               FINISHED  FAILED  CANCELED
+//
+// A job that waits for its slots is still CREATED to people; one that another leader has
+// deployed before begins as RESTARTING.
 type JobState uint8
 
 // Job states.
 const (
-	Created JobState = iota + 1
+	Created  JobState = iota + 1
+	Starting          // scheduled, and never deployed
 	Running
 	Restarting
 	Failing
@@ -30,7 +35,7 @@ const (
 	Canceled
 )
 
-var jobStateNames = [...]string{"?", "CREATED", "RUNNING", "RESTARTING", "FAILING", "CANCELLING", "FINISHED", "FAILED", "CANCELED"}
+var jobStateNames = [...]string{"?", "CREATED", "CREATED", "RUNNING", "RESTARTING", "FAILING", "CANCELLING", "FINISHED", "FAILED", "CANCELED"}
 
 // String is Flink's name of the state.
 func (s JobState) String() string { return jobStateNames[s] }
@@ -40,7 +45,8 @@ func (s JobState) Terminal() bool { return s >= Finished }
 
 // jobEdges are the transitions of a job.
 var jobEdges = map[JobState][]JobState{
-	Created:    {Running, Failing, Cancelling, Finished, Failed, Canceled}, // terminal: found on record
+	Created:    {Starting, Restarting, Failing, Cancelling, Finished, Failed, Canceled}, // terminal: found on record
+	Starting:   {Running, Failing, Cancelling, Finished},
 	Running:    {Restarting, Failing, Cancelling, Finished},
 	Restarting: {Running, Failing, Cancelling},
 	Failing:    {Failed, Cancelling, Finished},
@@ -306,6 +312,16 @@ func (g *Graph) Job() *job.Graph { return g.graph }
 // State is the job's state, and since when.
 func (g *Graph) State() (JobState, time.Time) { return g.state, g.stateSince }
 
+// WantsSlots is how many slots the job needs to go on and how many the cluster could give
+// it in all; ok is false while it lacks none.
+func (g *Graph) WantsSlots() (wanted, free int, ok bool) {
+	switch g.state {
+	case Starting, Running, Restarting:
+		return len(g.slots), g.free, slices.Contains(g.slots, Slot{})
+	}
+	return 0, 0, false
+}
+
 // Restarts is how often regions were started again.
 func (g *Graph) Restarts() int { return g.restarts }
 
@@ -328,6 +344,17 @@ func (g *Graph) WorkerOn(taskManager string) (Worker, bool) {
 		return Worker{}, false
 	}
 	return *w, true
+}
+
+// Slots is how many slots the job has on each TaskManager.
+func (g *Graph) Slots() map[string]int {
+	n := map[string]int{}
+	for _, slot := range g.slots {
+		if slot.TaskManager != "" {
+			n[slot.TaskManager]++
+		}
+	}
+	return n
 }
 
 // of lists the executions of a region in order.

@@ -2,8 +2,8 @@ package execgraph
 
 import (
 	"fmt"
+	"maps"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 
@@ -24,7 +24,7 @@ func (g *Graph) Step(now time.Time, e Event, effects []Effect) []Effect { //lint
 	switch e := e.(type) {
 	case Schedule:
 		if g.state == Created {
-			s.state(Running)
+			s.schedule()
 		}
 	case SlotsGranted:
 		s.slotsGranted(e)
@@ -71,12 +71,25 @@ func (s *step) state(to JobState) {
 	if !slices.Contains(jobEdges[s.Graph.state], to) {
 		panic(fmt.Sprintf("weir: BUG: job goes from %v to %v (I6)", s.Graph.state, to))
 	}
-	s.do(StateChanged{s.Graph.state, to})
+	if s.Graph.state.String() != to.String() {
+		s.do(StateChanged{s.Graph.state, to})
+	}
 	s.Graph.state, s.stateSince = to, s.now
 }
 
 // active reports whether regions are to be started.
-func (s *step) active() bool { return s.Graph.state == Running || s.Graph.state == Restarting }
+func (s *step) active() bool {
+	return s.Graph.state == Starting || s.Graph.state == Running || s.Graph.state == Restarting
+}
+
+// schedule begins the life of the job, or goes on with it.
+func (s *step) schedule() {
+	if s.resumed {
+		s.state(Restarting)
+		return
+	}
+	s.state(Starting)
+}
 
 // ---- slots and workers ----
 
@@ -107,18 +120,8 @@ func (s *step) have() []string {
 
 // taskManagers are those where the job has slots, each with how many, in order.
 func (s *step) taskManagers() ([]string, map[string]int) {
-	count := map[string]int{}
-	for _, sl := range s.slots {
-		if sl.TaskManager != "" {
-			count[sl.TaskManager]++
-		}
-	}
-	var names []string
-	for tm := range count {
-		names = append(names, tm)
-	}
-	sort.Strings(names)
-	return names, count
+	count := s.Slots()
+	return slices.Sorted(maps.Keys(count)), count
 }
 
 func (s *step) taskManagerLost(e TaskManagerLost) {
@@ -377,6 +380,9 @@ func (s *step) incarnationPersisted(e IncarnationPersisted) {
 	if e.Problem != "" {
 		s.fail(regions, Failure{Time: s.now, Cause: "record the deployment: " + e.Problem}, false)
 		return
+	}
+	if s.Graph.state == Starting {
+		s.state(Running)
 	}
 	d := Deploy{Incarnation: s.incarnation, Attempt: s.present()}
 	for _, r := range regions {

@@ -113,7 +113,7 @@ func TestFailures(t *testing.T) {
 	var j api.Job
 	h.Fill(&j, nil)
 	var next History
-	next.Load(&ha.JobState{Incarnation: &metapb.Incarnation{Failures: h.Failures()}})
+	next.Load(&ha.JobState{Failures: h.Failures()})
 	var later api.Job
 	if next.Fill(&later, nil); !reflect.DeepEqual(later, j) {
 		t.Errorf("the next leader tells\n%+v\nnot\n%+v", later, j)

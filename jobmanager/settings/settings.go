@@ -23,7 +23,22 @@ type Job struct {
 	// InlineThreshold is the size in bytes up to which a run is kept in _metadata.
 	InlineThreshold int64
 	AllInline       bool              // storage jobmanager: nothing is kept elsewhere
+	Fallback        string            // execution.checkpointing.fallback
 	Effective       []*metapb.Setting // all of them, sorted by key
+}
+
+// CheckpointOf is how a job with that plan is checkpointed.
+func (s Job) CheckpointOf(plan *metapb.Plan) coordinator.Config {
+	c := s.Checkpoint
+	for _, op := range plan.Operators {
+		if op.Commits {
+			c.TwoPhase = append(c.TwoPhase, op.Uid)
+		}
+	}
+	if s.Fallback == "ask" || s.Fallback == "auto" && len(c.TwoPhase) > 0 {
+		c.Fallback = coordinator.FallbackAsk
+	}
+	return c
 }
 
 // DeletesOnCancellation reports whether a cancelled job keeps no checkpoint.
@@ -86,7 +101,7 @@ func parse(effective []*metapb.Setting) (Job, error) {
 		return Job{}, err
 	}
 	s := Job{
-		Effective: effective, Parallelism: cmp.Or(c.Parallelism, 1), CheckpointDir: c.Checkpoints.Dir, InlineThreshold: c.Checkpoints.InlineThreshold, AllInline: c.Checkpoints.AllInline, SavepointDir: c.Checkpoints.SavepointDir, Restart: c.Restart,
+		Effective: effective, Parallelism: cmp.Or(c.Parallelism, 1), CheckpointDir: c.Checkpoints.Dir, InlineThreshold: c.Checkpoints.InlineThreshold, AllInline: c.Checkpoints.AllInline, SavepointDir: c.Checkpoints.SavepointDir, Restart: c.Restart, Fallback: c.Checkpoints.Fallback,
 		Checkpoint: coordinator.Config{
 			Interval: c.Checkpoints.Interval, Timeout: c.Checkpoints.Timeout, MinPause: c.Checkpoints.MinPause,
 			TolerableFailures: c.Checkpoints.TolerableFailures, Retained: c.Checkpoints.Retained, Concurrent: c.Checkpoints.Concurrent,

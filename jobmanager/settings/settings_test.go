@@ -1,9 +1,11 @@
 package settings
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/weirstream/weir/coordinator"
 	"github.com/weirstream/weir/proto/metapb"
 )
 
@@ -20,5 +22,30 @@ func TestStorage(t *testing.T) {
 	}
 	if s, err := Of(cluster, &metapb.Plan{}, map[string]string{storage: "filesystem", dir: "/shared"}, "/ha"); err != nil || s.AllInline || s.InlineThreshold != 20<<10 {
 		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// TestFallback: what is asked for depends on the program, unless it is said.
+func TestFallback(t *testing.T) {
+	plain, publishes := &metapb.Plan{Operators: []*metapb.Operator{{Uid: "in"}}}, &metapb.Plan{Operators: []*metapb.Operator{{Uid: "in"}, {Uid: "out", Commits: true}}}
+	for typed, want := range map[string][2]coordinator.Fallback{
+		"":       {coordinator.FallbackAlways, coordinator.FallbackAsk},
+		"always": {coordinator.FallbackAlways, coordinator.FallbackAlways},
+		"ask":    {coordinator.FallbackAsk, coordinator.FallbackAsk},
+	} {
+		settings := map[string]string{}
+		if typed != "" {
+			settings["execution.checkpointing.fallback"] = typed
+		}
+		for i, plan := range []*metapb.Plan{plain, publishes} {
+			s, err := Of(nil, plan, settings, "/ha")
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := s.CheckpointOf(plan)
+			if c.Fallback != want[i] || i == 1 && !slices.Equal(c.TwoPhase, []string{"out"}) {
+				t.Errorf("%q, plan %d: %v, %q", typed, i, c.Fallback, c.TwoPhase)
+			}
+		}
 	}
 }

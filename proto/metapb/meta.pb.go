@@ -321,6 +321,7 @@ const (
 	Operation_KIND_STOP        Operation_Kind = 3
 	Operation_KIND_CANCEL      Operation_Kind = 4 // with a savepoint before
 	Operation_KIND_RESCALE     Operation_Kind = 5
+	Operation_KIND_DISPOSAL    Operation_Kind = 6 // of the snapshot at target; of no job
 )
 
 // Enum value maps for Operation_Kind.
@@ -332,6 +333,7 @@ var (
 		3: "KIND_STOP",
 		4: "KIND_CANCEL",
 		5: "KIND_RESCALE",
+		6: "KIND_DISPOSAL",
 	}
 	Operation_Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED": 0,
@@ -340,6 +342,7 @@ var (
 		"KIND_STOP":        3,
 		"KIND_CANCEL":      4,
 		"KIND_RESCALE":     5,
+		"KIND_DISPOSAL":    6,
 	}
 )
 
@@ -367,7 +370,7 @@ func (x Operation_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Operation_Kind.Descriptor instead.
 func (Operation_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{23, 0}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{24, 0}
 }
 
 type Operation_State int32
@@ -419,7 +422,7 @@ func (x Operation_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Operation_State.Descriptor instead.
 func (Operation_State) EnumDescriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{23, 1}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{24, 1}
 }
 
 type Intent_Kind int32
@@ -474,7 +477,7 @@ func (x Intent_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Intent_Kind.Descriptor instead.
 func (Intent_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{26, 0}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{27, 0}
 }
 
 // Plan is the program that a job binary builds: its operators in the order they
@@ -652,16 +655,19 @@ func (x *Setting) GetValue() string {
 }
 
 type Operator struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Uid           string                 `protobuf:"bytes,1,opt,name=uid,proto3" json:"uid,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"` // display name; the uid where none was given
-	AutoUid       bool                   `protobuf:"varint,3,opt,name=auto_uid,json=autoUid,proto3" json:"auto_uid,omitempty"`
-	Kind          OperatorKind           `protobuf:"varint,4,opt,name=kind,proto3,enum=weir.meta.v1.OperatorKind" json:"kind,omitempty"`
-	Parallelism   uint32                 `protobuf:"varint,5,opt,name=parallelism,proto3" json:"parallelism,omitempty"` // 0 = the job's
-	Inputs        []*Input               `protobuf:"bytes,6,rep,name=inputs,proto3" json:"inputs,omitempty"`
-	States        []*State               `protobuf:"bytes,7,rep,name=states,proto3" json:"states,omitempty"`                        // sorted by name
-	KeySchema     []byte                 `protobuf:"bytes,8,opt,name=key_schema,json=keySchema,proto3" json:"key_schema,omitempty"` // of a keyed operator
-	Hidden        bool                   `protobuf:"varint,9,opt,name=hidden,proto3" json:"hidden,omitempty"`                       // not listed among the vertices a user sees
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Uid         string                 `protobuf:"bytes,1,opt,name=uid,proto3" json:"uid,omitempty"`
+	Name        string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"` // display name; the uid where none was given
+	AutoUid     bool                   `protobuf:"varint,3,opt,name=auto_uid,json=autoUid,proto3" json:"auto_uid,omitempty"`
+	Kind        OperatorKind           `protobuf:"varint,4,opt,name=kind,proto3,enum=weir.meta.v1.OperatorKind" json:"kind,omitempty"`
+	Parallelism uint32                 `protobuf:"varint,5,opt,name=parallelism,proto3" json:"parallelism,omitempty"` // 0 = the job's
+	Inputs      []*Input               `protobuf:"bytes,6,rep,name=inputs,proto3" json:"inputs,omitempty"`
+	States      []*State               `protobuf:"bytes,7,rep,name=states,proto3" json:"states,omitempty"`                        // sorted by name
+	KeySchema   []byte                 `protobuf:"bytes,8,opt,name=key_schema,json=keySchema,proto3" json:"key_schema,omitempty"` // of a keyed operator
+	Hidden      bool                   `protobuf:"varint,9,opt,name=hidden,proto3" json:"hidden,omitempty"`                       // not listed among the vertices a user sees
+	// It keeps results back until a checkpoint has completed: what it publishes with one
+	// would be published again from an older one.
+	Commits       bool `protobuf:"varint,10,opt,name=commits,proto3" json:"commits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -755,6 +761,13 @@ func (x *Operator) GetKeySchema() []byte {
 func (x *Operator) GetHidden() bool {
 	if x != nil {
 		return x.Hidden
+	}
+	return false
+}
+
+func (x *Operator) GetCommits() bool {
+	if x != nil {
+		return x.Commits
 	}
 	return false
 }
@@ -2204,7 +2217,6 @@ type Incarnation struct {
 	StateIds      []*StateID             `protobuf:"bytes,4,rep,name=state_ids,json=stateIds,proto3" json:"state_ids,omitempty"`
 	NextStateId   uint32                 `protobuf:"varint,5,opt,name=next_state_id,json=nextStateId,proto3" json:"next_state_id,omitempty"`
 	Restored      *CheckpointPointer     `protobuf:"bytes,6,opt,name=restored,proto3" json:"restored,omitempty"`                              // what it starts from, as it was then; absent = nothing
-	Failures      []*FailureRecord       `protobuf:"bytes,7,rep,name=failures,proto3" json:"failures,omitempty"`                              // of the job so far, oldest first: at most 16, each of at most 2 KiB
 	Attempt       uint32                 `protobuf:"varint,8,opt,name=attempt,proto3" json:"attempt,omitempty"`                               // n of the attempts of this incarnation
 	Secret        string                 `protobuf:"bytes,9,opt,name=secret,proto3" json:"secret,omitempty"`                                  // per job, presented when a data connection opens
 	Restarts      uint32                 `protobuf:"varint,10,opt,name=restarts,proto3" json:"restarts,omitempty"`                            // so far
@@ -2285,13 +2297,6 @@ func (x *Incarnation) GetRestored() *CheckpointPointer {
 	return nil
 }
 
-func (x *Incarnation) GetFailures() []*FailureRecord {
-	if x != nil {
-		return x.Failures
-	}
-	return nil
-}
-
 func (x *Incarnation) GetAttempt() uint32 {
 	if x != nil {
 		return x.Attempt
@@ -2321,6 +2326,51 @@ func (x *Incarnation) GetStartedAtMs() int64 {
 }
 
 // FailureRecord is one failure, for people: a new leader tells of it too.
+// Failures is jobs/{id}/failures: of the job so far, written as they happen.
+type Failures struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Failures      []*FailureRecord       `protobuf:"bytes,1,rep,name=failures,proto3" json:"failures,omitempty"` // oldest first: at most 16, each of at most 2 KiB
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Failures) Reset() {
+	*x = Failures{}
+	mi := &file_proto_metapb_meta_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Failures) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Failures) ProtoMessage() {}
+
+func (x *Failures) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_metapb_meta_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Failures.ProtoReflect.Descriptor instead.
+func (*Failures) Descriptor() ([]byte, []int) {
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Failures) GetFailures() []*FailureRecord {
+	if x != nil {
+		return x.Failures
+	}
+	return nil
+}
+
 type FailureRecord struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	TimeMs        int64                  `protobuf:"varint,1,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
@@ -2334,7 +2384,7 @@ type FailureRecord struct {
 
 func (x *FailureRecord) Reset() {
 	*x = FailureRecord{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[18]
+	mi := &file_proto_metapb_meta_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2346,7 +2396,7 @@ func (x *FailureRecord) String() string {
 func (*FailureRecord) ProtoMessage() {}
 
 func (x *FailureRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[18]
+	mi := &file_proto_metapb_meta_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2359,7 +2409,7 @@ func (x *FailureRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailureRecord.ProtoReflect.Descriptor instead.
 func (*FailureRecord) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{18}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *FailureRecord) GetTimeMs() int64 {
@@ -2407,7 +2457,7 @@ type VertexParallelism struct {
 
 func (x *VertexParallelism) Reset() {
 	*x = VertexParallelism{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[19]
+	mi := &file_proto_metapb_meta_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2419,7 +2469,7 @@ func (x *VertexParallelism) String() string {
 func (*VertexParallelism) ProtoMessage() {}
 
 func (x *VertexParallelism) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[19]
+	mi := &file_proto_metapb_meta_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2432,7 +2482,7 @@ func (x *VertexParallelism) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VertexParallelism.ProtoReflect.Descriptor instead.
 func (*VertexParallelism) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{19}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *VertexParallelism) GetVertex() uint32 {
@@ -2457,7 +2507,7 @@ type CheckpointPointer struct {
 	Size          uint64                 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`    // bytes of _metadata
 	Digest        []byte                 `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"` // of _metadata
 	Terminal      bool                   `protobuf:"varint,5,opt,name=terminal,proto3" json:"terminal,omitempty"`
-	Pins          []string               `protobuf:"bytes,6,rep,name=pins,proto3" json:"pins,omitempty"` // who else needs it: savepoint trigger ids
+	Pins          []string               `protobuf:"bytes,6,rep,name=pins,proto3" json:"pins,omitempty"` // who else needs it: trigger ids of operations, "job:" and the id of a job started from it
 	Incarnation   uint64                 `protobuf:"varint,7,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	StateBytes    uint64                 `protobuf:"varint,8,opt,name=state_bytes,json=stateBytes,proto3" json:"state_bytes,omitempty"` // all runs listed
 	CompletedAtMs int64                  `protobuf:"varint,9,opt,name=completed_at_ms,json=completedAtMs,proto3" json:"completed_at_ms,omitempty"`
@@ -2472,7 +2522,7 @@ type CheckpointPointer struct {
 
 func (x *CheckpointPointer) Reset() {
 	*x = CheckpointPointer{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[20]
+	mi := &file_proto_metapb_meta_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2484,7 +2534,7 @@ func (x *CheckpointPointer) String() string {
 func (*CheckpointPointer) ProtoMessage() {}
 
 func (x *CheckpointPointer) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[20]
+	mi := &file_proto_metapb_meta_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2497,7 +2547,7 @@ func (x *CheckpointPointer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointPointer.ProtoReflect.Descriptor instead.
 func (*CheckpointPointer) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{20}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CheckpointPointer) GetCheckpointId() uint64 {
@@ -2612,7 +2662,7 @@ type CheckpointStatistics struct {
 
 func (x *CheckpointStatistics) Reset() {
 	*x = CheckpointStatistics{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[21]
+	mi := &file_proto_metapb_meta_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2624,7 +2674,7 @@ func (x *CheckpointStatistics) String() string {
 func (*CheckpointStatistics) ProtoMessage() {}
 
 func (x *CheckpointStatistics) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[21]
+	mi := &file_proto_metapb_meta_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2637,7 +2687,7 @@ func (x *CheckpointStatistics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointStatistics.ProtoReflect.Descriptor instead.
 func (*CheckpointStatistics) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{21}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CheckpointStatistics) GetCompleted() uint64 {
@@ -2687,7 +2737,7 @@ type CheckpointRecord struct {
 
 func (x *CheckpointRecord) Reset() {
 	*x = CheckpointRecord{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[22]
+	mi := &file_proto_metapb_meta_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2699,7 +2749,7 @@ func (x *CheckpointRecord) String() string {
 func (*CheckpointRecord) ProtoMessage() {}
 
 func (x *CheckpointRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[22]
+	mi := &file_proto_metapb_meta_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2712,7 +2762,7 @@ func (x *CheckpointRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointRecord.ProtoReflect.Descriptor instead.
 func (*CheckpointRecord) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{22}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CheckpointRecord) GetCheckpointId() uint64 {
@@ -2792,15 +2842,15 @@ func (x *CheckpointRecord) GetPath() string {
 	return ""
 }
 
-// Operation is jobs/{id}/operations/{trigger_id}: what a client was promised, on
-// record before the first RPC that carries it out, resumed by the next leader,
+// Operation is jobs/{id}/operations/{trigger_id}, or disposals/{trigger_id}: what a client
+// was promised, on record before anything is done for it, resumed by the next leader,
 // answered under the client's trigger id.
 type Operation struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	TriggerId      string                 `protobuf:"bytes,1,opt,name=trigger_id,json=triggerId,proto3" json:"trigger_id,omitempty"`
 	Kind           Operation_Kind         `protobuf:"varint,2,opt,name=kind,proto3,enum=weir.meta.v1.Operation_Kind" json:"kind,omitempty"`
 	State          Operation_State        `protobuf:"varint,3,opt,name=state,proto3,enum=weir.meta.v1.Operation_State" json:"state,omitempty"`
-	Target         string                 `protobuf:"bytes,4,opt,name=target,proto3" json:"target,omitempty"` // folder of the savepoint, absolute, with its own name: chosen once
+	Target         string                 `protobuf:"bytes,4,opt,name=target,proto3" json:"target,omitempty"` // folder of the savepoint, absolute, with its own name: chosen once; what a disposal was given
 	Type           SnapshotType           `protobuf:"varint,5,opt,name=type,proto3,enum=weir.meta.v1.SnapshotType" json:"type,omitempty"`
 	Drain          bool                   `protobuf:"varint,6,opt,name=drain,proto3" json:"drain,omitempty"`                                         // of a stop
 	Full           bool                   `protobuf:"varint,7,opt,name=full,proto3" json:"full,omitempty"`                                           // of a checkpoint
@@ -2811,15 +2861,17 @@ type Operation struct {
 	CheckpointId   uint64                 `protobuf:"varint,12,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"` // that was taken for it
 	Location       string                 `protobuf:"bytes,13,opt,name=location,proto3" json:"location,omitempty"`                              // of what it made
 	Failure        string                 `protobuf:"bytes,14,opt,name=failure,proto3" json:"failure,omitempty"`
-	Code           string                 `protobuf:"bytes,15,opt,name=code,proto3" json:"code,omitempty"`    // stable, of the failure
-	Bytes          uint64                 `protobuf:"varint,16,opt,name=bytes,proto3" json:"bytes,omitempty"` // of what it made
+	Code           string                 `protobuf:"bytes,15,opt,name=code,proto3" json:"code,omitempty"`                                  // stable, of the failure
+	Bytes          uint64                 `protobuf:"varint,16,opt,name=bytes,proto3" json:"bytes,omitempty"`                               // of what it made
+	FailureKind    string                 `protobuf:"bytes,17,opt,name=failure_kind,json=failureKind,proto3" json:"failure_kind,omitempty"` // of the failure, as clients know it; empty = conflict
+	Hints          []string               `protobuf:"bytes,18,rep,name=hints,proto3" json:"hints,omitempty"`                                // what to type about the failure
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Operation) Reset() {
 	*x = Operation{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[23]
+	mi := &file_proto_metapb_meta_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2831,7 +2883,7 @@ func (x *Operation) String() string {
 func (*Operation) ProtoMessage() {}
 
 func (x *Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[23]
+	mi := &file_proto_metapb_meta_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2844,7 +2896,7 @@ func (x *Operation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operation.ProtoReflect.Descriptor instead.
 func (*Operation) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{23}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Operation) GetTriggerId() string {
@@ -2960,6 +3012,20 @@ func (x *Operation) GetBytes() uint64 {
 }
 
 type OperatorParallelism struct {
+func (x *Operation) GetFailureKind() string {
+	if x != nil {
+		return x.FailureKind
+	}
+	return ""
+}
+
+func (x *Operation) GetHints() []string {
+	if x != nil {
+		return x.Hints
+	}
+	return nil
+}
+
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Uid           string                 `protobuf:"bytes,1,opt,name=uid,proto3" json:"uid,omitempty"`
 	Parallelism   uint32                 `protobuf:"varint,2,opt,name=parallelism,proto3" json:"parallelism,omitempty"`
@@ -2969,7 +3035,7 @@ type OperatorParallelism struct {
 
 func (x *OperatorParallelism) Reset() {
 	*x = OperatorParallelism{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[24]
+	mi := &file_proto_metapb_meta_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2981,7 +3047,7 @@ func (x *OperatorParallelism) String() string {
 func (*OperatorParallelism) ProtoMessage() {}
 
 func (x *OperatorParallelism) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[24]
+	mi := &file_proto_metapb_meta_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2994,7 +3060,7 @@ func (x *OperatorParallelism) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperatorParallelism.ProtoReflect.Descriptor instead.
 func (*OperatorParallelism) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{24}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *OperatorParallelism) GetUid() string {
@@ -3021,7 +3087,7 @@ type UIDMapping struct {
 
 func (x *UIDMapping) Reset() {
 	*x = UIDMapping{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[25]
+	mi := &file_proto_metapb_meta_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3033,7 +3099,7 @@ func (x *UIDMapping) String() string {
 func (*UIDMapping) ProtoMessage() {}
 
 func (x *UIDMapping) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[25]
+	mi := &file_proto_metapb_meta_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3046,7 +3112,7 @@ func (x *UIDMapping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UIDMapping.ProtoReflect.Descriptor instead.
 func (*UIDMapping) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{25}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *UIDMapping) GetFrom() string {
@@ -3078,7 +3144,7 @@ type Intent struct {
 
 func (x *Intent) Reset() {
 	*x = Intent{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[26]
+	mi := &file_proto_metapb_meta_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3090,7 +3156,7 @@ func (x *Intent) String() string {
 func (*Intent) ProtoMessage() {}
 
 func (x *Intent) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[26]
+	mi := &file_proto_metapb_meta_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3103,7 +3169,7 @@ func (x *Intent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Intent.ProtoReflect.Descriptor instead.
 func (*Intent) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{26}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Intent) GetKind() Intent_Kind {
@@ -3159,7 +3225,7 @@ type JobResult struct {
 
 func (x *JobResult) Reset() {
 	*x = JobResult{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[27]
+	mi := &file_proto_metapb_meta_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3171,7 +3237,7 @@ func (x *JobResult) String() string {
 func (*JobResult) ProtoMessage() {}
 
 func (x *JobResult) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[27]
+	mi := &file_proto_metapb_meta_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3184,7 +3250,7 @@ func (x *JobResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobResult.ProtoReflect.Descriptor instead.
 func (*JobResult) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{27}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *JobResult) GetState() string {
@@ -3254,7 +3320,7 @@ type ClusterRecord struct {
 
 func (x *ClusterRecord) Reset() {
 	*x = ClusterRecord{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[28]
+	mi := &file_proto_metapb_meta_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3266,7 +3332,7 @@ func (x *ClusterRecord) String() string {
 func (*ClusterRecord) ProtoMessage() {}
 
 func (x *ClusterRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[28]
+	mi := &file_proto_metapb_meta_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3279,7 +3345,7 @@ func (x *ClusterRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterRecord.ProtoReflect.Descriptor instead.
 func (*ClusterRecord) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{28}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ClusterRecord) GetIncarnation() string {
@@ -3309,7 +3375,7 @@ type LeaderRecord struct {
 
 func (x *LeaderRecord) Reset() {
 	*x = LeaderRecord{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[29]
+	mi := &file_proto_metapb_meta_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3321,7 +3387,7 @@ func (x *LeaderRecord) String() string {
 func (*LeaderRecord) ProtoMessage() {}
 
 func (x *LeaderRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[29]
+	mi := &file_proto_metapb_meta_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3334,7 +3400,7 @@ func (x *LeaderRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaderRecord.ProtoReflect.Descriptor instead.
 func (*LeaderRecord) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{29}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *LeaderRecord) GetRestAddress() string {
@@ -3384,7 +3450,7 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	" \x01(\tR\vweirVersion\"1\n" +
 	"\aSetting\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\xae\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xc8\x02\n" +
 	"\bOperator\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x19\n" +
@@ -3395,7 +3461,9 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\x06states\x18\a \x03(\v2\x13.weir.meta.v1.StateR\x06states\x12\x1d\n" +
 	"\n" +
 	"key_schema\x18\b \x01(\fR\tkeySchema\x12\x16\n" +
-	"\x06hidden\x18\t \x01(\bR\x06hidden\"\xb5\x01\n" +
+	"\x06hidden\x18\t \x01(\bR\x06hidden\x12\x18\n" +
+	"\acommits\x18\n" +
+	" \x01(\bR\acommits\"\xb5\x01\n" +
 	"\x05Input\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\rR\x04from\x12>\n" +
 	"\fdistribution\x18\x02 \x01(\x0e2\x1a.weir.meta.v1.DistributionR\fdistribution\x12\x1f\n" +
@@ -3537,20 +3605,21 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\auid_map\x18\f \x03(\v2\x18.weir.meta.v1.UIDMappingR\x06uidMap\x12'\n" +
 	"\x0fsource_released\x18\r \x01(\bR\x0esourceReleased\x12C\n" +
 	"\vparallelism\x18\x0e \x03(\v2!.weir.meta.v1.OperatorParallelismR\vparallelism\x12'\n" +
-	"\x0fjob_parallelism\x18\x0f \x01(\rR\x0ejobParallelism\"\xc5\x03\n" +
+	"\x0fjob_parallelism\x18\x0f \x01(\rR\x0ejobParallelism\"\x92\x03\n" +
 	"\vIncarnation\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12!\n" +
 	"\fleader_epoch\x18\x02 \x01(\x04R\vleaderEpoch\x12;\n" +
 	"\bvertices\x18\x03 \x03(\v2\x1f.weir.meta.v1.VertexParallelismR\bvertices\x122\n" +
 	"\tstate_ids\x18\x04 \x03(\v2\x15.weir.meta.v1.StateIDR\bstateIds\x12\"\n" +
 	"\rnext_state_id\x18\x05 \x01(\rR\vnextStateId\x12;\n" +
-	"\brestored\x18\x06 \x01(\v2\x1f.weir.meta.v1.CheckpointPointerR\brestored\x127\n" +
-	"\bfailures\x18\a \x03(\v2\x1b.weir.meta.v1.FailureRecordR\bfailures\x12\x18\n" +
+	"\brestored\x18\x06 \x01(\v2\x1f.weir.meta.v1.CheckpointPointerR\brestored\x12\x18\n" +
 	"\aattempt\x18\b \x01(\rR\aattempt\x12\x16\n" +
 	"\x06secret\x18\t \x01(\tR\x06secret\x12\x1a\n" +
 	"\brestarts\x18\n" +
 	" \x01(\rR\brestarts\x12\"\n" +
-	"\rstarted_at_ms\x18\v \x01(\x03R\vstartedAtMs\"\x8f\x01\n" +
+	"\rstarted_at_ms\x18\v \x01(\x03R\vstartedAtMsJ\x04\b\a\x10\b\"C\n" +
+	"\bFailures\x127\n" +
+	"\bfailures\x18\x01 \x03(\v2\x1b.weir.meta.v1.FailureRecordR\bfailures\"\x8f\x01\n" +
 	"\rFailureRecord\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x12\n" +
 	"\x04task\x18\x02 \x01(\tR\x04task\x12\x14\n" +
@@ -3597,7 +3666,7 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\x05acked\x18\t \x01(\rR\x05acked\x12\x1c\n" +
 	"\tdiscarded\x18\n" +
 	" \x01(\bR\tdiscarded\x12\x12\n" +
-	"\x04path\x18\v \x01(\tR\x04path\"\x95\x06\n" +
+	"\x04path\x18\v \x01(\tR\x04path\"\xe2\x06\n" +
 	"\tOperation\x12\x1d\n" +
 	"\n" +
 	"trigger_id\x18\x01 \x01(\tR\ttriggerId\x120\n" +
@@ -3616,14 +3685,17 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\blocation\x18\r \x01(\tR\blocation\x12\x18\n" +
 	"\afailure\x18\x0e \x01(\tR\afailure\x12\x12\n" +
 	"\x04code\x18\x0f \x01(\tR\x04code\x12\x14\n" +
-	"\x05bytes\x18\x10 \x01(\x04R\x05bytes\"w\n" +
+	"\x05bytes\x18\x10 \x01(\x04R\x05bytes\x12!\n" +
+	"\ffailure_kind\x18\x11 \x01(\tR\vfailureKind\x12\x14\n" +
+	"\x05hints\x18\x12 \x03(\tR\x05hints\"\x8a\x01\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fKIND_CHECKPOINT\x10\x01\x12\x12\n" +
 	"\x0eKIND_SAVEPOINT\x10\x02\x12\r\n" +
 	"\tKIND_STOP\x10\x03\x12\x0f\n" +
 	"\vKIND_CANCEL\x10\x04\x12\x10\n" +
-	"\fKIND_RESCALE\x10\x05\"\\\n" +
+	"\fKIND_RESCALE\x10\x05\x12\x11\n" +
+	"\rKIND_DISPOSAL\x10\x06\"\\\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11STATE_IN_PROGRESS\x10\x01\x12\x13\n" +
@@ -3717,7 +3789,7 @@ func file_proto_metapb_meta_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_metapb_meta_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_proto_metapb_meta_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_proto_metapb_meta_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_proto_metapb_meta_proto_goTypes = []any{
 	(OperatorKind)(0),            // 0: weir.meta.v1.OperatorKind
 	(Distribution)(0),            // 1: weir.meta.v1.Distribution
@@ -3745,18 +3817,19 @@ var file_proto_metapb_meta_proto_goTypes = []any{
 	(*Result)(nil),               // 23: weir.meta.v1.Result
 	(*JobRecord)(nil),            // 24: weir.meta.v1.JobRecord
 	(*Incarnation)(nil),          // 25: weir.meta.v1.Incarnation
-	(*FailureRecord)(nil),        // 26: weir.meta.v1.FailureRecord
-	(*VertexParallelism)(nil),    // 27: weir.meta.v1.VertexParallelism
-	(*CheckpointPointer)(nil),    // 28: weir.meta.v1.CheckpointPointer
-	(*CheckpointStatistics)(nil), // 29: weir.meta.v1.CheckpointStatistics
-	(*CheckpointRecord)(nil),     // 30: weir.meta.v1.CheckpointRecord
-	(*Operation)(nil),            // 31: weir.meta.v1.Operation
-	(*OperatorParallelism)(nil),  // 32: weir.meta.v1.OperatorParallelism
-	(*UIDMapping)(nil),           // 33: weir.meta.v1.UIDMapping
-	(*Intent)(nil),               // 34: weir.meta.v1.Intent
-	(*JobResult)(nil),            // 35: weir.meta.v1.JobResult
-	(*ClusterRecord)(nil),        // 36: weir.meta.v1.ClusterRecord
-	(*LeaderRecord)(nil),         // 37: weir.meta.v1.LeaderRecord
+	(*Failures)(nil),             // 26: weir.meta.v1.Failures
+	(*FailureRecord)(nil),        // 27: weir.meta.v1.FailureRecord
+	(*VertexParallelism)(nil),    // 28: weir.meta.v1.VertexParallelism
+	(*CheckpointPointer)(nil),    // 29: weir.meta.v1.CheckpointPointer
+	(*CheckpointStatistics)(nil), // 30: weir.meta.v1.CheckpointStatistics
+	(*CheckpointRecord)(nil),     // 31: weir.meta.v1.CheckpointRecord
+	(*Operation)(nil),            // 32: weir.meta.v1.Operation
+	(*OperatorParallelism)(nil),  // 33: weir.meta.v1.OperatorParallelism
+	(*UIDMapping)(nil),           // 34: weir.meta.v1.UIDMapping
+	(*Intent)(nil),               // 35: weir.meta.v1.Intent
+	(*JobResult)(nil),            // 36: weir.meta.v1.JobResult
+	(*ClusterRecord)(nil),        // 37: weir.meta.v1.ClusterRecord
+	(*LeaderRecord)(nil),         // 38: weir.meta.v1.LeaderRecord
 }
 var file_proto_metapb_meta_proto_depIdxs = []int32{
 	10, // 0: weir.meta.v1.Plan.operators:type_name -> weir.meta.v1.Operator
@@ -3785,17 +3858,17 @@ var file_proto_metapb_meta_proto_depIdxs = []int32{
 	8,  // 23: weir.meta.v1.JobRecord.plan:type_name -> weir.meta.v1.Plan
 	9,  // 24: weir.meta.v1.JobRecord.config:type_name -> weir.meta.v1.Setting
 	4,  // 25: weir.meta.v1.JobRecord.restore_mode:type_name -> weir.meta.v1.RestoreMode
-	33, // 26: weir.meta.v1.JobRecord.uid_map:type_name -> weir.meta.v1.UIDMapping
-	32, // 27: weir.meta.v1.JobRecord.parallelism:type_name -> weir.meta.v1.OperatorParallelism
-	27, // 28: weir.meta.v1.Incarnation.vertices:type_name -> weir.meta.v1.VertexParallelism
+	34, // 26: weir.meta.v1.JobRecord.uid_map:type_name -> weir.meta.v1.UIDMapping
+	33, // 27: weir.meta.v1.JobRecord.parallelism:type_name -> weir.meta.v1.OperatorParallelism
+	28, // 28: weir.meta.v1.Incarnation.vertices:type_name -> weir.meta.v1.VertexParallelism
 	14, // 29: weir.meta.v1.Incarnation.state_ids:type_name -> weir.meta.v1.StateID
-	28, // 30: weir.meta.v1.Incarnation.restored:type_name -> weir.meta.v1.CheckpointPointer
-	26, // 31: weir.meta.v1.Incarnation.failures:type_name -> weir.meta.v1.FailureRecord
-	30, // 32: weir.meta.v1.CheckpointStatistics.history:type_name -> weir.meta.v1.CheckpointRecord
+	29, // 30: weir.meta.v1.Incarnation.restored:type_name -> weir.meta.v1.CheckpointPointer
+	27, // 31: weir.meta.v1.Failures.failures:type_name -> weir.meta.v1.FailureRecord
+	31, // 32: weir.meta.v1.CheckpointStatistics.history:type_name -> weir.meta.v1.CheckpointRecord
 	5,  // 33: weir.meta.v1.Operation.kind:type_name -> weir.meta.v1.Operation.Kind
 	6,  // 34: weir.meta.v1.Operation.state:type_name -> weir.meta.v1.Operation.State
 	3,  // 35: weir.meta.v1.Operation.type:type_name -> weir.meta.v1.SnapshotType
-	32, // 36: weir.meta.v1.Operation.parallelism:type_name -> weir.meta.v1.OperatorParallelism
+	33, // 36: weir.meta.v1.Operation.parallelism:type_name -> weir.meta.v1.OperatorParallelism
 	7,  // 37: weir.meta.v1.Intent.kind:type_name -> weir.meta.v1.Intent.Kind
 	23, // 38: weir.meta.v1.JobResult.results:type_name -> weir.meta.v1.Result
 	39, // [39:39] is the sub-list for method output_type
@@ -3820,7 +3893,7 @@ func file_proto_metapb_meta_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_metapb_meta_proto_rawDesc), len(file_proto_metapb_meta_proto_rawDesc)),
 			NumEnums:      8,
-			NumMessages:   30,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

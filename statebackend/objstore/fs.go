@@ -415,6 +415,16 @@ func (s *FS) prune(dir string) {
 	}
 }
 
+// RemoveFolder removes the folder that the store is, if nothing is in it. The store is of
+// no use afterwards.
+func (s *FS) RemoveFolder() error {
+	err := os.Remove(s.path)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, syscall.EEXIST) {
+		return nil
+	}
+	return err
+}
+
 // List implements Store.
 func (s *FS) List(ctx context.Context, prefix string) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
