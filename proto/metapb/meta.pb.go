@@ -1833,8 +1833,9 @@ func (x *OperatorState) GetSchema() []byte {
 
 // ChannelState holds records that were in flight to the operator's subtask on one of
 // its inputs when the barrier of an unaligned checkpoint overtook them. They lie in
-// pieces (taskmanager/exchange/format.go), those of one producer in order, inline or in
-// a part of an object.
+// pieces (taskmanager/inflight/piece.go), those of one producer in order, inline or in
+// a part of an object. On a hash edge those count whose keys are of the subtask's key
+// groups: others may lie among them, which are their own subtasks' too.
 type ChannelState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	FromUid       string                 `protobuf:"bytes,1,opt,name=from_uid,json=fromUid,proto3" json:"from_uid,omitempty"`                            // operator that emitted them
@@ -2325,7 +2326,6 @@ func (x *Incarnation) GetStartedAtMs() int64 {
 	return 0
 }
 
-// FailureRecord is one failure, for people: a new leader tells of it too.
 // Failures is jobs/{id}/failures: of the job so far, written as they happen.
 type Failures struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2371,6 +2371,7 @@ func (x *Failures) GetFailures() []*FailureRecord {
 	return nil
 }
 
+// FailureRecord is one failure, for people: a new leader tells of it too.
 type FailureRecord struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	TimeMs        int64                  `protobuf:"varint,1,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
@@ -3011,7 +3012,6 @@ func (x *Operation) GetBytes() uint64 {
 	return 0
 }
 
-type OperatorParallelism struct {
 func (x *Operation) GetFailureKind() string {
 	if x != nil {
 		return x.FailureKind
@@ -3026,6 +3026,7 @@ func (x *Operation) GetHints() []string {
 	return nil
 }
 
+type OperatorParallelism struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Uid           string                 `protobuf:"bytes,1,opt,name=uid,proto3" json:"uid,omitempty"`
 	Parallelism   uint32                 `protobuf:"varint,2,opt,name=parallelism,proto3" json:"parallelism,omitempty"`
