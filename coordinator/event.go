@@ -240,8 +240,8 @@ func (RestoreWanted) coordinatorEvent()    {}
 func (Tick) coordinatorEvent()             {}
 func (CheckpointWanted) coordinatorEvent() {}
 func (Unpinned) coordinatorEvent()         {}
-func (JobEnded) coordinatorEvent()         {}
 func (PinWanted) coordinatorEvent()        {}
+func (JobEnded) coordinatorEvent()         {}
 func (Stop) coordinatorEvent()             {}
 func (Acked) coordinatorEvent()            {}
 func (Declined) coordinatorEvent()         {}

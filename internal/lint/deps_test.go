@@ -73,10 +73,10 @@ const policy = `
 	# What people are told of a job is made of what its leader saw and of the records.
 	client/api, coordinator/ha, jobmanager/execgraph, proto/weirpb < jobmanager/history;
 	coordinator, job, internal/config < jobmanager/settings;
-	NONE < jobmanager/objects;
-	jobmanager/execgraph, jobmanager/slots, jobmanager/history, jobmanager/settings, jobmanager/objects, coordinator/restore, coordinator/ha < jobmanager;
 	# What clients were promised is carried out by checkpoints.
 	coordinator < jobmanager/operations < jobmanager;
+	NONE < jobmanager/objects;
+	jobmanager/execgraph, jobmanager/slots, jobmanager/history, jobmanager/settings, jobmanager/objects, coordinator/restore, coordinator/ha < jobmanager;
 	coordinator/metadata, statebackend/objstore, internal/loop, internal/event, internal/config < jobmanager;
 	proto/weirpb < jobmanager;
 
