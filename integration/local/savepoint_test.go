@@ -68,7 +68,10 @@ type site struct {
 	open atomic.Bool
 }
 
-func newSite(t *testing.T) *site {
+func newSite(t *testing.T) *site { return newSiteOf(t, 1) }
+
+// newSiteOf has TaskManagers of so many slots.
+func newSiteOf(t *testing.T, slots int) *site {
 	t.Helper()
 	s := &site{t: t, dir: t.TempDir()}
 	source := generator.Range(n, func(i uint64) rec { return rec{mix(i) % keys, i} })
@@ -87,7 +90,7 @@ func newSite(t *testing.T) *site {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
 	s.plan = plan
-	if s.c, err = minicluster.Start(minicluster.Options{TaskManagers: 3, Slots: 1, Dir: s.dir, NewProgram: program, Log: log}); err != nil {
+	if s.c, err = minicluster.Start(minicluster.Options{TaskManagers: 3, Slots: slots, Dir: s.dir, NewProgram: program, Log: log}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -292,22 +295,28 @@ func TestDrain(t *testing.T) {
 // acking it.
 func (s *site) leave(folder string) {
 	s.t.Helper()
-	runs, err := filepath.Glob(filepath.Join(folder, "shared", "*.sst"))
+	runs, err := filepath.Glob(filepath.Join(folder, "shared", "*"))
 	if err != nil || len(runs) == 0 {
 		s.t.Fatalf("runs in %s: %v, %v", folder, runs, err)
 	}
-	if err := os.WriteFile(strings.TrimSuffix(runs[len(runs)-1], ".sst")+"-9999.sst", []byte("run"), 0o600); err != nil {
-		s.t.Fatal(err)
+	last := runs[len(runs)-1]
+	for _, suffix := range []string{".sst", ".pack"} {
+		if err := os.WriteFile(strings.TrimSuffix(last, filepath.Ext(last))+"-9999"+suffix, []byte("run"), 0o600); err != nil {
+			s.t.Fatal(err)
+		}
 	}
 }
 
 // TestNoOrphans: after many checkpoints with losses, cancelled, what lies in the
 // checkpoint folder is what the retained checkpoints list, no more and no less.
 func TestNoOrphans(t *testing.T) {
-	for _, backend := range []string{"heap", "pebble"} {
-		t.Run(backend, func(t *testing.T) {
-			s := newSite(t)
-			a := s.submit(2, backend, api.Restore{})
+	for _, test := range []struct {
+		backend string
+		slots   int
+	}{{"heap", 1}, {"pebble", 1}, {"heap", 2}, {"pebble", 2}} {
+		t.Run(fmt.Sprintf("%s/slots=%d", test.backend, test.slots), func(t *testing.T) {
+			s := newSiteOf(t, test.slots)
+			a := s.submit(2*test.slots, test.backend, api.Restore{})
 			for range 3 {
 				s.progress(a, 12)
 				s.leave(filepath.Dir(s.view(a).LastCheckpoint.Path))
@@ -331,7 +340,7 @@ func TestNoOrphans(t *testing.T) {
 				t.Fatalf("cancelled job: %v, %v", r, err)
 			}
 			folder := filepath.Dir(s.view(a).LastCheckpoint.Path)
-			listed := map[string]bool{}
+			listed, packs := map[string]bool{}, 0
 			checkpoints, err := filepath.Glob(filepath.Join(folder, "chk-*"))
 			if err != nil || len(checkpoints) != 3 { // num-retained
 				t.Fatalf("checkpoints %v, %v", checkpoints, err)
@@ -347,6 +356,7 @@ func TestNoOrphans(t *testing.T) {
 						for _, run := range sub.Runs {
 							for _, f := range run.Files {
 								listed[f.Name] = true
+								packs += int(min(f.PackSize, 1))
 							}
 						}
 					}
@@ -367,6 +377,9 @@ func TestNoOrphans(t *testing.T) {
 			}
 			for name := range listed {
 				t.Errorf("%s is listed and is not there", name)
+			}
+			if several := test.slots > 1; several != (packs > 0) {
+				t.Errorf("%d files in packs, of workers with %d keyed subtasks", packs, test.slots)
 			}
 		})
 	}
