@@ -196,25 +196,9 @@ func (r *Reader) Lists[K, E any](ctx context.Context, state string, f func(k K, 
 		if err != nil {
 			return err
 		}
-		payload, move, err := o.open(e)
+		list, err := o.list(e)
 		if err != nil {
 			return err
-		}
-		n, w := binary.Uvarint(payload)
-		if w <= 0 {
-			return fmt.Errorf("list of %d bytes has no count: %w", len(payload), ErrDamaged)
-		}
-		payload = payload[w:]
-		list := make([]E, 0, min(n, 1024))
-		for range n {
-			v, w, err := o.decode(payload, move)
-			if err != nil {
-				return err
-			}
-			list, payload = append(list, v), payload[w:]
-		}
-		if len(payload) > 0 {
-			return fmt.Errorf("list has %d bytes too many: %w", len(payload), ErrDamaged)
 		}
 		return f(key, list)
 	})
@@ -362,11 +346,49 @@ func (o *decoder[K, V]) open(e raw) (payload []byte, move codec.Mover, err error
 	if err != nil {
 		return nil, nil, err
 	}
-	move, ok := o.movers[head.Schema]
-	if !ok {
-		return nil, nil, fmt.Errorf("value names schema %d, which is not listed: %w", head.Schema, ErrDamaged)
+	move, err = o.mover(head.Schema)
+	if err == nil && head.Pieces {
+		err = fmt.Errorf("value of kind %d is in pieces: %w", head.Kind, ErrDamaged)
 	}
-	return payload, move, nil
+	return payload, move, err
+}
+
+func (o *decoder[K, V]) mover(ordinal uint64) (codec.Mover, error) {
+	move, ok := o.movers[ordinal]
+	if !ok {
+		return nil, fmt.Errorf("value names schema %d, which is not listed: %w", ordinal, ErrDamaged)
+	}
+	return move, nil
+}
+
+// list decodes the elements of an entry that has a list.
+func (o *decoder[K, V]) list(e raw) (list []V, err error) {
+	head, payload, err := run.DecodeEnvelope(e.value)
+	if err != nil {
+		return nil, err
+	}
+	pieces, err := run.Split(nil, head, payload)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range pieces {
+		move, err := o.mover(p.Schema)
+		if err != nil {
+			return nil, err
+		}
+		list = slices.Grow(list, int(min(p.Count, 1024)))
+		for range p.Count {
+			v, w, err := o.decode(p.Elements, move)
+			if err != nil {
+				return nil, err
+			}
+			list, p.Elements = append(list, v), p.Elements[w:]
+		}
+		if len(p.Elements) > 0 {
+			return nil, fmt.Errorf("list has %d bytes too many: %w", len(p.Elements), ErrDamaged)
+		}
+	}
+	return list, nil
 }
 
 // decode decodes the value at the front of b and says how many bytes it took.

@@ -149,26 +149,34 @@ func (s *Shown) decode(key codec.Schema, schemas map[version]*metapb.Schema, e r
 	switch metapb.StateKind(head.Kind) {
 	case metapb.StateKind_STATE_KIND_TIMER:
 	case metapb.StateKind_STATE_KIND_LIST:
-		s.Value = showList(c.Schema, payload)
+		pieces, err := run.Split(nil, head, payload)
+		if err != nil {
+			return err
+		}
+		s.Value = showList(pieces, func(ordinal uint64) codec.Schema {
+			return schemas[version{binary.BigEndian.Uint32(e.Key[2:]), ordinal}].GetSchema()
+		}, payload)
 	default:
 		s.Value = showOr(c.Schema, payload)
 	}
 	return nil
 }
 
-func showList(schema codec.Schema, payload []byte) any {
-	n, w := binary.Uvarint(payload)
-	if w <= 0 || len(schema) == 0 {
-		return hex.EncodeToString(payload)
-	}
+// showList decodes the elements of a list by their schemas, or shows its payload.
+func showList(pieces []run.Piece, schema func(ordinal uint64) codec.Schema, payload []byte) any {
 	all := []any{}
-	at := payload[w:]
-	for range n {
-		v, w, err := schema.Show(at)
-		if err != nil {
+	for _, p := range pieces {
+		c := schema(p.Schema)
+		if len(c) == 0 {
 			return hex.EncodeToString(payload)
 		}
-		all, at = append(all, v), at[w:]
+		for range p.Count {
+			v, w, err := c.Show(p.Elements)
+			if err != nil {
+				return hex.EncodeToString(payload)
+			}
+			all, p.Elements = append(all, v), p.Elements[w:]
+		}
 	}
 	return all
 }

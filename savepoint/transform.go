@@ -396,6 +396,9 @@ func (r *rewritten) value(e run.Entry) (value []byte, keep bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
+	if head.Pieces {
+		return r.pieces(id, head, payload)
+	}
 	ordinal, ok := r.ordinals[version{id, head.Schema}]
 	if !ok {
 		return nil, false, nil // of a state that the program no longer has
@@ -405,6 +408,23 @@ func (r *rewritten) value(e run.Entry) (value []byte, keep bool, err error) {
 	}
 	head.Schema = ordinal
 	r.buf = append(run.AppendEnvelope(r.buf[:0], head), payload...)
+	return r.buf, true, nil
+}
+
+// pieces is what becomes of a list whose elements have several schemas.
+func (r *rewritten) pieces(id uint32, head run.Envelope, payload []byte) (value []byte, keep bool, err error) {
+	pieces, err := run.Split(nil, head, payload)
+	if err != nil {
+		return nil, false, err
+	}
+	for i := range pieces {
+		ordinal, ok := r.ordinals[version{id, pieces[i].Schema}]
+		if !ok {
+			return nil, false, nil // of a state that the program no longer has
+		}
+		pieces[i].Schema = ordinal
+	}
+	r.buf = run.AppendList(r.buf[:0], head, pieces)
 	return r.buf, true, nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/weirstream/weir/operator"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/statebackend"
+	runs "github.com/weirstream/weir/statebackend/run"
 	"github.com/weirstream/weir/statebackend/table"
 	"github.com/weirstream/weir/stream"
 )
@@ -244,6 +245,16 @@ type cells struct{ m map[string][]byte }
 func (c *cells) Set(key, value []byte) error {
 	c.m[string(key)] = bytes.Clone(value)
 	return nil
+}
+
+// Merge implements table.Sink.
+func (c *cells) Merge(key, value []byte) (err error) {
+	old, ok := c.m[string(key)]
+	if !ok {
+		return c.Set(key, value)
+	}
+	c.m[string(key)], err = runs.Join(nil, old, value)
+	return err
 }
 
 // Delete implements table.Sink.

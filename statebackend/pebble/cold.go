@@ -59,6 +59,7 @@ func (s *Shared) options(g *gate, dir string, b *behind) *pdb.Options {
 		Cache:              s.cache,
 		FileCache:          s.files,
 		DisableWAL:         true,
+		Merger:             merger,
 		FormatMajorVersion: pdb.FormatNewest,
 		Logger:             quiet{},
 		FS:                 unsynced{vfs.Default},

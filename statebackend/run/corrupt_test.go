@@ -31,6 +31,7 @@ func small(t testing.TB, seed uint64, o Options) (r Run, content []byte, want mo
 			ops = append(ops, op{KindSet, key(uint16(i/5), fmt.Sprintf("key-%02d", i)), "\x01\x00value"})
 		}
 		ops[4] = op{KindDelete, ops[4].key, ""}
+		ops = append(ops, op{KindMerge, "\x00\x02\x00\x00\x00\x02list", "\x02\x00\x01v"})
 		slices.SortStableFunc(ops, func(a, b op) int { return strings.Compare(a.key, b.key) })
 	}
 	r = write(t, o, ops)
@@ -57,7 +58,10 @@ func readDamaged(t *testing.T, r Run, b []byte) (model, error) {
 	defer s.Close()
 	m := model{}
 	for e, ok := s.Next(); ok; e, ok = s.Next() {
-		m[string(e.Key)] = string(e.Value)
+		k := string(e.Key)
+		if m[k] = string(e.Value); isList(k) {
+			m[k] = readList(m[k])
+		}
 	}
 	return m, s.Err()
 }
@@ -169,7 +173,10 @@ func TestErrorsOfTheStoreAreNotCorruption(t *testing.T) {
 		m := List{r}.Read(t.Context(), s.Open, stream.AllKeyGroups)
 		got := model{}
 		for e, ok := m.Next(); ok; e, ok = m.Next() {
-			got[string(e.Key)] = string(e.Value)
+			k := string(e.Key)
+			if got[k] = string(e.Value); isList(k) {
+				got[k] = readList(got[k])
+			}
 		}
 		m.Close()
 		if len(s.Injected()) == 0 {

@@ -1,10 +1,11 @@
-// Package run writes, reads, clips, merges and rebases sorted runs.
+// Package run writes, reads, clips and merges sorted runs.
 //
 // A run is one delta of a keyed subtask: a sequence of disjoint SSTables in key
 // order, made by Writer, with at most one version of a key. An entry sets a key,
-// deletes it (a tombstone), or clears a range of keys. A range clear hides only what
-// is in older runs: the points of its own run lie above it. A list of runs, oldest
-// first, is a snapshot; a newer run shadows an older one. The format is in format.go.
+// deletes it (a tombstone), adds elements to its list (an operand), or clears a range of
+// keys. A range clear hides only what is in older runs: the points of its own run lie
+// above it. A list of runs, oldest first, is a snapshot; a newer run shadows an older one,
+// and its operands come behind what that says. The format is in format.go.
 //
 // Of a listed Run the groups First to Last are visible, which may be fewer than its
 // files hold: that is how a rescaled subtask refers to a part of somebody's run. All
@@ -27,5 +28,5 @@
 // Invariants: A1 (the run list is the truth; a rebase merges adjacent runs), I3
 // (durable before it is acknowledged), I12 (one name, one content), I17.
 //
-// Read format.go first, then run.go, writer.go, table.go, merge.go and rebase.go.
+// Read format.go first, then run.go, writer.go, table.go, operand.go and merge.go.
 package run

@@ -11,14 +11,15 @@ import (
 	"github.com/weirstream/weir/stream"
 )
 
-// The format of a run, version 1. NB: persisted; nothing here may change, only be
-// added under a new version.
+// The format of a run, version 2. NB: persisted; nothing here may change, only be
+// added under a new version. Version 1 is read, too: it has no operands, no lists in pieces
+// and no count of operands in its property.
 //
 // A run's files are SSTables of Pebble's table format 7 (columnar blocks, block
 // checksums crc32c, footer checksum, comparer "leveldb.BytewiseComparator": the order
 // of bytes), without value blocks, blob references, filters or range keys, every
-// sequence number 0, so that Pebble's Ingest takes them as they are. Blocks are
-// compressed with snappy or not at all; a reader takes whatever the table format
+// sequence number 0, so that Pebble's Ingest takes them as they are. The name of the
+// merger in them is MergerName. Blocks are compressed with snappy or not at all; a reader takes whatever the table format
 // knows.
 //
 // A key is
@@ -29,28 +30,39 @@ import (
 //	           Of a timer: time (8 bytes, big endian, sign bit flipped), key
 //
 // and this package sees only the key group. Kinds: SET (a value), DELETE (a
-// tombstone, no value), range deletion [start, end) (hides only older runs). MERGE
-// is reserved for operands of appends: version 1 has none and a reader of version 1
-// refuses it. The points of a run lie above its range deletions.
+// tombstone, no value), MERGE (an operand of appends: a list's value whose elements come
+// behind those of older runs), range deletion [start, end) (hides only older runs).
+// The points of a run lie above its range deletions. How operands are joined stands in
+// operand.go.
 //
 // A value begins with an envelope:
 //
 //	byte 0     kind of the state (bits 0-3, metapb.StateKind), has-time (bit 4),
-//	           compressed (bit 5); bits 6 and 7 are 0
+//	           compressed (bit 5), in pieces (bit 6); bit 7 is 0
 //	uvarint    ordinal of the schema in the run's schema table, counted from 1; 0: the
-//	           schema that the subtask's snapshot lists for the state id
+//	           schema that the subtask's snapshot lists for the state id. 0 if in pieces
 //	8 bytes    only if has-time: time of the last write or of expiry, ms, big endian,
 //	           sign bit flipped
 //	…          payload
 //
+// The payload of a list is the number of its elements (uvarint), then these, one behind
+// the other. In pieces, which only lists can be, are elements of several schemas: two
+// pieces or more, of which no two neighbours have the same schema, each
+//
+//	uvarint    ordinal of the schema
+//	uvarint    number of elements, not 0
+//	uvarint    their length in bytes
+//	…          the elements
+//
 // The table property "weir.run" (Pebble puts one byte of its own before it) is
 //
-//	byte       format version: 1
+//	byte       format version: 2
 //	string     id of the run (string: uvarint length, bytes)
 //	uvarint    number of the file in the run, from 0
 //	string     name of the hash that key groups come from: "xxh3-64/seed0"
 //	2 × 2      first and last key group of the file, big endian
 //	uvarint    points in the file
+//	uvarint    operands among them (not in version 1)
 //	uvarint    range deletions in the file
 //	uvarint    schemas in the run's table, then of each: uvarint state id, string schema
 //
@@ -60,7 +72,7 @@ import (
 // as long.
 
 // FormatVersion is what Writer writes.
-const FormatVersion = 1
+const FormatVersion = 2
 
 const (
 	propertyName = "weir.run"
@@ -78,6 +90,7 @@ const (
 	KindSet    Kind = 1 // Key has Value
 	KindDelete Kind = 2 // Key has no value; hides older ones
 	KindClear  Kind = 3 // of Key to Value (exclusive) older runs hold nothing
+	KindMerge  Kind = 4 // Value, a list's, comes behind what older runs say of Key
 )
 
 // Entry is one entry of a run. Its bytes belong to who handed it out and are valid
@@ -128,6 +141,7 @@ type Envelope struct {
 	Kind       uint8  // metapb.StateKind
 	Compressed bool   // the payload is compressed; no writer yet
 	HasTime    bool   // Time counts
+	Pieces     bool   // the payload is a list in pieces; see Split
 	Schema     uint64 // ordinal in the run's schema table; 0 = as the snapshot says
 	Time       int64  // ms
 }
@@ -136,7 +150,8 @@ const (
 	envelopeKind       = 0x0f
 	envelopeTime       = 0x10
 	envelopeCompressed = 0x20
-	envelopeReserved   = 0xc0
+	envelopePieces     = 0x40
+	envelopeReserved   = 0x80
 )
 
 // AppendEnvelope appends the encoding of e to dst; the payload follows.
@@ -147,6 +162,9 @@ func AppendEnvelope(dst []byte, e Envelope) []byte {
 	}
 	if e.Compressed {
 		head |= envelopeCompressed
+	}
+	if e.Pieces {
+		head |= envelopePieces
 	}
 	dst = append(dst, head)
 	dst = binary.AppendUvarint(dst, e.Schema)
@@ -164,9 +182,10 @@ func DecodeEnvelope(value []byte) (e Envelope, payload []byte, err error) {
 	e.Kind = value[0] & envelopeKind
 	e.HasTime = value[0]&envelopeTime != 0
 	e.Compressed = value[0]&envelopeCompressed != 0
+	e.Pieces = value[0]&envelopePieces != 0
 	ordinal, n := binary.Uvarint(value[1:])
 	rest := value[1+max(n, 0):]
-	if n <= 0 || n > 1 && value[n] == 0 || e.HasTime && len(rest) < 8 {
+	if n <= 0 || n > 1 && value[n] == 0 || e.HasTime && len(rest) < 8 || e.Pieces && ordinal != 0 {
 		return Envelope{}, nil, fmt.Errorf("value of %d bytes has a broken envelope: %w", len(value), ErrCorrupt)
 	}
 	e.Schema = ordinal
@@ -179,11 +198,13 @@ func DecodeEnvelope(value []byte) (e Envelope, payload []byte, err error) {
 
 // properties are the contents of the table property "weir.run".
 type properties struct {
-	ID            string
-	Number        int
-	Groups        stream.KeyGroupRange
-	Points, Spans uint64
-	Schemas       []Schema
+	ID       string
+	Number   int
+	Groups   stream.KeyGroupRange
+	Points   uint64
+	Operands uint64 // of the points
+	Spans    uint64
+	Schemas  []Schema
 }
 
 func appendString[S string | []byte](dst []byte, s S) []byte {
@@ -198,6 +219,7 @@ func (p *properties) append(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint16(dst, uint16(p.Groups.First))
 	dst = binary.BigEndian.AppendUint16(dst, uint16(p.Groups.Last))
 	dst = binary.AppendUvarint(dst, p.Points)
+	dst = binary.AppendUvarint(dst, p.Operands)
 	dst = binary.AppendUvarint(dst, p.Spans)
 	dst = binary.AppendUvarint(dst, uint64(len(p.Schemas)))
 	for _, s := range p.Schemas {
@@ -246,15 +268,19 @@ func decodeProperties(b []byte) (p properties, err error) {
 	if len(b) == 0 {
 		return p, fmt.Errorf("the table has no property %q: not a run: %w", propertyName, ErrCorrupt)
 	}
-	if b[0] != FormatVersion {
-		return p, fmt.Errorf("run format %d is not known (this version reads %d): %w", b[0], FormatVersion, ErrFormat)
+	if b[0] < 1 || b[0] > FormatVersion {
+		return p, fmt.Errorf("run format %d is not known (this version reads 1 to %d): %w", b[0], FormatVersion, ErrFormat)
 	}
 	d := decoder{b: b[1:]}
 	p.ID = string(d.bytes(d.uvarint()))
 	p.Number = int(min(d.uvarint(), math.MaxInt32))
 	hash := string(d.bytes(d.uvarint()))
 	p.Groups = stream.KeyGroupRange{First: stream.KeyGroup(d.uint16()), Last: stream.KeyGroup(d.uint16())}
-	p.Points, p.Spans = d.uvarint(), d.uvarint()
+	p.Points = d.uvarint()
+	if b[0] > 1 {
+		p.Operands = d.uvarint()
+	}
+	p.Spans = d.uvarint()
 	n := d.uvarint()
 	if n > uint64(len(d.b)) { // each takes two bytes or more
 		d.failed = true
@@ -267,7 +293,7 @@ func decodeProperties(b []byte) (p properties, err error) {
 		p.Schemas = append(p.Schemas, Schema{statebackend.StateID(id), append([]byte(nil), d.bytes(d.uvarint())...)})
 	}
 	switch {
-	case d.failed, len(d.b) > 0, p.Groups.First > p.Groups.Last:
+	case d.failed, len(d.b) > 0, p.Groups.First > p.Groups.Last, p.Operands > p.Points:
 		return properties{}, fmt.Errorf("property %q of %d bytes does not decode: %w", propertyName, len(b), ErrCorrupt)
 	case hash != stream.HashName:
 		return properties{}, fmt.Errorf("key groups come from hash %.40q, this version knows %q: %w", hash, stream.HashName, ErrFormat)

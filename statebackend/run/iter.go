@@ -212,6 +212,8 @@ func (it *Iter) take(key sstable.InternalKey, value []byte) {
 	switch key.Kind() {
 	case sstable.InternalKeyKindSet:
 		it.head = Entry{Key: key.UserKey, Value: value, Kind: KindSet}
+	case sstable.InternalKeyKindMerge:
+		it.head = Entry{Key: key.UserKey, Value: value, Kind: KindMerge}
 	case sstable.InternalKeyKindDelete:
 		it.head = Entry{Key: key.UserKey, Kind: KindDelete}
 	default:

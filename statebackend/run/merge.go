@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/weirstream/weir/stream"
 )
 
 // Merged is a Source that merges others: what a newer one says of a key, or clears,
-// hides what older ones say. It yields each key once.
+// hides what older ones say, or comes behind it (KindMerge). It yields each key once.
 type Merged struct {
 	sources []Source // oldest first
 	drop    bool
@@ -24,10 +25,17 @@ type Merged struct {
 	to      []byte // end of the range clears handed out so far; nil = none
 	want    []byte // to here they reach, when the next entry is at to; not below it
 	err     error
+
+	// Of a key with operands.
+	key, value []byte
+	operands   []byte   // one behind the other, newest first
+	ends       []int    // of those
+	order      [][]byte // scratch
 }
 
 // Merge merges sources, oldest first, and owns them from now on. With drop, which
-// needs that nothing older exists, tombstones and range clears are not yielded.
+// needs that nothing older exists, tombstones and range clears are not yielded, and what
+// is left of operands is a KindSet.
 func Merge(sources []Source, drop bool) *Merged {
 	return &Merged{
 		sources: sources, drop: drop, newest: -1,
@@ -145,6 +153,12 @@ func (m *Merged) Next() (e Entry, ok bool) {
 			}
 			continue
 		}
+		if e.Kind == KindMerge && !m.hidden(top, e.Key) {
+			if e, ok := m.join(); ok {
+				return e, true
+			}
+			break
+		}
 		m.skipOlder(e.Key)
 		if m.err != nil {
 			break
@@ -187,6 +201,50 @@ func (m *Merged) rest() (Entry, bool) {
 	m.start = append(m.start[:0], m.to...)
 	m.to = append(m.to[:0], m.want...)
 	return Entry{Key: m.start, Value: m.to, Kind: KindClear}, true
+}
+
+// join takes the operand at the top and all that older sources say of its key.
+func (m *Merged) join() (Entry, bool) {
+	m.key = append(m.key[:0], m.heads[m.heap[0]].Key...)
+	m.operands, m.ends = m.operands[:0], m.ends[:0]
+	kind := KindMerge
+	for kind == KindMerge && m.at(m.key) {
+		top := m.heap[0]
+		switch e := m.heads[top]; {
+		case e.Kind == KindDelete || m.hidden(top, m.key):
+			kind = KindSet
+		default:
+			m.operands = append(m.operands, e.Value...)
+			m.ends = append(m.ends, len(m.operands))
+			kind = e.Kind
+			m.advance(0)
+		}
+	}
+	for m.at(m.key) {
+		m.advance(0)
+	}
+	m.order = m.order[:0]
+	for i := len(m.ends) - 1; i >= 0; i-- {
+		from := 0
+		if i > 0 {
+			from = m.ends[i-1]
+		}
+		m.order = append(m.order, m.operands[from:m.ends[i]])
+	}
+	if m.err == nil {
+		if m.value, m.err = Join(m.value[:0], m.order...); m.err != nil {
+			m.err = fmt.Errorf("key %x: %w", m.key, m.err)
+		}
+	}
+	if m.drop {
+		kind = KindSet
+	}
+	return Entry{Key: m.key, Value: m.value, Kind: kind}, m.err == nil
+}
+
+// at reports whether the top of the heap is of key.
+func (m *Merged) at(key []byte) bool {
+	return m.err == nil && len(m.heap) > 0 && bytes.Equal(m.heads[m.heap[0]].Key, key)
 }
 
 // skipOlder passes over what older sources say of the key at the top.

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -24,8 +26,34 @@ type op struct {
 	key, value string
 }
 
-// model is the ordered map that a list of runs stands for.
+// model is the ordered map that a list of runs stands for. Keys of state 2 have lists, as
+// elements of readList have them.
 type model map[string]string
+
+// isList reports whether a key of these tests has a list.
+func isList(k string) bool { return k[5] == 2 }
+
+// readList is a list's value, each of its elements (of one byte) with its schema before it.
+func readList(v string) string {
+	e, payload, err := DecodeEnvelope([]byte(v))
+	if err != nil {
+		panic(err)
+	}
+	pieces, err := Split(nil, e, payload)
+	if err != nil {
+		panic(err)
+	}
+	var s []byte
+	for _, p := range pieces {
+		if uint64(len(p.Elements)) != p.Count {
+			panic(fmt.Sprintf("%d elements of one byte in %x", p.Count, p.Elements))
+		}
+		for _, b := range p.Elements {
+			s = append(s, byte('0'+p.Schema), b)
+		}
+	}
+	return string(s)
+}
 
 // apply applies a run: its clears hide what is older, then its points.
 func (m model) apply(ops []op, groups stream.KeyGroupRange) {
@@ -42,6 +70,11 @@ func (m model) apply(ops []op, groups stream.KeyGroupRange) {
 		switch o.kind {
 		case KindSet:
 			m[o.key] = o.value
+			if isList(o.key) {
+				m[o.key] = readList(o.value)
+			}
+		case KindMerge:
+			m[o.key] += readList(o.value)
 		case KindDelete:
 			delete(m, o.key)
 		}
@@ -64,9 +97,18 @@ func randomOps(r *rand.Rand) (ops []op) {
 	points := map[string]op{}
 	for range r.IntN(60) {
 		k := randomKey(r)
-		if r.IntN(3) == 0 {
+		switch {
+		case r.IntN(3) == 0:
 			points[k] = op{KindDelete, k, ""}
-		} else {
+		case isList(k):
+			n := 1 + r.IntN(3)
+			elements := make([]byte, n)
+			for i := range elements {
+				elements[i] = byte('a' + r.IntN(26))
+			}
+			v := append(AppendEnvelope(nil, Envelope{Kind: kindList, Schema: uint64(r.IntN(2))}), byte(n))
+			points[k] = op{[]Kind{KindSet, KindMerge, KindMerge}[r.IntN(3)], k, string(append(v, elements...))}
+		default:
 			v := AppendEnvelope(nil, Envelope{Kind: 1, Schema: uint64(r.IntN(2))})
 			points[k] = op{KindSet, k, fmt.Sprintf("%s%d", v, r.IntN(1000))}
 		}
@@ -101,15 +143,7 @@ func write(t testing.TB, o Options, ops []op) Run {
 		t.Fatal(err)
 	}
 	for _, o := range ops {
-		switch o.kind {
-		case KindSet:
-			err = w.Set([]byte(o.key), []byte(o.value))
-		case KindDelete:
-			err = w.Delete([]byte(o.key))
-		case KindClear:
-			err = w.ClearRange([]byte(o.key), []byte(o.value))
-		}
-		if err != nil {
+		if err := w.Add(Entry{Key: []byte(o.key), Value: []byte(o.value), Kind: o.kind}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -130,6 +164,9 @@ func collect(t testing.TB, s Source) model {
 		}
 		last = string(e.Key)
 		m[last] = string(e.Value)
+		if isList(last) {
+			m[last] = readList(m[last])
+		}
 	}
 	if err := s.Err(); err != nil {
 		t.Fatal(err)
@@ -180,6 +217,8 @@ type world struct {
 	open Opener
 	list List
 	ops  [][]op
+
+	operands int // in merged runs
 }
 
 func newWorld(t testing.TB, r *rand.Rand) *world {
@@ -220,7 +259,7 @@ func (w *world) model(groups stream.KeyGroupRange) model {
 // TestModel: reading, clipping, rebasing and ingesting random lists of runs equal an
 // ordered map.
 func TestModel(t *testing.T) {
-	files, inline, rebased := 0, 0, 0
+	files, inline, rebased, operands := 0, 0, 0, 0
 	for seed := range uint64(150) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		w := newWorld(t, r)
@@ -242,34 +281,32 @@ func TestModel(t *testing.T) {
 		if len(w.list) > 0 {
 			rebased++
 			w.rebase(t, r, name("rebase"))
+			operands += w.operands
 		}
 		if seed%10 == 0 {
 			mustEqual(t, name("ingest"), w.ingest(t), want)
 		}
 	}
-	if files < 250 || inline < 25 || rebased < 100 {
-		t.Fatalf("the test did not take its path: %d files, %d inline, %d rebased", files, inline, rebased)
+	if files < 250 || inline < 25 || rebased < 100 || operands < 100 {
+		t.Fatalf("the test did not take its path: %d files, %d inline, %d rebased, %d operands", files, inline, rebased, operands)
 	}
 }
 
-// values strips the schema ordinals, which a rebase may change.
-func values(m model) model {
-	n := model{}
-	for k, v := range m {
-		_, payload, err := DecodeEnvelope([]byte(v))
-		if err != nil {
-			panic(err)
-		}
-		n[k] = string(payload)
-	}
-	return n
-}
-
+// rebase merges adjacent runs within groups, and reads the list with the merged one in
+// their place.
 func (w *world) rebase(t *testing.T, r *rand.Rand, name string) {
 	from := r.IntN(len(w.list))
 	to := from + 1 + r.IntN(len(w.list)-from)
 	groups := randomRange(r)
-	run, err := w.list.Rebase(t.Context(), from, to, groups, w.open, randomOptions(r, w.fs, "e1.n1-rebased"))
+	wr, err := NewWriter(randomOptions(r, w.fs, "e1.n1-rebased"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	merged := Merge(w.list[from:to].iters(t.Context(), w.open, groups), from == 0)
+	if err := errors.Join(Copy(t.Context(), wr, merged), merged.Close()); err != nil {
+		t.Fatal(err)
+	}
+	run, err := wr.Finish()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,12 +315,15 @@ func (w *world) rebase(t *testing.T, r *rand.Rand, name string) {
 		list = append(list, run)
 	}
 	list = append(list, w.list[to:]...)
-	mustEqual(t, name, values(collect(t, list.Clip(groups).Read(t.Context(), w.open, stream.AllKeyGroups))), values(w.model(groups)))
-	if from == 0 && !run.Empty() {
+	mustEqual(t, name, collect(t, list.Clip(groups).Read(t.Context(), w.open, stream.AllKeyGroups)), w.model(groups))
+	if !run.Empty() {
 		it := NewIter(t.Context(), run, w.open, stream.AllKeyGroups)
 		for e, ok := it.Next(); ok; e, ok = it.Next() {
-			if e.Kind != KindSet {
-				t.Fatalf("%s: tombstone %x in the oldest run", name, e.Key)
+			if from == 0 && e.Kind != KindSet {
+				t.Fatalf("%s: kind %d of %x in the oldest run", name, e.Kind, e.Key)
+			}
+			if e.Kind == KindMerge {
+				w.operands++
 			}
 		}
 		it.Close()
@@ -292,7 +332,7 @@ func (w *world) rebase(t *testing.T, r *rand.Rand, name string) {
 
 // ingest puts the runs into a real Pebble in list order and reads it whole.
 func (w *world) ingest(t *testing.T) model {
-	db, err := pebble.Open("/db", &pebble.Options{FS: w.fs, FormatMajorVersion: pebble.FormatNewest, Logger: quiet{}})
+	db, err := pebble.Open("/db", &pebble.Options{FS: w.fs, FormatMajorVersion: pebble.FormatNewest, Logger: quiet{}, Merger: merger})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -324,6 +364,9 @@ func (w *world) ingest(t *testing.T) model {
 		m := model{}
 		for it.First(); it.Valid(); it.Next() {
 			m[string(it.Key())] = string(it.Value())
+			if k := string(it.Key()); isList(k) {
+				m[k] = readList(m[k])
+			}
 		}
 		if err := it.Error(); err != nil {
 			t.Fatal(err)
@@ -336,6 +379,28 @@ func (w *world) ingest(t *testing.T) model {
 	}
 	mustEqual(t, "after compaction", read(), before)
 	return before
+}
+
+// merger joins as that of statebackend/pebble does.
+var merger = &pebble.Merger{Name: MergerName, Merge: func(_, value []byte) (pebble.ValueMerger, error) {
+	return &joiner{[][]byte{bytes.Clone(value)}}, nil
+}}
+
+type joiner struct{ values [][]byte } // oldest first
+
+func (j *joiner) MergeNewer(v []byte) error {
+	j.values = append(j.values, bytes.Clone(v))
+	return nil
+}
+
+func (j *joiner) MergeOlder(v []byte) error {
+	j.values = slices.Insert(j.values, 0, bytes.Clone(v))
+	return nil
+}
+
+func (j *joiner) Finish(bool) ([]byte, io.Closer, error) {
+	v, err := Join(nil, j.values...)
+	return v, nil, err
 }
 
 type quiet struct{}

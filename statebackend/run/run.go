@@ -199,21 +199,20 @@ func (l List) PlanRebase(most int) (from, to int) {
 	return from, to
 }
 
-// bottom reports whether no run before list[from] may hold a key of list[from:to]:
-// then tombstones there hide nothing.
-func (l List) bottom(from, to int) bool {
-	for _, old := range l[:from] {
-		for _, o := range old.spans() {
-			for _, r := range l[from:to] {
-				for _, s := range r.spans() {
-					if bytes.Compare(o.lo, s.hi) < 0 && bytes.Compare(s.lo, o.hi) < 0 {
-						return false
-					}
-				}
-			}
-		}
+// PlanSmall is PlanRebase for now, not for long: it takes the youngest runs at the most
+// crowded key, as few as needed, and older ones there only while each is no larger than
+// all that are younger.
+func (l List) PlanSmall(most int) (from, to int) {
+	crowd := l.crowd()
+	if most = max(most, 1); len(crowd) <= most {
+		return 0, 0
 	}
-	return true
+	to = crowd[len(crowd)-1] + 1
+	i := most - 1
+	for i > 0 && l[crowd[i-1]].Bytes <= l[crowd[i]:to].Bytes() {
+		i--
+	}
+	return crowd[i], to
 }
 
 // Proto is the form of the run in an ack and in _metadata.

@@ -92,8 +92,8 @@ func (t *Table) read(ctx context.Context) (err error) {
 	if t.prop, err = decodeProperties([]byte(prop)); err != nil {
 		return err
 	}
-	if p.NumEntries != t.prop.Points+t.prop.Spans || p.NumRangeDeletions != t.prop.Spans ||
-		p.NumMergeOperands+p.NumRangeKeyDels+p.NumRangeKeySets+p.NumRangeKeyUnsets+p.NumValueBlocks+p.NumValuesInBlobFiles > 0 {
+	if p.NumEntries != t.prop.Points+t.prop.Spans || p.NumRangeDeletions != t.prop.Spans || p.NumMergeOperands != t.prop.Operands ||
+		p.NumRangeKeyDels+p.NumRangeKeySets+p.NumRangeKeyUnsets+p.NumValueBlocks+p.NumValuesInBlobFiles > 0 {
 		return fmt.Errorf("entries of kinds or counts that format %d has not", FormatVersion)
 	}
 	it, err := t.reader.NewRawRangeDelIter(ctx, sstable.NoFragmentTransforms, sstable.NoReadEnv)

@@ -143,6 +143,17 @@ func (w *Writer) Set(key, value []byte) error {
 	return w.keep(w.f.w.Set(key, value))
 }
 
+// Merge writes value, a list's with its envelope, as an operand for key: its elements come
+// behind those that older runs hold.
+func (w *Writer) Merge(key, value []byte) error {
+	if err := w.point(key); err != nil {
+		return err
+	}
+	w.yield()
+	w.f.prop.Operands++
+	return w.keep(w.f.w.Merge(key, value))
+}
+
 // yield lets other goroutines go first, mailbox loops above all: a run is written in
 // the background, but Go would let it have its processor for 10 ms, which is what a
 // record then waits. Every yieldEvery points, some 10 µs, cost nothing measurable;
@@ -269,6 +280,7 @@ func (w *Writer) open() {
 	}
 	w.f = &openFile{sink: s, prop: p, w: sstable.NewWriter(s, sstable.WriterOptions{
 		TableFormat: sstable.TableFormatPebblev7,
+		MergerName:  MergerName,
 		BlockSize:   w.o.BlockSize,
 		// One level of index: it is read whole with the tail anyway.
 		IndexBlockSize:          math.MaxInt32,

@@ -1,7 +1,9 @@
 package runlist
 
 import (
+	"errors"
 	"fmt"
+	"os"
 
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/statebackend"
@@ -44,7 +46,8 @@ func (c *Cuts) Freeze(id stream.CheckpointID) (*Snapshot, error) {
 
 // Resolve tells the store what became of the cuts, oldest first: durable is called
 // with the files that the cold tier is to take before the run's entries count as
-// clean.
+// clean. It must take no run twice, because there may be operands in it: one that Link has
+// found is not among them.
 func (c *Cuts) Resolve(durable func(files []string) error) error {
 	for len(c.flying) > 0 {
 		s := c.flying[0]
@@ -53,8 +56,12 @@ func (c *Cuts) Resolve(durable func(files []string) error) error {
 		case Writing:
 			return nil
 		case Durable:
+			take := durable
+			if c.list.linked(s) {
+				take = remove
+			}
 			if len(files) > 0 {
-				if err := durable(files); err != nil {
+				if err := take(files); err != nil {
 					return err
 				}
 			}
@@ -66,6 +73,13 @@ func (c *Cuts) Resolve(durable func(files []string) error) error {
 		c.flying = c.flying[1:]
 	}
 	return nil
+}
+
+func remove(files []string) (err error) {
+	for _, f := range files {
+		err = errors.Join(err, os.Remove(f))
+	}
+	return err
 }
 
 // Busy reports whether a cut is unresolved.

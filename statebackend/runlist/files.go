@@ -50,6 +50,8 @@ func (l *List) merge(ctx context.Context, old []*entry, oldest bool, inline int6
 			switch e.Kind {
 			case run.KindSet:
 				return sink.Set(e.Key, e.Value)
+			case run.KindMerge:
+				return sink.Merge(e.Key, e.Value)
 			case run.KindDelete:
 				return sink.Delete(e.Key)
 			}

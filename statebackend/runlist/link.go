@@ -42,6 +42,7 @@ type Span struct {
 func (l *List) Link(ctx context.Context, dir string) (runs []Linked, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.mu.links++
 	// Under the lock, so that nobody removes a local file meanwhile.
 	behind := map[*entry][]*Behind{}
 	for i, e := range l.mu.entries {

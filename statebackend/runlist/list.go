@@ -43,9 +43,6 @@ type Options struct {
 	Cold bool
 }
 
-// maxOverlap is how many runs may overlap at a key (architecture §5).
-const maxOverlap = 8
-
 // List is the run list of one subtask.
 type List struct {
 	o       Options
@@ -77,7 +74,15 @@ type List struct {
 		sync.Mutex
 		entries []*entry // oldest first
 		counter int      // names given so far
+		// cut is the run of the newest cut, or what it has been merged into, and of an empty one
+		// the run before; nil: there is none. While listing, its ack is being made, and what
+		// stands behind it is newer: eviction runs of what changed since.
+		cut     *entry
+		listing bool
 		rebase  *rebase  // the last one started
+		merging *merging // what it merges now, nil: nothing
+		links   int      // calls of Link
+		looked  int      // length of the list when one was last thought of
 		merged  int64    // bytes that rebases wrote since the last ack
 		behind  []*Behind
 		brought chan struct{} // closed when behind have been brought; nil: there are none
@@ -192,8 +197,62 @@ func (l *List) Add(ctx context.Context, c *table.Cut) (files []string, err error
 	if err != nil {
 		return nil, fmt.Errorf("write an eviction run: %w", err)
 	}
-	l.append(e)
+	if l.append(e) >= lookEvery {
+		l.startRebase() // there may be no checkpoints
+	}
 	return files, nil
+}
+
+// lookEvery eviction runs it is looked whether too many overlap.
+const lookEvery = 16
+
+// append adds e to the list, and returns how many were since a rebase was thought of.
+func (l *List) append(e *entry) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mu.entries = append(l.mu.entries, e)
+	return len(l.mu.entries) - l.mu.looked
+}
+
+// place puts e, with the run of s, in the place of old, or at the end if there are none; e
+// may be nil. It begins the ack: of what is in the list now, or takes its place. All at
+// once, so that it is known whether Link has seen the run.
+func (l *List) place(old []*entry, e *entry, s *Snapshot) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case len(old) > 0:
+		l.replaceLocked(old, e)
+	case e != nil:
+		l.mu.entries = append(l.mu.entries, e)
+	}
+	l.mu.listing, l.mu.cut = true, nil
+	if n := len(l.mu.entries); n > 0 {
+		l.mu.cut = l.mu.entries[n-1]
+	}
+	s.links = l.mu.links
+}
+
+// linked reports whether Link has come by since the run of s was listed.
+func (l *List) linked(s *Snapshot) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return s.links < l.mu.links
+}
+
+// unlist ends it.
+func (l *List) unlist() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mu.listing = false
+}
+
+// listed are the entries of the cut that is being listed. What was evicted since is not:
+// the store may have changed.
+func (l *List) listed() []*entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.mu.entries[:slices.Index(l.mu.entries, l.mu.cut)+1])
 }
 
 // copyEntries returns the list as it stands.
@@ -207,15 +266,26 @@ func (l *List) copyEntries() []*entry {
 func (l *List) replace(old []*entry, fresh *entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.replaceLocked(old, fresh)
+}
+
+// replaceLocked is replace for who holds mu.
+func (l *List) replaceLocked(old []*entry, fresh *entry) {
 	i := slices.Index(l.mu.entries, old[0])
 	if i < 0 || !slices.Equal(l.mu.entries[i:i+len(old)], old) {
 		panic("weir: BUG: runs to be replaced are not adjacent in the list")
+	}
+	if slices.Contains(old, l.mu.cut) {
+		if l.mu.cut = fresh; fresh == nil && i > 0 {
+			l.mu.cut = l.mu.entries[i-1]
+		}
 	}
 	if fresh == nil {
 		l.mu.entries = slices.Delete(l.mu.entries, i, i+len(old))
 	} else {
 		l.mu.entries = slices.Replace(l.mu.entries, i, i+len(old), fresh)
 	}
+	l.mu.looked = min(l.mu.looked, len(l.mu.entries))
 }
 
 // forget removes local files of runs that left the list. They are a cache: what

@@ -14,7 +14,7 @@ import (
 // intoMemory makes the list one inline run: it travels in the ack and lies in _metadata,
 // with the JobManager. The caller holds change.
 func (l *List) intoMemory(ctx context.Context) (written int64, err error) {
-	old := l.copyEntries()
+	old := l.listed()
 	if len(old) == 0 || len(old) == 1 && old[0].run.Inline != nil {
 		return 0, nil
 	}

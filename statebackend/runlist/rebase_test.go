@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/weirstream/weir/codec"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/statebackend"
 	"github.com/weirstream/weir/statebackend/objstore"
+	"github.com/weirstream/weir/statebackend/run"
 	"github.com/weirstream/weir/statebackend/table"
 	"github.com/weirstream/weir/stream"
 )
@@ -47,13 +49,28 @@ func newJob(t *testing.T, store objstore.Store, attempt string) *job {
 	return &job{t: t, s: s, v: v, list: list, cuts: NewCuts(s, list)}
 }
 
+func (j *job) set(keys uint64, v int64) {
+	for k := range keys {
+		j.s.SetWord(codec.HashWord(k, 8), k)
+		j.v.Set(v)
+	}
+}
+
 // cut changes keys and finishes a snapshot of that.
 func (j *job) cut(ctx context.Context, keys uint64) (statebackend.Result, error) {
 	j.t.Helper()
-	for k := range keys {
-		j.s.SetWord(codec.HashWord(k, 8), k)
-		j.v.Set(int64(j.id))
+	s := j.begin(keys)
+	res, err := s.Finish(ctx)
+	if err := j.cuts.Resolve(func([]string) error { return nil }); err != nil {
+		j.t.Fatal(err)
 	}
+	return res, err
+}
+
+// begin changes keys and begins a snapshot of that.
+func (j *job) begin(keys uint64) *Snapshot {
+	j.t.Helper()
+	j.set(keys, int64(j.id))
 	j.id++
 	s, err := j.cuts.Freeze(j.id)
 	if err != nil {
@@ -61,11 +78,7 @@ func (j *job) cut(ctx context.Context, keys uint64) (statebackend.Result, error)
 	}
 	for !j.s.CopyFrozen(1 << 20) {
 	}
-	res, err := s.Finish(ctx)
-	if err := j.cuts.Resolve(func([]string) error { return nil }); err != nil {
-		j.t.Fatal(err)
-	}
-	return res, err
+	return s
 }
 
 // settle waits for the rebase that runs.
@@ -78,53 +91,278 @@ func (j *job) settle() {
 	}
 }
 
-// TestRebaseDelaysNoAck: while no rebase gets on, cuts are acked with the list as it
-// is, until hardOverlap runs overlap; what has been merged is never listed again.
-func TestRebaseDelaysNoAck(t *testing.T) {
-	j := newJob(t, objstore.NewMemory("test"), "e1.n1")
-	turn <- struct{}{} // another list's rebase runs
-	var last statebackend.Result
-	for n := range hardOverlap {
-		var err error
-		if last, err = j.cut(context.Background(), 50); err != nil || len(last.Runs) != n+1 {
-			t.Fatalf("cut %d: %d runs, %v", n+1, len(last.Runs), err)
-		}
-	}
-	gone, cancel := context.WithCancel(context.Background())
-	cancel()
-	if _, err := j.cut(gone, 50); !errors.Is(err, context.Canceled) {
-		t.Fatalf("the cut after %d overlapping runs was to wait: %v", hardOverlap, err)
-	}
-	<-turn
-	j.settle()
-	dropped := map[string]bool{}
-	for _, r := range last.Runs {
-		dropped[r.Id] = true
-	}
-	res, err := j.cut(context.Background(), 50)
+// overlap is how many of an ack's runs overlap at a key.
+func overlap(t *testing.T, res statebackend.Result) int {
+	t.Helper()
+	list, err := run.FromProto(res.Runs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(res.Runs); n > maxOverlap+1 {
-		t.Fatalf("%d runs after the rebase", n)
-	}
+	return list.Overlap()
+}
+
+// dropped checks that a run which has left an ack's list is in none later.
+type dropped struct {
+	listed, gone map[string]bool
+}
+
+func (d *dropped) note(t *testing.T, res statebackend.Result) {
+	t.Helper()
+	now := map[string]bool{}
 	for _, r := range res.Runs {
-		delete(dropped, r.Id)
+		if now[r.Id] = true; d.gone[r.Id] {
+			t.Fatalf("run %s is listed again", r.Id)
+		}
 	}
-	for range 40 {
-		if res, err = j.cut(context.Background(), 50); err != nil {
+	for id := range d.listed {
+		if !now[id] {
+			if d.gone == nil {
+				d.gone = map[string]bool{}
+			}
+			d.gone[id] = true
+		}
+	}
+	d.listed = now
+}
+
+// TestRebaseDelaysNoAck: while no rebase gets on, cuts merge the newest runs themselves, so
+// that an ack lists maxOverlap at most, and nobody waits.
+func TestRebaseDelaysNoAck(t *testing.T) {
+	j := newJob(t, objstore.NewMemory("test"), "e1.n1")
+	turn <- struct{}{} // another list's rebase runs
+	var d dropped
+	var res statebackend.Result
+	small := int64(0)
+	for n := range 60 {
+		var err error
+		if res, err = j.cut(t.Context(), 50); err != nil {
 			t.Fatal(err)
 		}
-		if len(res.Runs) > hardOverlap+1 {
-			t.Fatalf("%d runs", len(res.Runs))
+		if got := overlap(t, res); got != min(n+1, got) || got > maxOverlap || n < maxOverlap && got != n+1 {
+			t.Fatalf("cut %d: %d runs overlap", n+1, got)
 		}
-		for _, r := range res.Runs {
-			if dropped[r.Id] {
-				t.Fatalf("run %s is listed again", r.Id)
-			}
+		d.note(t, res)
+		small += res.NewBytes
+	}
+	<-turn
+	j.settle()
+	for range 40 {
+		var err error
+		if res, err = j.cut(t.Context(), 50); err != nil {
+			t.Fatal(err)
 		}
+		if got := overlap(t, res); got > maxOverlap {
+			t.Fatalf("%d runs overlap", got)
+		}
+		d.note(t, res)
+		j.settle()
+	}
+	if got := overlap(t, res); got > easyOverlap+2 {
+		t.Fatalf("%d runs overlap with the rebase's help", got)
 	}
 	j.check(res, 50)
+}
+
+// TestSqueezeBesideMerging: while a rebase merges for long, cuts merge what is newer than its
+// runs, and leave those to it.
+func TestSqueezeBesideMerging(t *testing.T) {
+	store := objstore.NewMemory("test")
+	j := newJob(t, store, "e1.n1")
+	reached, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	j.list.o.Store = failing{store, func() bool {
+		if m := j.list.mergingNow(); m != nil && !j.list.isListing() {
+			once.Do(func() { close(reached) })
+			<-goOn
+		}
+		return false
+	}}
+	var d dropped
+	for range easyOverlap + 2 {
+		res, err := j.cut(t.Context(), 50)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.note(t, res)
+	}
+	<-reached // it is about to store what it has merged
+	m := j.list.mergingNow()
+	var res statebackend.Result
+	for range 30 {
+		var err error
+		if res, err = j.cut(t.Context(), 50); err != nil {
+			t.Fatal(err)
+		}
+		d.note(t, res)
+		if got := overlap(t, res); got > maxOverlap || !j.list.holds(m.old) {
+			t.Fatalf("%d runs overlap; a cut merged those of the rebase: %v", got, !j.list.holds(m.old))
+		}
+	}
+	close(goOn)
+	j.settle()
+	if j.list.holds(m.old) {
+		t.Fatal("what the rebase has merged was for nothing")
+	}
+	if res, err := j.cut(t.Context(), 50); err != nil {
+		t.Fatal(err)
+	} else {
+		d.note(t, res)
+		j.check(res, 50)
+	}
+}
+
+func (l *List) mergingNow() *merging {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mu.merging
+}
+
+func (l *List) isListing() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mu.listing
+}
+
+// TestSqueezeWaits: only a cut that finds nothing to merge but runs of the rebase waits for
+// it, and for no longer than its context.
+func TestSqueezeWaits(t *testing.T) {
+	j := newJob(t, objstore.NewMemory("test"), "e1.n1")
+	turn <- struct{}{}
+	for range maxOverlap {
+		if _, err := j.cut(t.Context(), 50); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := &merging{j.list.copyEntries(), make(chan struct{})} // all of them, as if begun now
+	j.list.mu.Lock()
+	j.list.mu.merging = m
+	j.list.mu.Unlock()
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := j.cut(gone, 50); !errors.Is(err, context.Canceled) {
+		t.Fatalf("a cut over %d runs that are being merged was to wait: %v", maxOverlap, err)
+	}
+	if j.s.Busy() {
+		t.Fatal("the store waits, too: the cut was durable")
+	}
+	if err := j.list.exchange(m, nil, false); err != nil {
+		t.Fatal(err)
+	}
+	res, err := j.cut(t.Context(), 50)
+	if err != nil || overlap(t, res) > maxOverlap {
+		t.Fatalf("%d runs overlap, %v", overlap(t, res), err)
+	}
+	<-turn
+	j.settle()
+	j.check(res, 50)
+}
+
+// TestEvictedBehindTheCut: what the mailbox goroutine evicts while the ack of a cut is being
+// made is newer than the cut and is not in that ack, nor in what is merged for it.
+func TestEvictedBehindTheCut(t *testing.T) {
+	for _, full := range []bool{false, true} {
+		j := newJob(t, objstore.NewMemory("test"), "e1.n1")
+		turn <- struct{}{}
+		for range maxOverlap {
+			if _, err := j.cut(t.Context(), 50); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := j.begin(50)
+		s.full = full
+		// Finish has listed the cut, and does not upload yet.
+		l := j.list
+		l.change.Lock()
+		if _, err := l.addCut(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		if err := j.cuts.Resolve(func([]string) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		j.set(50, 999)
+		c, _ := j.s.CutBundles(0, 1000)
+		if _, err := l.Add(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		j.s.Durable(c)
+		runs, err := []*metapb.Run(nil), error(nil)
+		if full {
+			_, err = l.mergeAll(t.Context())
+		} else {
+			_, err = l.squeeze(t.Context())
+		}
+		if err == nil {
+			runs, err = l.upload(t.Context(), s.ID, nil)
+		}
+		l.unlist()
+		l.change.Unlock()
+		if err != nil {
+			t.Fatal(err)
+		}
+		res := statebackend.Result{Runs: runs, Schemas: s.schemas}
+		if n := overlap(t, res); n > maxOverlap || full && n != 1 {
+			t.Fatalf("full %v: %d runs overlap", full, n)
+		}
+		j.check(res, 50)
+		<-turn
+		j.settle()
+		// The next ack has it.
+		res, err = j.cut(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		j.checkAll(res, 50, 999)
+	}
+}
+
+// TestLinkedRunIsNotTakenTwice: a cold tier that is opened between the listing of a cut's run
+// and the news of it has the run by Link, and must not take it again: it may hold operands.
+func TestLinkedRunIsNotTakenTwice(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		j := newJob(t, objstore.NewMemory("test"), "e1.n1")
+		j.list.o.Cold = true
+		s := j.begin(50)
+		dir, linked := t.TempDir(), []Linked(nil)
+		link := func() {
+			var err error
+			if linked, err = j.list.Link(t.Context(), dir); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !late {
+			link()
+		}
+		if _, err := s.Finish(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if late {
+			link()
+		}
+		var taken []string
+		if err := j.cuts.Resolve(func(files []string) error { taken = files; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if len(linked)+len(taken) != 1 || late != (len(taken) == 0) {
+			t.Fatalf("late %v: Link found %d runs, and then %d files were to be taken", late, len(linked), len(taken))
+		}
+	}
+}
+
+// TestEvictionsAloneAreMerged: without checkpoints the list does not grow for ever.
+func TestEvictionsAloneAreMerged(t *testing.T) {
+	j := newJob(t, objstore.NewMemory("test"), "e1.n1")
+	for n := range 20 * lookEvery {
+		j.set(10, int64(n))
+		c, _ := j.s.CutBundles(0, 1000)
+		if _, err := j.list.Add(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		j.s.Durable(c)
+		j.settle()
+		if n := j.list.Len(); n > 2*lookEvery {
+			t.Fatalf("%d runs", n)
+		}
+	}
 }
 
 // TestRebaseIsTriedAgain: one that fails delays nothing, and the next cut tries again.
@@ -141,7 +379,7 @@ func TestRebaseIsTriedAgain(t *testing.T) {
 		}
 		j.settle()
 	}
-	if n := len(res.Runs); n > maxOverlap+1 {
+	if n := len(res.Runs); n > easyOverlap+2 {
 		t.Fatalf("%d runs", n)
 	}
 	j.check(res, 50)
@@ -165,6 +403,11 @@ func (f failing) Create(ctx context.Context, name string) (objstore.Writer, erro
 // check restores res and compares.
 func (j *job) check(res statebackend.Result, keys uint64) {
 	j.t.Helper()
+	j.checkAll(res, keys, int64(j.id)-1)
+}
+
+func (j *job) checkAll(res statebackend.Result, keys uint64, want int64) {
+	j.t.Helper()
 	n := newJob(j.t, j.list.o.Store, "e2.n1")
 	if err := n.list.Restore([]statebackend.Restored{{Range: stream.AllKeyGroups, Runs: res.Runs, Schemas: res.Schemas}}); err != nil {
 		j.t.Fatal(err)
@@ -177,8 +420,8 @@ func (j *job) check(res statebackend.Result, keys uint64) {
 	}
 	for k := range keys {
 		n.s.SetWord(codec.HashWord(k, 8), k)
-		if x, _ := n.v.Get(); x != int64(j.id)-1 {
-			j.t.Fatalf("key %d is %d, want %d", k, x, j.id-1)
+		if x, _ := n.v.Get(); x != want {
+			j.t.Fatalf("key %d is %d, want %d", k, x, want)
 		}
 	}
 }

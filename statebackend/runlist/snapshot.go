@@ -35,6 +35,7 @@ type Snapshot struct {
 	schemas []*metapb.Schema
 	full    bool    // set before Finish
 	packing *member // in the worker's packs for ID
+	links   int     // calls of Link before the run was listed; guarded by List.mu
 
 	mu struct {
 		sync.Mutex
@@ -103,10 +104,6 @@ func (s *Snapshot) Finish(ctx context.Context) (statebackend.Result, error) {
 	if p, _ := s.Phase(); p == Failed {
 		return statebackend.Result{}, fmt.Errorf("the cut of %v was given up", s.ID)
 	}
-	if err := s.l.makeRoom(ctx); err != nil {
-		s.Fail()
-		return statebackend.Result{}, fmt.Errorf("write the run of %v: %w", s.ID, err)
-	}
 	runs, written, err := s.l.listCut(ctx, s)
 	s.l.startRebase() // an earlier one that failed is tried again, whatever became of this cut
 	if err != nil {
@@ -120,14 +117,22 @@ func (s *Snapshot) Finish(ctx context.Context) (statebackend.Result, error) {
 func (l *List) listCut(ctx context.Context, s *Snapshot) (runs []*metapb.Run, written int64, err error) {
 	l.change.Lock()
 	defer l.change.Unlock()
+	defer l.unlist()
 	if written, err = l.addCut(ctx, s); err != nil {
 		s.Fail()
 		return nil, 0, fmt.Errorf("write the run of %v: %w", s.ID, err)
 	}
-	if s.full {
+	switch {
+	case s.full:
 		n, err := l.mergeAll(ctx)
 		if err != nil {
 			return nil, 0, fmt.Errorf("merge all runs for %v: %w", s.ID, err)
+		}
+		written += n
+	case l.o.MemoryLimit == 0:
+		n, err := l.squeeze(ctx)
+		if err != nil {
+			return nil, 0, fmt.Errorf("merge runs for %v: %w", s.ID, err)
 		}
 		written += n
 	}
@@ -191,30 +196,19 @@ func (l *List) addCut(ctx context.Context, s *Snapshot) (written int64, err erro
 	default:
 		old = nil
 	}
-	switch {
-	case len(old) > 0:
-		l.replace(old, e)
-		err = l.forget(old)
-	case e != nil:
-		l.append(e)
-	}
+	l.place(old, e, s) // before the mailbox goroutine may evict what has changed since the cut
 	s.resolve(Durable, links)
+	err = l.forget(old)
 	if e == nil {
 		return 0, err
 	}
 	return e.run.Bytes, err
 }
 
-func (l *List) append(e *entry) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.mu.entries = append(l.mu.entries, e)
-}
-
 // upload stores what the store lacks and returns the list as it is now. The caller holds
 // change.
 func (l *List) upload(ctx context.Context, id stream.CheckpointID, m *member) ([]*metapb.Run, error) {
-	entries := l.copyEntries()
+	entries := l.listed()
 	for i, e := range entries {
 		if e.run.Inline != nil && i < len(entries)-1 && e.own {
 			var err error

@@ -58,11 +58,16 @@ func TestMetamorphic(t *testing.T) {
 	if *seeds < 40 {
 		return
 	}
+	pieces := 0
 	for i, s := range sum {
-		if s.Completed == 0 || s.Aborted == 0 || s.Failed == 0 || s.Crashes == 0 || s.Rescales == 0 || s.DuringCut == 0 || s.Evolved == 0 || i > 1 && s.Spilled == 0 {
+		pieces += s.Pieces
+		if s.Completed == 0 || s.Aborted == 0 || s.Failed == 0 || s.Crashes == 0 || s.Rescales == 0 || s.DuringCut == 0 || s.Evolved == 0 || s.Operands == 0 || i > 1 && s.Spilled == 0 {
 			t.Errorf("configuration %d did not take every path: %+v", i, s)
 		}
 		t.Logf("configuration %d: %+v", i, s)
+	}
+	if pieces == 0 {
+		t.Error("no list of several schemas in any run")
 	}
 }
 
@@ -75,4 +80,6 @@ func add(a *statetest.Stats, b statetest.Stats) {
 	a.Spilled += b.Spilled
 	a.DuringCut += b.DuringCut
 	a.Evolved += b.Evolved
+	a.Operands += b.Operands
+	a.Pieces += b.Pieces
 }

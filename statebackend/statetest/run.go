@@ -14,6 +14,7 @@ import (
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/statebackend"
 	"github.com/weirstream/weir/statebackend/objstore"
+	"github.com/weirstream/weir/statebackend/run"
 	"github.com/weirstream/weir/statebackend/runlist"
 	"github.com/weirstream/weir/statebackend/table"
 	"github.com/weirstream/weir/stream"
@@ -34,6 +35,10 @@ type Config struct {
 // Stats is what happened in a run: a scenario asserts that it took its path.
 type Stats struct {
 	Completed, Aborted, Failed, Crashes, Rescales, Spilled, DuringCut, Evolved int
+
+	// Operands are entries of kind MERGE in runs that were listed, Pieces lists of several
+	// schemas.
+	Operands, Pieces int
 }
 
 // world is a job of one keyed operator with all its subtasks.
@@ -57,6 +62,7 @@ type world struct {
 	retained []*checkpoint     // completed, oldest first
 	listed   []map[string]bool // by subtask: the run ids of its last result
 	dropped  []map[string]bool // by subtask: those that have left its list
+	restored []int             // by subtask: how many runs overlapped at a key
 }
 
 // checkpoint is one cut of all subtasks.
@@ -109,6 +115,7 @@ func (w *world) start(from *checkpoint, parallelism int) {
 	}
 	w.subs, w.dirs, w.flying = nil, nil, nil
 	w.dropped, w.listed = make([]map[string]bool, parallelism), make([]map[string]bool, parallelism)
+	w.restored = make([]int, parallelism)
 	for i := range parallelism {
 		rng := stream.RangeOf(i, parallelism)
 		w.dropped[i] = map[string]bool{}
@@ -133,6 +140,15 @@ func (w *world) start(from *checkpoint, parallelism int) {
 				rs = append(rs, statebackend.Restored{Range: shared, Runs: from.results[j].Runs, Schemas: from.results[j].Schemas})
 			}
 		}
+		var all run.List
+		for _, r := range rs {
+			l, err := run.FromProto(r.Runs)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			all = append(all, l.Clip(r.Range)...)
+		}
+		w.restored[i] = all.Overlap()
 		if err := b.Restore(context.Background(), rs); err != nil {
 			w.t.Fatalf("restore subtask %d of %d from %v: %v", i, parallelism, from.id, err)
 		}
@@ -336,8 +352,17 @@ func (w *world) retain(c *checkpoint, aborted bool) {
 func (w *world) note(i int, res statebackend.Result) {
 	now := map[string]bool{}
 	inline := 0
-	for _, r := range res.Runs {
-		now[r.Id] = true
+	list, err := run.FromProto(res.Runs)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if n := list.Overlap(); n > w.mostOverlap(i) {
+		w.t.Fatalf("%d runs of an ack overlap at a key, at most %d may", n, w.mostOverlap(i))
+	}
+	for j, r := range res.Runs {
+		if now[r.Id] = true; !w.listed[i][r.Id] {
+			w.count(list[j])
+		}
 		if w.dropped[i][r.Id] {
 			w.t.Fatalf("run %s is listed again after it was dropped (A3)", r.Id)
 		}
@@ -357,6 +382,30 @@ func (w *world) note(i int, res statebackend.Result) {
 		}
 	}
 	w.listed[i] = now
+}
+
+// mostOverlap is how many runs of an ack may overlap at a key: two more than were restored,
+// if these could not be merged yet.
+func (w *world) mostOverlap(i int) int { return max(8, w.restored[i]+2) }
+
+// count counts what a run that was not listed before holds.
+func (w *world) count(r run.Run) {
+	it := run.NewIter(context.Background(), r, w.store.Open, stream.AllKeyGroups)
+	kinds := map[run.Kind]int{}
+	for e, ok := it.Next(); ok; e, ok = it.Next() {
+		kinds[e.Kind]++
+		if e.Kind == run.KindSet || e.Kind == run.KindMerge {
+			if head, _, err := run.DecodeEnvelope(e.Value); err != nil {
+				w.t.Fatal(err)
+			} else if head.Pieces {
+				w.stats.Pieces++
+			}
+		}
+	}
+	if err := errors.Join(it.Err(), it.Close()); err != nil {
+		w.t.Fatal(err)
+	}
+	w.stats.Operands += kinds[run.KindMerge]
 }
 
 func (w *world) checkObject(r *metapb.Run, f *metapb.RunFile) {

@@ -84,7 +84,7 @@ func (s *subtask) op(r *rand.Rand, k string, m *Model) {
 	s.set(k)
 	text := strings.Repeat("x", r.IntN(60)) + fmt.Sprint(r.IntN(1000))
 	sub := fmt.Sprint(r.IntN(20))
-	switch r.IntN(16) {
+	switch r.IntN(18) {
 	case 0, 1, 2, 3:
 		s.num.Update(func(v int64, ok bool) int64 {
 			if want, has := m.Num[k]; has != ok || v != want {
@@ -102,12 +102,27 @@ func (s *subtask) op(r *rand.Rand, k string, m *Model) {
 	case 7:
 		s.text.Clear()
 		delete(m.Text, k)
-	case 8, 9:
+	case 8, 9, 16, 17: // mostly without having read it: an operand where it lies below
 		s.list.Append(text)
 		m.List[k] = append(m.List[k], text)
 	case 10:
-		s.list.Clear()
-		delete(m.List, k)
+		switch r.IntN(4) {
+		case 0:
+			s.list.Clear()
+			delete(m.List, k)
+		case 1:
+			s.list.Replace([]string{text})
+			m.List[k] = []string{text}
+		case 2:
+			if got := s.list.Len(); got != len(m.List[k]) {
+				s.t.Fatalf("list of %q has %d elements, want %d", k, got, len(m.List[k]))
+			}
+			s.list.Append(text, sub)
+			m.List[k] = append(m.List[k], text, sub)
+		case 3:
+			s.list.Append(text, sub)
+			m.List[k] = append(m.List[k], text, sub)
+		}
 	case 11, 12:
 		v := r.Int64()
 		s.dict.Set(sub, v)

@@ -101,7 +101,7 @@ func (t *tbl[V]) lookAhead(hash, word uint64, enc []byte) bool {
 		return false
 	}
 	g := t.segmentFor(hash)
-	if _, known := t.find(g, hash, word, enc); known || !t.mayBeBelow(g, hash) {
+	if at, known := t.find(g, hash, word, enc); known && !t.partial(g, at) || !t.mayBeBelow(g, hash) {
 		return false
 	}
 	t.credit--
@@ -116,11 +116,16 @@ func (t *tbl[V]) judge() {
 	}
 	p.valid = false
 	g := t.segmentFor(p.hash)
-	if at, known := t.find(g, p.hash, p.word, p.enc); known && g.slots[at].meta&flagRef != 0 {
+	if at, known := t.find(g, p.hash, p.word, p.enc); known && g.slots[at].meta&flagRef != 0 && !t.unread(g, at) {
 		t.credit = creditMost
 	} else {
 		t.credit /= 2
 	}
+}
+
+// unread reports whether slot at was brought and is not needed: what came was no read.
+func (t *tbl[V]) unread(g *segment[V], at int) bool {
+	return t.hooks.tails != nil && t.hooks.tails.unread(&g.slots[at].val)
 }
 
 func (t *tbl[V]) find(g *segment[V], hash, word uint64, enc []byte) (at int, known bool) {
@@ -133,16 +138,23 @@ func (t *tbl[V]) find(g *segment[V], hash, word uint64, enc []byte) (at int, kno
 // arrived puts an entry that was read ahead into the table. One that does not exist
 // becomes a tombstone that nobody has to write: its record need not ask again.
 func (t *tbl[V]) arrived(hash, word uint64, enc, value []byte, ok bool) error {
-	if _, known := t.find(t.segmentFor(hash), hash, word, enc); known {
+	g := t.segmentFor(hash)
+	at, known := t.find(g, hash, word, enc)
+	if known && !t.partial(g, at) {
 		return nil
 	}
+	var payload, b []byte
 	var v V
-	var b []byte
+	var err error
 	if ok {
-		payload, err := t.open(value)
-		if err != nil {
+		if payload, err = t.open(value); err != nil {
 			return err
 		}
+	}
+	if known {
+		return t.hooks.tails.complete(g, at, payload, ok)
+	}
+	if ok {
 		if v, b, err = t.hooks.decode(payload); err != nil {
 			return err
 		}

@@ -117,6 +117,9 @@ func BenchmarkValueString(b *testing.B) {
 type nullSink struct{ n, bytes int }
 
 func (s *nullSink) Set(k, v []byte) error { s.n++; s.bytes += len(k) + len(v); return nil }
+func (s *nullSink) Merge(k, v []byte) error {
+	return s.Set(k, v)
+}
 func (s *nullSink) Delete(k []byte) error { s.n++; return nil }
 
 // BenchmarkCut measures the two halves of a cut of 1 M entries, without the run.

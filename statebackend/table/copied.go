@@ -17,6 +17,7 @@ type copied[V any] struct {
 	t       *tbl[V]
 	bundles [][]chunk[V]
 	n, gone int   // entries, tombstones among them
+	tails   int   // operands among them
 	slabs   int64 // bytes of the chunks' slabs
 }
 
@@ -34,6 +35,7 @@ const (
 func (p *copied[V]) id() statebackend.StateID { return p.t.d.ID }
 func (p *copied[V]) len() int                 { return p.n }
 func (p *copied[V]) live() int                { return p.n - p.gone }
+func (p *copied[V]) operands() int            { return p.tails }
 func (p *copied[V]) bytes() int64 {
 	return int64(p.n)*int64(unsafe.Sizeof(slot[V]{})) + p.slabs
 }
@@ -66,6 +68,13 @@ func (p *copied[V]) add(g *segment[V], sl *slot[V]) {
 	if p.t.hooks.ref != nil {
 		r := p.t.hooks.ref(&dst.val)
 		b := g.valueOf(r)
+		if h := p.t.hooks.tails; h != nil && sl.meta&flagGone == 0 {
+			b = b[h.caught(&sl.val, &dst.val, p.t.s.cut):]
+			r.len = uint32(len(b))
+			if h.partial(&dst.val) {
+				p.tails++
+			}
+		}
 		r.pos = uint32(len(c.slab))
 		c.slab = append(c.slab, b...)
 		p.slabs += int64(len(b))
@@ -185,6 +194,9 @@ func (t *tbl[V]) requeueSlot(c *chunk[V], sl *slot[V]) {
 		// Entries of a cut in flight are neither evicted nor dropped.
 		panic("weir: BUG: entry of a failed cut is not in the table")
 	}
+	if h := t.hooks.tails; h != nil {
+		h.lost(&g.slots[at].val) // before another cut catches it
+	}
 	t.mark(g, at)
 }
 
@@ -289,7 +301,11 @@ func (s *sorted[V]) emit(group stream.KeyGroup, e *encoder) error {
 		}
 		e.value = appendEnvelope(e.value[:0], t.d.Kind, t.ordinal)
 		e.value = t.hooks.encode(e.value, s.chunks[a.chunk].slab, &sl.val)
-		if err := e.sink.Set(e.key, e.value); err != nil {
+		put := e.sink.Set
+		if h := t.hooks.tails; h != nil && h.partial(&sl.val) {
+			put = e.sink.Merge
+		}
+		if err := put(e.key, e.value); err != nil {
 			return err
 		}
 	}

@@ -18,6 +18,7 @@ type Cut struct {
 	tag   uint64 // 1..7, in slots that this cut copied
 	parts []part // by state, in order of state id
 	done  bool   // all entries are copied
+	all   bool   // every entry is in it, so that none may be an operand
 	full  bool   // it holds every entry there is
 	want  int    // how many those are; -1: the cold tier may have more
 }
@@ -25,6 +26,8 @@ type Cut struct {
 // Sink takes the entries of a cut in key order.
 type Sink interface {
 	Set(key, value []byte) error
+	// Merge is of a list whose elements come behind those in older runs.
+	Merge(key, value []byte) error
 	Delete(key []byte) error
 }
 
@@ -32,7 +35,8 @@ type Sink interface {
 type part interface {
 	id() statebackend.StateID
 	len() int
-	live() int // without tombstones
+	live() int     // without tombstones
+	operands() int // entries that need what older runs hold
 	bytes() int64
 	// bundle sorts the entries of bundle b and returns an iterator over them.
 	bundle(b int) emitter
@@ -149,8 +153,9 @@ func (s *Store) Freeze(full bool) (*Cut, error) {
 	if s.complete() {
 		c.want = s.Entries()
 	}
+	c.all = full && c.want >= 0
 	for _, t := range s.states {
-		c.parts = append(c.parts, t.freeze(full && c.want >= 0))
+		c.parts = append(c.parts, t.freeze(c.all))
 	}
 	s.cut, s.cuts[tag] = c, c
 	return c, nil
@@ -159,11 +164,12 @@ func (s *Store) Freeze(full bool) (*Cut, error) {
 // finish ends the copying: Encode may begin.
 func (c *Cut) finish() {
 	slices.SortFunc(c.parts, func(a, b part) int { return cmp.Compare(a.id(), b.id()) })
-	live := 0
+	live, operands := 0, 0
 	for _, p := range c.parts {
 		live += p.live()
+		operands += p.operands()
 	}
-	c.full = live == c.want
+	c.full = live == c.want && operands == 0
 	c.done = true
 }
 
@@ -199,6 +205,20 @@ func (s *Store) CopyFrozen(limit int) (done bool) {
 
 // Copying reports whether a cut has not been copied to its end.
 func (s *Store) Copying() bool { return s.cut != nil }
+
+// flies reports whether the cut with that number, of which cut are the low bits, is neither
+// durable nor failed.
+func (s *Store) flies(cut uint32) bool {
+	if s.flying == 0 {
+		return false
+	}
+	for _, c := range s.cuts {
+		if c != nil && uint32(c.seq) == cut {
+			return true
+		}
+	}
+	return false
+}
 
 // Durable says that the cut's run is durable (and, with a cold tier, can be read
 // through it): its entries are clean. Mailbox goroutine.

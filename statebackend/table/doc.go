@@ -14,6 +14,10 @@
 // entries are neither evicted nor, if tombstones, dropped; Failed puts its keys
 // back on the dirty list.
 //
+// To a list that is not in memory is appended without reading it: its slot has the tail
+// only, and a cut writes that as an operand (list.go). A cut of a list that is in memory
+// leaves out what runs hold already.
+//
 // A filter in memory says of a spilled bundle which keys the cold tier may have, as long
 // as that is known: a key that was never evicted costs no read. Ahead and FetchAhead read
 // the cold keys of the next records together.
@@ -37,5 +41,5 @@
 // namespace (a map's key); of a timer: group, state id, time (8 bytes, big endian,
 // sign bit flipped), key. Values: see envelope.go.
 //
-// Read store.go first, then segment.go, tbl.go, copied.go and cut.go.
+// Read store.go first, then segment.go, tbl.go, copied.go, cut.go and list.go.
 package table

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/weirstream/weir/codec"
@@ -22,7 +23,8 @@ import (
 //
 // All subtasks of an operator give the same ones, because they start from what one
 // snapshot lists; so a run's table is the beginning of every later run's, and runs are
-// merged, and read through Pebble, without a look at their values.
+// merged, and read through Pebble, without a look at their values. Of a list to which
+// programs with several schemas have appended, each piece names its own.
 
 // payloadMover brings the payload of a value into its state's present schema.
 type payloadMover func(dst, payload []byte) ([]byte, error)
@@ -30,7 +32,8 @@ type payloadMover func(dst, payload []byte) ([]byte, error)
 // older is what a table knows of the values of other schemas than its own.
 type older struct {
 	movers map[uint64]payloadMover // by ordinal; nil: the same bytes
-	moved  []byte                  // scratch
+	moved  []byte                  // scratch, and so is piece
+	piece  []byte
 }
 
 // Evolve tells the store which schemas the values of a restored snapshot have: those
@@ -169,21 +172,86 @@ func (t *tbl[V]) setSchema(ordinal uint64, movers map[uint64]payloadMover) {
 // open returns the payload of a value, in the present schema. It is valid until the next
 // call.
 func (t *tbl[V]) open(value []byte) ([]byte, error) {
-	payload, ordinal, err := openEnvelope(value, t.d.Kind)
-	if err != nil || ordinal == t.ordinal {
-		return payload, err
-	}
-	move, ok := t.older.movers[ordinal]
+	payload, ordinal, pieces, err := openEnvelope(value, t.d.Kind)
 	switch {
-	case !ok:
-		return nil, fmt.Errorf("value names schema %d, which the snapshot does not list for the state: %w", ordinal, statebackend.ErrCorrupt)
-	case move == nil:
+	case err != nil:
+		return nil, err
+	case pieces:
+		t.older.moved, err = t.openPieces(t.older.moved[:0], payload)
+		return t.older.moved, err
+	case ordinal == t.ordinal:
 		return payload, nil
 	}
-	if t.older.moved, err = move(t.older.moved[:0], payload); err != nil {
-		return nil, fmt.Errorf("bring a value of schema %d up to date: %w: %w", ordinal, statebackend.ErrCorrupt, err)
+	move, err := t.mover(ordinal)
+	if err != nil || move == nil {
+		return payload, err
 	}
-	return t.older.moved, nil
+	t.older.moved, err = move(t.older.moved[:0], payload)
+	return t.older.moved, broken(ordinal, err)
+}
+
+// mover says how payloads with that ordinal are brought up to date.
+func (t *tbl[V]) mover(ordinal uint64) (payloadMover, error) {
+	move, ok := t.older.movers[ordinal]
+	if !ok && ordinal != t.ordinal {
+		return nil, fmt.Errorf("value names schema %d, which the snapshot does not list for the state: %w", ordinal, statebackend.ErrCorrupt)
+	}
+	return move, nil
+}
+
+func broken(ordinal uint64, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("bring a value of schema %d up to date: %w: %w", ordinal, statebackend.ErrCorrupt, err)
+}
+
+var errPieces = fmt.Errorf("list is not in the pieces that it says: %w", statebackend.ErrCorrupt)
+
+// openPieces appends the payload of a list to dst that is in pieces: of each the ordinal of its
+// schema, its elements' number and length, and these.
+func (t *tbl[V]) openPieces(dst, payload []byte) ([]byte, error) {
+	type piece struct {
+		ordinal, count uint64
+		elements       []byte
+	}
+	var few [8]piece
+	pieces, all := few[:0], uint64(0)
+	for len(payload) > 0 {
+		var head [3]uint64
+		for i := range head {
+			v, w := binary.Uvarint(payload)
+			if w <= 0 {
+				return dst, errPieces
+			}
+			head[i], payload = v, payload[w:]
+		}
+		if head[2] > uint64(len(payload)) || head[1] > math.MaxUint32 {
+			return dst, errPieces
+		}
+		pieces = append(pieces, piece{head[0], head[1], payload[:head[2]]})
+		payload = payload[head[2]:]
+		all += head[1]
+	}
+	dst = binary.AppendUvarint(dst, all)
+	for _, p := range pieces {
+		move, err := t.mover(p.ordinal)
+		if err != nil {
+			return dst, err
+		}
+		if move == nil {
+			dst = append(dst, p.elements...)
+			continue
+		}
+		from := len(dst)
+		t.older.piece = append(binary.AppendUvarint(t.older.piece[:0], p.count), p.elements...)
+		if dst, err = move(dst, t.older.piece); err != nil {
+			return dst, broken(p.ordinal, err)
+		}
+		_, w := binary.Uvarint(dst[from:])
+		dst = append(dst[:from], dst[from+w:]...)
+	}
+	return dst, nil
 }
 
 // moveOne makes the mover of payloads that are one value each.

@@ -82,20 +82,19 @@ func (t *tbl[V]) load(group stream.KeyGroup, rest, value []byte, again bool) err
 	t.gen = 0 // the slot where the current key would go may be taken
 	g := t.reserve(own, max(1, t.hooks.slots), len(key))
 	var word uint64
-	var ok bool
 	if t.words {
 		word = wordOf(user)
-		_, ok = g.findWord(own, word)
-	} else {
-		_, ok = g.findBytes(own, key, 0)
 	}
-	if ok && again {
+	at, ok := t.find(g, own, word, key)
+	switch {
+	case ok && again && t.partial(g, at):
+		return t.hooks.tails.complete(g, at, payload, true)
+	case ok && again:
 		return nil
-	}
-	if ok {
+	case ok:
 		return fmt.Errorf("key occurs twice: %w", statebackend.ErrCorrupt)
 	}
-	at := t.put(g, own, word, key, 0)
+	at = t.put(g, own, word, key, 0)
 	g.slots[at].val = v
 	g.slots[at].meta |= flagStored
 	t.store(g, at, b)

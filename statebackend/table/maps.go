@@ -112,7 +112,7 @@ func (m *Map[K, V]) findEncoded(t *tbl[link], read bool) (g *segment[link], at i
 	if !read || !t.mayBeBelow(g, hash) {
 		return g, at, hash, false
 	}
-	payload, found := t.readCold(m.full)
+	payload, found := t.readCold(groupOf(t.s.hash), m.full)
 	if !found {
 		return g, at, hash, false
 	}

@@ -16,6 +16,8 @@ import (
 //     table knows stays, tombstones too.
 //   - A tombstone leaves the table only after its cut was ingested, and each Walk sees
 //     all that was ingested: a key deleted meanwhile does not come back.
+//   - What a partial value lacks is below, and comes by, or is asked for in the end: of a
+//     bundle that is no longer spilled every value is whole.
 //   - An entry evicted behind the position makes the bundle begin anew (DropClean), or
 //     it would count as one that does not exist.
 type loading struct {
@@ -160,11 +162,54 @@ func (s *Store) loadBundle(limit, limitBytes int) (n, size int, err error) {
 	if err == nil {
 		err = walk
 	}
-	if err == nil && !rest {
+	if err != nil || rest {
+		return n, size, err
+	}
+	// Of a partial value that the walk did not come by nothing was below then; its own
+	// operands may be by now. There are few: of keys that came meanwhile.
+	l.next = append(l.next[:0], endOf(groups.Last)...)
+	most := limit/walkCost + 1
+	for _, t := range s.states {
+		if t.completeBelow(l.bundle, most) == most {
+			return limit, size, s.err
+		}
+	}
+	if s.err == nil {
 		s.spilled[l.bundle], l.begun = false, false
 		s.forgetBelow(l.bundle)
 	}
-	return n, size, err
+	return n, size, s.err
+}
+
+// completeBelow completes up to limit partial values of bundle b, and returns how many.
+func (t *tbl[V]) completeBelow(b, limit int) (n int) {
+	if t.hooks.tails == nil {
+		return 0
+	}
+	t.segments(b, func(g *segment[V]) {
+		for at := range g.slots {
+			sl := &g.slots[at]
+			if n == limit || sl.meta&(flagUsed|flagGone) != flagUsed || !t.partial(g, at) {
+				continue
+			}
+			var key []byte
+			if t.words {
+				key = appendWord(t.s.ns[:0], sl.key, t.s.opt.KeyWidth)
+			} else {
+				key = g.keyOf(sl)
+			}
+			payload, ok := t.readCold(groupOf(sl.meta), key)
+			if t.s.err != nil {
+				return
+			}
+			if err := t.hooks.tails.complete(g, at, payload, ok); err != nil {
+				t.s.fail(fmt.Errorf("load state %q from the cold tier: %w", t.d.Name, err))
+				return
+			}
+			n++
+		}
+	})
+	return n
 }
 
 // Complete reports whether memory holds every entry: nothing lies only below.

@@ -103,6 +103,7 @@ type state interface {
 	cutBundle(b int)
 	dropClean(b int) (dropped int)
 	requeue(p part)
+	completeBelow(b, limit int) (n int)
 }
 
 // New returns an empty store.

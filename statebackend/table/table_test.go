@@ -2,6 +2,7 @@ package table
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -20,12 +21,61 @@ import (
 type disk struct {
 	m    map[string][]byte
 	keys []string // of m, sorted; nil after a change
+
+	gets, merges int
 }
 
 func (d *disk) Set(k, v []byte) error { d.m[string(k)], d.keys = bytes.Clone(v), nil; return nil }
 func (d *disk) Delete(k []byte) error { delete(d.m, string(k)); d.keys = nil; return nil }
 
+func (d *disk) Merge(k, v []byte) error {
+	d.merges++
+	return d.Set(k, joined(d.m[string(k)], v))
+}
+
+// joined is the list that old and the operand add make; old nil: there is none. It is in
+// pieces if their schemas differ.
+func joined(old, add []byte) []byte {
+	if old == nil {
+		return bytes.Clone(add)
+	}
+	type piece struct {
+		ordinal byte
+		n       uint64
+		b       []byte
+	}
+	var all []piece
+	for _, v := range [][]byte{old, add} {
+		if v[0] == 2 {
+			n, w := binary.Uvarint(v[2:])
+			all = append(all, piece{v[1], n, v[2+w:]})
+			continue
+		}
+		for v = v[2:]; len(v) > 0; {
+			n, w := binary.Uvarint(v[1:])
+			size, x := binary.Uvarint(v[1+w:])
+			all = append(all, piece{v[0], n, v[1+w+x:][:size]})
+			v = v[1+w+x+int(size):]
+		}
+	}
+	if last := len(all) - 1; all[last].ordinal == all[last-1].ordinal {
+		all[last-1].n += all[last].n
+		all[last-1].b = slices.Concat(all[last-1].b, all[last].b)
+		all = all[:last]
+	}
+	if len(all) == 1 {
+		return append(binary.AppendUvarint([]byte{2, all[0].ordinal}, all[0].n), all[0].b...)
+	}
+	v := []byte{0x42, 0}
+	for _, p := range all {
+		v = binary.AppendUvarint(append(v, p.ordinal), p.n)
+		v = append(binary.AppendUvarint(v, uint64(len(p.b))), p.b...)
+	}
+	return v
+}
+
 func (d *disk) Get(dst, key []byte) ([]byte, bool, error) {
+	d.gets++
 	v, ok := d.m[string(key)]
 	return append(dst, v...), ok, nil
 }
@@ -83,6 +133,10 @@ func (o *ordered) check(k []byte) {
 	o.last = append(o.last[:0], k...)
 }
 func (o *ordered) Set(k, v []byte) error { o.check(k); return o.disk.Set(k, v) }
+func (o *ordered) Merge(k, v []byte) error {
+	o.check(k)
+	return o.disk.Merge(k, v)
+}
 func (o *ordered) Delete(k []byte) error { o.check(k); return o.disk.Delete(k) }
 
 // world is a store with one state of each kind, and what it should hold.
@@ -322,7 +376,15 @@ func runModel(t *testing.T, seed uint64, words, cold bool) {
 		case 5:
 			w.check(keys)
 		case 6:
-			if cold {
+			switch {
+			case cold && r.IntN(3) == 0:
+				for more := true; more && r.IntN(30) > 0; {
+					var err error
+					if more, err = w.s.LoadSpilled(1 + r.IntN(300)); err != nil {
+						t.Fatal(err)
+					}
+				}
+			case cold:
 				w.evict(r, d)
 			}
 		case 7:

@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/weirstream/weir/statebackend"
+	"github.com/weirstream/weir/stream"
 )
 
 // tbl is the table of one state: for each bundle a directory of segments. It is
@@ -65,8 +66,29 @@ type hooks[V any] struct {
 	// slots is how many slots a new entry may take: 0 means 1.
 	slots  int
 	pinned bool // never evicted
+	// tails is for values to which can be added without the whole; nil: there are none.
+	tails *tails[V]
 	// opened is called when all of a bundle of a pinned state has been loaded.
 	opened func(b int)
+}
+
+// tails are the hooks of values of which a slot may hold the tail only, and a cut write it.
+type tails[V any] struct {
+	// partial reports whether v is one, or, in a cut, an operand.
+	partial func(v *V) bool
+	// complete makes a partial value whole; payload is what lies below, if ok.
+	complete func(g *segment[V], at int, payload []byte, ok bool) error
+	// caught is called as c copies a value; it returns where in its bytes the copy begins.
+	caught func(v, copy *V, c *Cut) (from uint32)
+	// lost is called when a cut that copied the value has failed.
+	lost func(v *V)
+	// unread reports whether nobody has read v since it was fetched.
+	unread func(v *V) bool
+}
+
+// partial reports whether slot at of g holds only the tail of its key's value.
+func (t *tbl[V]) partial(g *segment[V], at int) bool {
+	return t.hooks.tails != nil && t.hooks.tails.partial(&g.slots[at].val)
 }
 
 func newTbl[V any](s *Store, d statebackend.Descriptor, words bool, h hooks[V]) *tbl[V] {
@@ -174,7 +196,7 @@ func (t *tbl[V]) present() bool {
 func (t *tbl[V]) fetch() bool {
 	t.credit = max(t.credit, creditDemand)
 	t.s.ns = t.s.appendKey(t.s.ns[:0])
-	payload, ok := t.readCold(t.s.ns)
+	payload, ok := t.readCold(groupOf(t.s.hash), t.s.ns)
 	if !ok {
 		return false
 	}
@@ -190,11 +212,11 @@ func (t *tbl[V]) fetch() bool {
 	return true
 }
 
-// readCold asks the cold tier for the slot key under the current key's group. The
-// answer lies in a scratch buffer.
-func (t *tbl[V]) readCold(key []byte) (payload []byte, ok bool) {
+// readCold asks the cold tier for the slot key under its group. The answer lies in a
+// scratch buffer.
+func (t *tbl[V]) readCold(group stream.KeyGroup, key []byte) (payload []byte, ok bool) {
 	s := t.s
-	s.key = t.hooks.place(appendPrefix(s.key[:0], groupOf(s.hash), t.d.ID), key)
+	s.key = t.hooks.place(appendPrefix(s.key[:0], group, t.d.ID), key)
 	value, ok, err := s.opt.Cold.Get(s.value[:0], s.key)
 	if err == nil && ok {
 		s.value = value
