@@ -1,5 +1,6 @@
 // Package sim is the first tier of proof (T1): the pure cores — coordinator,
-// coordinator/restore, coordinator/metadata and taskmanager/align — with a model of
+// coordinator/restore, coordinator/metadata, jobmanager/operations and taskmanager/align —
+// with a model of
 // everything around them in one seeded event loop, and faults on top: workers and
 // JobManagers that crash, hang and come back, messages that are lost or late, store
 // results that are unknown, leaders that do not know that they are deposed.

@@ -12,6 +12,7 @@ import (
 	"github.com/weirstream/weir/coordinator/metadata"
 	"github.com/weirstream/weir/coordinator/restore"
 	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/jobmanager/operations"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/stream"
 	"github.com/weirstream/weir/taskmanager/align"
@@ -24,7 +25,9 @@ type leader struct {
 	dead        bool
 	phase       leaderPhase
 	coordinator *coordinator.Coordinator
-	deposed     *leader // the one before, which may not know
+	operations  *operations.Core
+	records     []record // transactions that keep their order
+	deposed     *leader  // the one before, which may not know
 
 	graph       *job.Graph
 	executions  []coordinator.Execution
@@ -75,8 +78,22 @@ func (l *leader) takeOver() {
 	}
 	found := w.store.read()
 	l.incarnation, l.attempt = found.Incarnation, w.store.attempt
+	loaded := operations.Loaded{}
+	for _, c := range found.Completed {
+		loaded.Pointers = append(loaded.Pointers, c.Pointer)
+	}
+	if w.store.ended {
+		loaded.Result = "FINISHED"
+	}
+	var recorded []*metapb.Operation
+	for _, trigger := range slices.Sorted(maps.Keys(w.store.operations)) {
+		recorded = append(recorded, proto.CloneOf(w.store.operations[trigger]))
+	}
+	l.operations = operations.New("the job", keptOperations, recorded)
 	l.step(found)
-	l.resume()
+	if w.Mutant != ForgetPromises || l.epoch == 1 {
+		l.operate(loaded)
+	}
 	switch {
 	case w.store.ended:
 		l.phase = ending
@@ -263,9 +280,12 @@ func (l *leader) carryOutRest(effect coordinator.Effect) {
 			return coordinator.ObjectsListed{Names: slices.Sorted(maps.Keys(w.store.objects)), Outcome: coordinator.OK}
 		})
 	case coordinator.CheckpointTaken:
-		l.copy(e.Pointer, e.TriggerID)
+		l.operate(operations.Taken{Trigger: e.TriggerID, Pointer: e.Pointer})
 	case coordinator.Refused:
-		l.end(0, e.TriggerID)
+		l.operate(operations.Refused{Trigger: e.TriggerID, Reason: e.Reason})
+	case coordinator.Pinned:
+		l.pinned(e)
+	case coordinator.PinRefused: // the other job is not started
 	case coordinator.DrainSources:
 		for _, x := range e.To {
 			l.tell(x, "drain", func(t *subtask) { t.drained = true })
@@ -290,12 +310,14 @@ func (l *leader) carryOutRest(effect coordinator.Effect) {
 // finish puts the end of the job on record.
 func (l *leader) finish() {
 	l.phase = ending
+	l.operate(operations.JobEnding{State: "FINISHED"})
 	l.w.after(l.w.between(0, 3), "persist the result", func() {
 		if l.gone() {
 			return
 		}
 		switch l.w.store.commit(l.epoch, func() { l.w.store.ended = true }) {
 		case coordinator.OK:
+			l.operate(operations.JobEnded{State: "FINISHED"})
 			if l.w.calm {
 				l.step(coordinator.JobEnded{State: "FAILED"}) // keeps what is retained
 			} else {

@@ -16,11 +16,13 @@ const (
 	LateTransactions        // what arrives late is applied all the same
 	ForgetPins              // a savepoint's checkpoint is subsumed while its copy is made
 	NoCapture               // what a barrier overtakes is not kept
+	ForgetPromises          // a new leader does not go on with operations
+	StalePins               // the end of an operation is recorded with pins as they were before
 	Mutants
 )
 
 var mutantNames = [Mutants]string{"none", "delete-on-abort", "notify-first", "late-acks", "unknown-is-failure", "restore-early", "no-alignment",
-	"late-transactions", "forget-pins", "no-capture",
+	"late-transactions", "forget-pins", "no-capture", "forget-promises", "stale-pins",
 }
 
 // String names the mutant.

@@ -32,21 +32,13 @@ type store struct {
 	used        map[string]bool                  // names, ever
 	uploaded    map[string]bool                  // runs that were there once
 	blobs       map[string]any                   // what a _metadata embeds, by token
-	operations  map[string]*operation            // by trigger id
-}
-
-// operation is what somebody was promised: a savepoint or a stop.
-type operation struct {
-	trigger string
-	kind    stream.BarrierKind
-	drain   bool
-	ended   bool
+	operations  map[string]*metapb.Operation     // by trigger id
 }
 
 func newStore(w *world) *store {
 	return &store{
 		w: w, pointers: map[stream.CheckpointID]*metapb.CheckpointPointer{}, refs: map[stream.CheckpointID][]string{},
-		ever: map[stream.CheckpointID]bool{}, objects: map[string]any{}, used: map[string]bool{}, uploaded: map[string]bool{}, blobs: map[string]any{}, operations: map[string]*operation{},
+		ever: map[stream.CheckpointID]bool{}, objects: map[string]any{}, used: map[string]bool{}, uploaded: map[string]bool{}, blobs: map[string]any{}, operations: map[string]*metapb.Operation{},
 	}
 }
 
@@ -146,14 +138,6 @@ func (s *store) deletePointers(ids []stream.CheckpointID) {
 		}
 		delete(s.pointers, id)
 		delete(s.refs, id)
-	}
-}
-
-// unpin records the end of an operation.
-func (s *store) unpin(id stream.CheckpointID, trigger string) {
-	s.operations[trigger].ended = true
-	if p := s.pointers[id]; p != nil {
-		p.Pins = slices.DeleteFunc(p.Pins, func(pin string) bool { return pin == trigger })
 	}
 }
 

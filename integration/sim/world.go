@@ -27,6 +27,7 @@ type Figures struct {
 	Aborts, Completed, Unknown, LostMessages, Deleted, LateAcks        int
 	ReadBacks, TerminalRestores                                        int
 	Savepoints, Stops, LateApplied, StopRestores, Captured, InFlight   int
+	Pins                                                               int
 	Orphans                                                            int
 }
 
@@ -48,6 +49,7 @@ func (f *Figures) Add(g Figures) {
 	f.TerminalRestores += g.TerminalRestores
 	f.Savepoints += g.Savepoints
 	f.Stops += g.Stops
+	f.Pins += g.Pins
 	f.LateApplied += g.LateApplied
 	f.StopRestores += g.StopRestores
 	f.Orphans += g.Orphans
@@ -249,28 +251,21 @@ func (w *world) fault() {
 	w.after(w.between(3, 60), "fault", w.fault)
 }
 
-// wishes are savepoints at any time, and sometimes a stop.
+// wishes are savepoints at any time, sometimes a stop, and sometimes another job that
+// starts from a checkpoint of this one.
 func (w *world) wishes() {
 	for i := range w.rng.IntN(4) {
 		w.after(w.between(5, 400), "a savepoint is wanted", func() {
-			w.wish(&operation{trigger: fmt.Sprintf("s%d", i), kind: stream.SavepointBarrier})
+			w.wish(fmt.Sprintf("s%d", i), metapb.Operation_KIND_SAVEPOINT, false)
 		})
 	}
 	if w.rng.IntN(3) == 0 {
 		w.after(w.between(20, 300), "a stop is wanted", func() {
-			w.wish(&operation{trigger: "stop", kind: stream.StopBarrier, drain: w.rng.IntN(3) == 0})
+			w.wish("stop", metapb.Operation_KIND_STOP, w.rng.IntN(3) == 0)
 		})
 	}
-}
-
-// wish puts an operation on record and tells the leader; a next one finds it there.
-func (w *world) wish(o *operation) {
-	if w.store.ended {
-		return
-	}
-	w.store.operations[o.trigger] = o
-	if l := w.leader; !l.gone() {
-		l.want(o)
+	if w.rng.IntN(3) == 0 {
+		w.after(w.between(20, 200), "another job is started", w.startOther)
 	}
 }
 
