@@ -2,6 +2,7 @@ package job
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -75,5 +76,35 @@ func TestMergeResults(t *testing.T) {
 	}
 	if _, err := MergeResults([]*metapb.Result{sum("a", 1), text("a", "x")}); err == nil {
 		t.Error("a result that is a sum and a text was merged")
+	}
+}
+
+// TestClosingNames: a name that nothing will go by is refused with the plan, by name.
+func TestClosingNames(t *testing.T) {
+	plan := func(line, rateOf string) *metapb.Plan {
+		return &metapb.Plan{
+			Name: "p", ClosingLine: line, RateOf: rateOf, Params: []*metapb.Setting{{Key: "N", Value: "5"}},
+			Operators: []*metapb.Operator{{
+				Uid: "in", Kind: metapb.OperatorKind_OPERATOR_KIND_SOURCE,
+				States: []*metapb.State{{Name: "words", Kind: metapb.StateKind_STATE_KIND_RESULT}, {Name: "pending", Kind: metapb.StateKind_STATE_KIND_UNION_LIST}},
+			}},
+		}
+	}
+	for line, want := range map[string]string{
+		"":                            "",
+		"{words} of {N} in {ms} {{x}": "",
+		"{words:%016x}":               "",
+		"{wrods} words":               "{wrods}",
+		"{pending}":                   "{pending}",
+		"{rate}/s":                    "{rate} needs Env.RateOf",
+		"{words":                      "not closed",
+	} {
+		err := ValidatePlan(plan(line, ""))
+		if want == "" && err != nil || want != "" && (!errors.Is(err, ErrInvalidPlan) || !errors.Is(err, ErrClosingLine) || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: %v, want %q", line, err, want)
+		}
+	}
+	if err := ValidatePlan(plan("{rate}/s", "N")); err != nil {
+		t.Error(err)
 	}
 }

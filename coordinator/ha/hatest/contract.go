@@ -38,6 +38,8 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		"ManyPointers":               manyPointers,
 		"OneUnreadableRecord":        unreadable,
 		"LateTransaction":            lateTransaction,
+		"Disposals":                  disposals,
+		"PinsAndFailures":            pinsAndFailures,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
@@ -297,6 +299,85 @@ func unreadable(t *testing.T, b Backend) {
 	}
 	if s, err := j.Get(ctx, testJob); err != nil || s.Record.Name != "orders" {
 		t.Errorf("get of another: %v, %v", s, err)
+	}
+}
+
+// disposals belong to no job, outlive leaders, and a late beginning of one does not bring
+// it back.
+func disposals(t *testing.T, b Backend) {
+	first := lead(t, b, "a")
+	kv := &lateKV{KV: b}
+	j, ctx := ha.NewJobs(kv, first), t.Context()
+	op := func(trigger string, state metapb.Operation_State) *metapb.Operation {
+		return &metapb.Operation{TriggerId: trigger, Kind: metapb.Operation_KIND_DISPOSAL, State: state, Target: "/sp/" + trigger}
+	}
+	const begun, done = metapb.Operation_STATE_IN_PROGRESS, metapb.Operation_STATE_COMPLETED
+	if err := j.EndDisposal(ctx, op("d1", done), nil); !errors.Is(err, ha.ErrConflict) {
+		t.Errorf("end of a disposal that is not on record: %v", err)
+	}
+	kv.hold = true
+	if err := j.PutDisposal(ctx, op("d1", begun)); !errors.Is(err, ha.ErrUnknown) {
+		t.Fatalf("a transaction that is held back: %v", err)
+	}
+	if err := errors.Join(j.PutDisposal(ctx, op("d1", begun)), j.EndDisposal(ctx, op("d1", done), nil), j.PutDisposal(ctx, op("d2", begun))); err != nil {
+		t.Fatal(err)
+	}
+	if err := kv.held[0](); !errors.Is(err, ha.ErrConflict) {
+		t.Errorf("late transaction: %v", err)
+	}
+	resign(t, first)
+	if err := j.PutDisposal(ctx, op("d3", begun)); !errors.Is(err, ha.ErrFenced) {
+		t.Errorf("a deposed leader's disposal: %v", err)
+	}
+	second := lead(t, b, "b")
+	defer resign(t, second)
+	j = ha.NewJobs(b, second)
+	all, err := j.Disposals(ctx)
+	if err != nil || len(all) != 2 || !proto.Equal(all[0], op("d1", done)) || !proto.Equal(all[1], op("d2", begun)) {
+		t.Fatalf("disposals %v, %v", all, err)
+	}
+	if err := j.EndDisposal(ctx, op("d2", done), []string{"d1"}); err != nil {
+		t.Fatal(err)
+	}
+	if all, err = j.Disposals(ctx); err != nil || len(all) != 1 || !proto.Equal(all[0], op("d2", done)) {
+		t.Errorf("disposals %v, %v", all, err)
+	}
+	if jobs, err := j.All(ctx); err != nil || len(jobs) > 0 {
+		t.Errorf("they are taken for jobs: %v, %v", jobs, err)
+	}
+}
+
+// pinsAndFailures: pins change although the job has ended, as long as there is a pointer;
+// failures are recorded of a job that lives.
+func pinsAndFailures(t *testing.T, b Backend) {
+	l := lead(t, b, "a")
+	defer resign(t, l)
+	j, ctx := ha.NewJobs(b, l), t.Context()
+	accept(t, j)
+	pinned := &metapb.CheckpointPointer{CheckpointId: 1, Pins: []string{"job:x"}}
+	if err := j.UpdatePointer(ctx, testJob, pinned); !errors.Is(err, ha.ErrConflict) {
+		t.Errorf("pins of no pointer: %v", err)
+	}
+	failures := []*metapb.FailureRecord{{TimeMs: 1, Cause: "boom"}, {TimeMs: 2, Cause: "again"}}
+	if err := errors.Join(
+		j.PutPointer(ctx, testJob, &metapb.CheckpointPointer{CheckpointId: 1}, nil), j.UpdatePointer(ctx, testJob, pinned),
+		j.PutFailures(ctx, testJob, failures[:1]), j.PutFailures(ctx, testJob, failures),
+		j.PutResult(ctx, testJob, &metapb.JobResult{State: "FINISHED"}),
+	); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.PutFailures(ctx, testJob, nil); !errors.Is(err, ha.ErrConflict) {
+		t.Errorf("failures of an ended job: %v", err)
+	}
+	s, err := j.Get(ctx, testJob)
+	if err != nil || len(s.Pointers) != 1 || !proto.Equal(s.Pointers[0], pinned) || len(s.Failures) != 2 || !proto.Equal(s.Failures[1], failures[1]) {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	if err := j.UpdatePointer(ctx, testJob, &metapb.CheckpointPointer{CheckpointId: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = j.Get(ctx, testJob); err != nil || len(s.Pointers[0].Pins) > 0 {
+		t.Errorf("%+v, %v", s, err)
 	}
 }
 
