@@ -158,7 +158,8 @@ type Acked struct {
 // Timings of one subtask's part, in ns, and what it did meanwhile.
 type Timings struct {
 	StartDelay, Alignment, Sync, Async, LongestStall int64
-	Unaligned                                        bool // the barrier overtook records, here or upstream
+	Unaligned                                        bool   // the barrier overtook records, here or upstream
+	ProcessedBytes                                   uint64 // of records, between the first barrier and the last
 }
 
 // Declined: a subtask cannot take part.

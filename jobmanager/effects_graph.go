@@ -244,6 +244,12 @@ func (m *JobMaster) deploy(f execgraph.Deploy) {
 		ref := &weirpb.SubtaskRef{Vertex: uint32(x.Subtask.Vertex), Subtask: uint32(x.Subtask.Index)}
 		byTM[x.TaskManager] = append(byTM[x.TaskManager], &weirpb.SubtaskDeployment{Subtask: ref, Operators: restoredPB(restored[x.Subtask])})
 	}
+	slots := m.graph.Slots()
+	for _, tm := range slices.Sorted(maps.Keys(slots)) { // also where slots were lost to others
+		m.d.command(tm, &weirpb.ToTaskManager{Message: &weirpb.ToTaskManager_WorkerSlots{WorkerSlots: &weirpb.WorkerSlots{
+			JobId: string(m.id), Slots: uint32(slots[tm]),
+		}}})
+	}
 	for _, tm := range slices.Sorted(maps.Keys(byTM)) {
 		d := proto.CloneOf(base)
 		d.Subtasks = byTM[tm]
@@ -290,7 +296,9 @@ func restoredPB(s restore.Subtask) []*weirpb.RestoredOperator {
 			})
 		}
 		for _, c := range o.Channels {
-			r.Channels = append(r.Channels, &weirpb.RestoredChannel{Input: uint32(c.Input), State: c.State, BasePath: c.Folder})
+			r.Channels = append(r.Channels, &weirpb.RestoredChannel{
+				Input: uint32(c.Input), State: c.State, BasePath: c.Folder, FirstGroup: uint32(c.Groups.First), LastGroup: uint32(c.Groups.Last),
+			})
 		}
 		all = append(all, r)
 	}

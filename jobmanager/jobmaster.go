@@ -401,7 +401,7 @@ func (m *JobMaster) acked(a *weirpb.CheckpointAck, inc job.Incarnation) {
 		Operators: a.Operators, StillReads: a.StillReads, NewBytes: a.NewBytes,
 		Timings: coordinator.Timings{
 			StartDelay: t.GetStartDelayNs(), Alignment: t.GetAlignmentNs(), Sync: t.GetSyncNs(), Async: t.GetAsyncNs(), LongestStall: t.GetLongestStallNs(),
-			Unaligned: t.GetUnaligned(),
+			Unaligned: t.GetUnaligned(), ProcessedBytes: t.GetProcessedBytes(),
 		},
 	})
 }

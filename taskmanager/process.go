@@ -15,8 +15,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/weirstream/weir/proto/weirpb"
 )
 
@@ -24,7 +22,8 @@ import (
 const envMemory = "GOMEMLIMIT"
 
 // ProcessLauncher runs workers as processes of their own process group, which die
-// with the agent.
+// with the agent: the kernel sees to it on Linux; elsewhere a worker ends by itself when
+// the agent's control stream does, which one whose main thread is stuck may not.
 type ProcessLauncher struct {
 	mu     sync.Mutex
 	fork   chan func() // nil before the first launch
@@ -57,7 +56,7 @@ func (l *ProcessLauncher) onForkThread(f func() error) error {
 // be that one's.
 func forkThread(work <-chan func()) {
 	runtime.LockOSThread()
-	if unix.Gettid() == unix.Getpid() {
+	if onMainThread() {
 		begun := make(chan struct{})
 		go func() {
 			runtime.LockOSThread()
@@ -89,9 +88,9 @@ func (l *ProcessLauncher) Close() {
 // it forked out of its group may hold the pipe for ever.
 const pipeGrace = time.Second
 
-// memoryLimitShare is the part of a worker's memory that Go's collector is told to
-// keep to; the rest is slack for what it does not see.
-const memoryLimitShare = 0.9
+// GoMemoryLimit is the part of a worker's memory that Go's collector is told to keep to;
+// the rest is slack for what it does not see.
+func GoMemoryLimit(memory int64) int64 { return memory * 9 / 10 }
 
 // Launch implements Launcher.
 func (l *ProcessLauncher) Launch(s WorkerSpec) (Process, error) {
@@ -109,12 +108,12 @@ func (l *ProcessLauncher) Launch(s WorkerSpec) (Process, error) {
 	cmd.Env = append(cmd.Env,
 		weirpb.EnvWorkerID+"="+strconv.FormatUint(s.WorkerID, 10), weirpb.EnvWorkerJob+"="+s.JobID, weirpb.EnvWorker+"="+s.Agent, weirpb.EnvWorkerHost+"="+s.Host)
 	if s.Memory > 0 {
-		cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", envMemory, int64(float64(s.Memory)*memoryLimitShare)))
+		cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", envMemory, GoMemoryLimit(s.Memory)))
 	}
 	cmd.WaitDelay = pipeGrace
 	cmd.Stdout = log
 	cmd.Stderr = io.MultiWriter(log, p.tail)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = ofOwnGroup()
 	if err := l.onForkThread(cmd.Start); err != nil {
 		return nil, errors.Join(startError(s.Binary, err), log.Close())
 	}
@@ -157,12 +156,7 @@ func (p *workerProcess) PID() int { return p.cmd.Process.Pid }
 func (p *workerProcess) Wait() Exit {
 	// Its end is awaited without taking it, so that its id, and its group's, are still
 	// its own; then whatever it forked in its group goes with it, which closes the pipes.
-	for {
-		err := unix.Waitid(unix.P_PID, p.PID(), nil, unix.WEXITED|unix.WNOWAIT, nil)
-		if !errors.Is(err, unix.EINTR) {
-			break // an error here is one of Wait below, too
-		}
-	}
+	awaitExit(p.PID())
 	p.mu.Lock()
 	_ = syscall.Kill(-p.PID(), syscall.SIGKILL) // nobody left is what was wanted
 	p.reaped = true

@@ -233,6 +233,8 @@ func (e *fromJobManager) handle(t *TaskManager) {
 		t.startWorker(m.StartWorker)
 	case *weirpb.ToTaskManager_StopWorker:
 		t.stopWorkers(m.StopWorker)
+	case *weirpb.ToTaskManager_WorkerSlots:
+		t.resizeWorker(m.WorkerSlots)
 	case *weirpb.ToTaskManager_ToSubtasks:
 		t.relay(e.m.LeaderEpoch, m.ToSubtasks)
 	default:

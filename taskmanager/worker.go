@@ -184,6 +184,18 @@ func (w *worker) memory() int64 {
 	return w.tm.cfg.Memory * int64(max(1, w.start.Slots)) / int64(max(1, w.tm.cfg.Slots))
 }
 
+// resizeWorker gives the job's worker the share of the slots that the job has now.
+func (t *TaskManager) resizeWorker(c *weirpb.WorkerSlots) {
+	for _, w := range t.workers {
+		if w.start.JobId != c.JobId || w.start.Slots == c.Slots || w.phase == workerStopping {
+			continue
+		}
+		w.start.Slots = c.Slots
+		t.log.Info("the job's slots here have changed", "job", c.JobId, "worker", w.start.WorkerId, "slots", c.Slots, "memory", w.memory())
+		w.send(&weirpb.ToWorker{LeaderEpoch: t.epoch, Message: &weirpb.ToWorker_Memory{Memory: &weirpb.WorkerMemory{MemoryBytes: uint64(w.memory())}}})
+	}
+}
+
 type workerExited struct {
 	w    *worker
 	exit Exit

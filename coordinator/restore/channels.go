@@ -14,6 +14,9 @@ type Channel struct {
 	Input  int // index into the operator's inputs
 	State  *metapb.ChannelState
 	Folder string // that the name of its file is relative to
+	// Groups, on a hash edge, are the key groups whose records the old subtask had; what
+	// it holds of others counts for nothing.
+	Groups stream.KeyGroupRange
 }
 
 // divideChannels gives the records in flight to operator op's old subtasks to its new
@@ -31,13 +34,13 @@ func divideChannels(g *job.Graph, index int, snapshot *metapb.OperatorSnapshot, 
 			case err != nil:
 				return err
 			}
+			groups := stream.AllKeyGroups
 			give := func(i int) {
-				rs[i].Channels = append(rs[i].Channels, Channel{Input: in, State: c, Folder: o.Folder})
+				rs[i].Channels = append(rs[i].Channels, Channel{Input: in, State: c, Folder: o.Folder, Groups: groups})
 			}
 			switch {
 			case d == metapb.Distribution_DISTRIBUTION_HASH:
 				// Records that had keys were this old subtask's; others may be anybody's.
-				groups := stream.AllKeyGroups
 				if c.Distribution == d {
 					groups = stream.KeyGroupRange{First: stream.KeyGroup(s.FirstGroup), Last: stream.KeyGroup(s.LastGroup)}
 				}

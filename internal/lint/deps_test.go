@@ -62,7 +62,10 @@ const policy = `
 	# from snapshots of others
 	savepoint, coordinator/restore, client/api, job < jobmanager/snapshots < jobmanager;
 
-	# TaskManager. exchange links typed edges to operators' receivers.
+	# TaskManager. inflight keeps records without knowing what they are; exchange links typed
+	# edges to operators' receivers.
+	statebackend, statebackend/objstore, codec < taskmanager/inflight < taskmanager/exchange;
+	operator < taskmanager/intake < taskmanager/exchange;
 	proto/weirpb, job, codec, operator < taskmanager/exchange;
 	operator, taskmanager/align, taskmanager/exchange, internal/loop, internal/event < taskmanager/task;
 	proto/weirpb, statebackend/objstore, statebackend/runlist < taskmanager/task;

@@ -105,7 +105,55 @@ func backPressure(t *testing.T, dir string, settings map[string]string) {
 		t.Errorf("the slowest checkpoint took %d ms", worst)
 	}
 	if n := c.backpressuredIsRight(); n != 2 {
-		t.Errorf("%d restarts", n)
+		t.Errorf("%d restarts: %+v", n, c.view().Failures)
+	}
+}
+
+// TestAtLeastOnce: the job asks for less, and gets it: no channel waits for a barrier, so
+// what comes behind one is processed before the snapshot, and once more after a loss.
+func TestAtLeastOnce(t *testing.T) {
+	for mode, want := range map[string]string{"EXACTLY_ONCE": "each once", "AT_LEAST_ONCE": "some twice"} {
+		t.Run(mode, func(t *testing.T) {
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				plan, program, err := weir.ProgramFor(nil, func(string) string { return "" }, backpressured)
+				if err != nil {
+					t.Fatal(err)
+				}
+				c := &cluster{t: t}
+				if c.Cluster, err = minicluster.Start(minicluster.Options{TaskManagers: 2, Dir: dir, NewProgram: program, Memory: 8 << 20}); err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				if c.id, err = c.Submit(context.Background(), plan, map[string]string{
+					"state.backend.type": "heap", "parallelism.default": "2", "execution.checkpointing.interval": "500 ms",
+					"execution.checkpointing.mode": mode, "execution.checkpointing.unaligned.enabled": "false",
+				}); err != nil {
+					t.Fatal(err)
+				}
+				c.until("a checkpoint", func() bool { return c.view().LastCheckpoint != nil })
+				if err := c.StopTaskManager(1); err != nil {
+					t.Fatal(err)
+				}
+				if err := c.AddTaskManager(); err != nil {
+					t.Fatal(err)
+				}
+				r, err := c.Wait(context.Background(), c.id)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := "each once"
+				switch n := c.view().Result.Sums["results"]; {
+				case n < many:
+					got = fmt.Sprintf("%d of %d", n, many)
+				case n > many:
+					got = "some twice"
+				}
+				if r.State != api.StateFinished || got != want {
+					t.Errorf("the job is %s with %s, want %s", r.State, got, want)
+				}
+			})
+		})
 	}
 }
 

@@ -394,7 +394,7 @@ func part(p coordinator.PartInfo, triggered time.Time) api.CheckpointSubtask {
 	ms := func(ns int64) int64 { return time.Duration(ns).Milliseconds() }
 	s.StartDelayMS, s.AlignmentMS, s.SyncMS, s.AsyncMS = ms(p.Timings.StartDelay), ms(p.Timings.Alignment), ms(p.Timings.Sync), ms(p.Timings.Async)
 	s.LongestStallMS = ms(p.Timings.LongestStall)
-	s.InFlightBytes, s.Unaligned = p.InFlight, p.Timings.Unaligned
+	s.InFlightBytes, s.ProcessedBytes, s.Unaligned = p.InFlight, p.Timings.ProcessedBytes, p.Timings.Unaligned
 	return s
 }
 

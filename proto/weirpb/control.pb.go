@@ -84,7 +84,7 @@ func (x SubtaskStatus_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SubtaskStatus_State.Descriptor instead.
 func (SubtaskStatus_State) EnumDescriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{28, 0}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{30, 0}
 }
 
 type FetchObjectRequest struct {
@@ -720,6 +720,7 @@ type ToTaskManager struct {
 	//	*ToTaskManager_StartWorker
 	//	*ToTaskManager_StopWorker
 	//	*ToTaskManager_ToSubtasks
+	//	*ToTaskManager_WorkerSlots
 	Message       isToTaskManager_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -823,6 +824,15 @@ func (x *ToTaskManager) GetToSubtasks() *ToSubtasks {
 	return nil
 }
 
+func (x *ToTaskManager) GetWorkerSlots() *WorkerSlots {
+	if x != nil {
+		if x, ok := x.Message.(*ToTaskManager_WorkerSlots); ok {
+			return x.WorkerSlots
+		}
+	}
+	return nil
+}
+
 type isToTaskManager_Message interface {
 	isToTaskManager_Message()
 }
@@ -851,6 +861,10 @@ type ToTaskManager_ToSubtasks struct {
 	ToSubtasks *ToSubtasks `protobuf:"bytes,7,opt,name=to_subtasks,json=toSubtasks,proto3,oneof"` // relayed to a worker
 }
 
+type ToTaskManager_WorkerSlots struct {
+	WorkerSlots *WorkerSlots `protobuf:"bytes,8,opt,name=worker_slots,json=workerSlots,proto3,oneof"`
+}
+
 func (*ToTaskManager_Registered) isToTaskManager_Message() {}
 
 func (*ToTaskManager_Refused) isToTaskManager_Message() {}
@@ -862,6 +876,8 @@ func (*ToTaskManager_StartWorker) isToTaskManager_Message() {}
 func (*ToTaskManager_StopWorker) isToTaskManager_Message() {}
 
 func (*ToTaskManager_ToSubtasks) isToTaskManager_Message() {}
+
+func (*ToTaskManager_WorkerSlots) isToTaskManager_Message() {}
 
 type Registered struct {
 	state               protoimpl.MessageState `protogen:"open.v1"`
@@ -1091,6 +1107,60 @@ func (x *StartWorker) GetPlan() *metapb.Plan {
 	return nil
 }
 
+// WorkerSlots says how many slots of this TaskManager the job has from now on, before
+// anything is deployed to them: its worker's share of the memory follows.
+type WorkerSlots struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	JobId         string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	Slots         uint32                 `protobuf:"varint,2,opt,name=slots,proto3" json:"slots,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WorkerSlots) Reset() {
+	*x = WorkerSlots{}
+	mi := &file_proto_weirpb_control_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorkerSlots) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorkerSlots) ProtoMessage() {}
+
+func (x *WorkerSlots) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_weirpb_control_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorkerSlots.ProtoReflect.Descriptor instead.
+func (*WorkerSlots) Descriptor() ([]byte, []int) {
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *WorkerSlots) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *WorkerSlots) GetSlots() uint32 {
+	if x != nil {
+		return x.Slots
+	}
+	return 0
+}
+
 type StopWorker struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	JobId         string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
@@ -1103,7 +1173,7 @@ type StopWorker struct {
 
 func (x *StopWorker) Reset() {
 	*x = StopWorker{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[12]
+	mi := &file_proto_weirpb_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1115,7 +1185,7 @@ func (x *StopWorker) String() string {
 func (*StopWorker) ProtoMessage() {}
 
 func (x *StopWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[12]
+	mi := &file_proto_weirpb_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1128,7 +1198,7 @@ func (x *StopWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopWorker.ProtoReflect.Descriptor instead.
 func (*StopWorker) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{12}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StopWorker) GetJobId() string {
@@ -1173,7 +1243,7 @@ type FromWorker struct {
 
 func (x *FromWorker) Reset() {
 	*x = FromWorker{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[13]
+	mi := &file_proto_weirpb_control_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1185,7 +1255,7 @@ func (x *FromWorker) String() string {
 func (*FromWorker) ProtoMessage() {}
 
 func (x *FromWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[13]
+	mi := &file_proto_weirpb_control_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1198,7 +1268,7 @@ func (x *FromWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FromWorker.ProtoReflect.Descriptor instead.
 func (*FromWorker) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{13}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *FromWorker) GetMessage() isFromWorker_Message {
@@ -1274,7 +1344,7 @@ type AttachWorker struct {
 
 func (x *AttachWorker) Reset() {
 	*x = AttachWorker{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[14]
+	mi := &file_proto_weirpb_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1286,7 +1356,7 @@ func (x *AttachWorker) String() string {
 func (*AttachWorker) ProtoMessage() {}
 
 func (x *AttachWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[14]
+	mi := &file_proto_weirpb_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1299,7 +1369,7 @@ func (x *AttachWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachWorker.ProtoReflect.Descriptor instead.
 func (*AttachWorker) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{14}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AttachWorker) GetProtocolVersion() uint32 {
@@ -1374,6 +1444,7 @@ type ToWorker struct {
 	//	*ToWorker_ToSubtasks
 	//	*ToWorker_LeaderLost
 	//	*ToWorker_Heartbeat
+	//	*ToWorker_Memory
 	Message       isToWorker_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1381,7 +1452,7 @@ type ToWorker struct {
 
 func (x *ToWorker) Reset() {
 	*x = ToWorker{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[15]
+	mi := &file_proto_weirpb_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1393,7 +1464,7 @@ func (x *ToWorker) String() string {
 func (*ToWorker) ProtoMessage() {}
 
 func (x *ToWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[15]
+	mi := &file_proto_weirpb_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1406,7 +1477,7 @@ func (x *ToWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToWorker.ProtoReflect.Descriptor instead.
 func (*ToWorker) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{15}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ToWorker) GetLeaderEpoch() uint64 {
@@ -1459,6 +1530,15 @@ func (x *ToWorker) GetHeartbeat() *Heartbeat {
 	return nil
 }
 
+func (x *ToWorker) GetMemory() *WorkerMemory {
+	if x != nil {
+		if x, ok := x.Message.(*ToWorker_Memory); ok {
+			return x.Memory
+		}
+	}
+	return nil
+}
+
 type isToWorker_Message interface {
 	isToWorker_Message()
 }
@@ -1479,6 +1559,10 @@ type ToWorker_Heartbeat struct {
 	Heartbeat *Heartbeat `protobuf:"bytes,5,opt,name=heartbeat,proto3,oneof"`
 }
 
+type ToWorker_Memory struct {
+	Memory *WorkerMemory `protobuf:"bytes,6,opt,name=memory,proto3,oneof"`
+}
+
 func (*ToWorker_Accepted) isToWorker_Message() {}
 
 func (*ToWorker_ToSubtasks) isToWorker_Message() {}
@@ -1486,6 +1570,8 @@ func (*ToWorker_ToSubtasks) isToWorker_Message() {}
 func (*ToWorker_LeaderLost) isToWorker_Message() {}
 
 func (*ToWorker_Heartbeat) isToWorker_Message() {}
+
+func (*ToWorker_Memory) isToWorker_Message() {}
 
 type WorkerAccepted struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1498,7 +1584,7 @@ type WorkerAccepted struct {
 
 func (x *WorkerAccepted) Reset() {
 	*x = WorkerAccepted{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[16]
+	mi := &file_proto_weirpb_control_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1510,7 +1596,7 @@ func (x *WorkerAccepted) String() string {
 func (*WorkerAccepted) ProtoMessage() {}
 
 func (x *WorkerAccepted) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[16]
+	mi := &file_proto_weirpb_control_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1523,7 +1609,7 @@ func (x *WorkerAccepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerAccepted.ProtoReflect.Descriptor instead.
 func (*WorkerAccepted) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{16}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *WorkerAccepted) GetStart() *StartWorker {
@@ -1547,6 +1633,51 @@ func (x *WorkerAccepted) GetMemoryBytes() uint64 {
 	return 0
 }
 
+// WorkerMemory is the worker's share from now on.
+type WorkerMemory struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	MemoryBytes   uint64                 `protobuf:"varint,1,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WorkerMemory) Reset() {
+	*x = WorkerMemory{}
+	mi := &file_proto_weirpb_control_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorkerMemory) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorkerMemory) ProtoMessage() {}
+
+func (x *WorkerMemory) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_weirpb_control_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorkerMemory.ProtoReflect.Descriptor instead.
+func (*WorkerMemory) Descriptor() ([]byte, []int) {
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *WorkerMemory) GetMemoryBytes() uint64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
 type LeaderLost struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1555,7 +1686,7 @@ type LeaderLost struct {
 
 func (x *LeaderLost) Reset() {
 	*x = LeaderLost{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[17]
+	mi := &file_proto_weirpb_control_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1567,7 +1698,7 @@ func (x *LeaderLost) String() string {
 func (*LeaderLost) ProtoMessage() {}
 
 func (x *LeaderLost) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[17]
+	mi := &file_proto_weirpb_control_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1580,7 +1711,7 @@ func (x *LeaderLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaderLost.ProtoReflect.Descriptor instead.
 func (*LeaderLost) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{17}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{19}
 }
 
 type ToSubtasks struct {
@@ -1602,7 +1733,7 @@ type ToSubtasks struct {
 
 func (x *ToSubtasks) Reset() {
 	*x = ToSubtasks{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[18]
+	mi := &file_proto_weirpb_control_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1614,7 +1745,7 @@ func (x *ToSubtasks) String() string {
 func (*ToSubtasks) ProtoMessage() {}
 
 func (x *ToSubtasks) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[18]
+	mi := &file_proto_weirpb_control_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1627,7 +1758,7 @@ func (x *ToSubtasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToSubtasks.ProtoReflect.Descriptor instead.
 func (*ToSubtasks) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{18}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ToSubtasks) GetJobId() string {
@@ -1773,7 +1904,7 @@ type FromSubtasks struct {
 
 func (x *FromSubtasks) Reset() {
 	*x = FromSubtasks{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[19]
+	mi := &file_proto_weirpb_control_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1785,7 +1916,7 @@ func (x *FromSubtasks) String() string {
 func (*FromSubtasks) ProtoMessage() {}
 
 func (x *FromSubtasks) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[19]
+	mi := &file_proto_weirpb_control_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1798,7 +1929,7 @@ func (x *FromSubtasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FromSubtasks.ProtoReflect.Descriptor instead.
 func (*FromSubtasks) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{19}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *FromSubtasks) GetJobId() string {
@@ -1941,7 +2072,7 @@ type SubtaskRef struct {
 
 func (x *SubtaskRef) Reset() {
 	*x = SubtaskRef{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[20]
+	mi := &file_proto_weirpb_control_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1953,7 +2084,7 @@ func (x *SubtaskRef) String() string {
 func (*SubtaskRef) ProtoMessage() {}
 
 func (x *SubtaskRef) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[20]
+	mi := &file_proto_weirpb_control_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1966,7 +2097,7 @@ func (x *SubtaskRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskRef.ProtoReflect.Descriptor instead.
 func (*SubtaskRef) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{20}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SubtaskRef) GetVertex() uint32 {
@@ -1993,7 +2124,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[21]
+	mi := &file_proto_weirpb_control_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2005,7 +2136,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[21]
+	mi := &file_proto_weirpb_control_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2018,7 +2149,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{21}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Attempt) GetEpoch() uint64 {
@@ -2060,7 +2191,7 @@ type Deploy struct {
 
 func (x *Deploy) Reset() {
 	*x = Deploy{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[22]
+	mi := &file_proto_weirpb_control_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2072,7 +2203,7 @@ func (x *Deploy) String() string {
 func (*Deploy) ProtoMessage() {}
 
 func (x *Deploy) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[22]
+	mi := &file_proto_weirpb_control_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2085,7 +2216,7 @@ func (x *Deploy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deploy.ProtoReflect.Descriptor instead.
 func (*Deploy) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{22}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Deploy) GetIncarnation() uint64 {
@@ -2189,7 +2320,7 @@ type SubtaskDeployment struct {
 
 func (x *SubtaskDeployment) Reset() {
 	*x = SubtaskDeployment{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[23]
+	mi := &file_proto_weirpb_control_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2201,7 +2332,7 @@ func (x *SubtaskDeployment) String() string {
 func (*SubtaskDeployment) ProtoMessage() {}
 
 func (x *SubtaskDeployment) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[23]
+	mi := &file_proto_weirpb_control_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2214,7 +2345,7 @@ func (x *SubtaskDeployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskDeployment.ProtoReflect.Descriptor instead.
 func (*SubtaskDeployment) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{23}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SubtaskDeployment) GetSubtask() *SubtaskRef {
@@ -2248,7 +2379,7 @@ type RestoredOperator struct {
 
 func (x *RestoredOperator) Reset() {
 	*x = RestoredOperator{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[24]
+	mi := &file_proto_weirpb_control_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2260,7 +2391,7 @@ func (x *RestoredOperator) String() string {
 func (*RestoredOperator) ProtoMessage() {}
 
 func (x *RestoredOperator) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[24]
+	mi := &file_proto_weirpb_control_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2273,7 +2404,7 @@ func (x *RestoredOperator) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoredOperator.ProtoReflect.Descriptor instead.
 func (*RestoredOperator) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{24}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RestoredOperator) GetUid() string {
@@ -2338,14 +2469,16 @@ type RestoredChannel struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Input         uint32                 `protobuf:"varint,1,opt,name=input,proto3" json:"input,omitempty"` // of the operator, as the program is now
 	State         *metapb.ChannelState   `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
-	BasePath      string                 `protobuf:"bytes,3,opt,name=base_path,json=basePath,proto3" json:"base_path,omitempty"` // folder that the file's name is relative to
+	BasePath      string                 `protobuf:"bytes,3,opt,name=base_path,json=basePath,proto3" json:"base_path,omitempty"`        // folder that the file's name is relative to
+	FirstGroup    uint32                 `protobuf:"varint,4,opt,name=first_group,json=firstGroup,proto3" json:"first_group,omitempty"` // on a hash edge: the records count whose key groups the old subtask had
+	LastGroup     uint32                 `protobuf:"varint,5,opt,name=last_group,json=lastGroup,proto3" json:"last_group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RestoredChannel) Reset() {
 	*x = RestoredChannel{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[25]
+	mi := &file_proto_weirpb_control_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2357,7 +2490,7 @@ func (x *RestoredChannel) String() string {
 func (*RestoredChannel) ProtoMessage() {}
 
 func (x *RestoredChannel) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[25]
+	mi := &file_proto_weirpb_control_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2370,7 +2503,7 @@ func (x *RestoredChannel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoredChannel.ProtoReflect.Descriptor instead.
 func (*RestoredChannel) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{25}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RestoredChannel) GetInput() uint32 {
@@ -2394,6 +2527,20 @@ func (x *RestoredChannel) GetBasePath() string {
 	return ""
 }
 
+func (x *RestoredChannel) GetFirstGroup() uint32 {
+	if x != nil {
+		return x.FirstGroup
+	}
+	return 0
+}
+
+func (x *RestoredChannel) GetLastGroup() uint32 {
+	if x != nil {
+		return x.LastGroup
+	}
+	return 0
+}
+
 type RestoredKeyed struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	FirstGroup    uint32                 `protobuf:"varint,1,opt,name=first_group,json=firstGroup,proto3" json:"first_group,omitempty"` // clip the runs to these groups
@@ -2407,7 +2554,7 @@ type RestoredKeyed struct {
 
 func (x *RestoredKeyed) Reset() {
 	*x = RestoredKeyed{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[26]
+	mi := &file_proto_weirpb_control_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2419,7 +2566,7 @@ func (x *RestoredKeyed) String() string {
 func (*RestoredKeyed) ProtoMessage() {}
 
 func (x *RestoredKeyed) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[26]
+	mi := &file_proto_weirpb_control_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2432,7 +2579,7 @@ func (x *RestoredKeyed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoredKeyed.ProtoReflect.Descriptor instead.
 func (*RestoredKeyed) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{26}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RestoredKeyed) GetFirstGroup() uint32 {
@@ -2484,7 +2631,7 @@ type SubtaskLocation struct {
 
 func (x *SubtaskLocation) Reset() {
 	*x = SubtaskLocation{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[27]
+	mi := &file_proto_weirpb_control_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2496,7 +2643,7 @@ func (x *SubtaskLocation) String() string {
 func (*SubtaskLocation) ProtoMessage() {}
 
 func (x *SubtaskLocation) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[27]
+	mi := &file_proto_weirpb_control_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2509,7 +2656,7 @@ func (x *SubtaskLocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskLocation.ProtoReflect.Descriptor instead.
 func (*SubtaskLocation) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{27}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SubtaskLocation) GetSubtask() *SubtaskRef {
@@ -2574,7 +2721,7 @@ type SubtaskStatus struct {
 
 func (x *SubtaskStatus) Reset() {
 	*x = SubtaskStatus{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[28]
+	mi := &file_proto_weirpb_control_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2586,7 +2733,7 @@ func (x *SubtaskStatus) String() string {
 func (*SubtaskStatus) ProtoMessage() {}
 
 func (x *SubtaskStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[28]
+	mi := &file_proto_weirpb_control_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2599,7 +2746,7 @@ func (x *SubtaskStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskStatus.ProtoReflect.Descriptor instead.
 func (*SubtaskStatus) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{28}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SubtaskStatus) GetSubtask() *SubtaskRef {
@@ -2686,7 +2833,7 @@ type TriggerCheckpoint struct {
 
 func (x *TriggerCheckpoint) Reset() {
 	*x = TriggerCheckpoint{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[29]
+	mi := &file_proto_weirpb_control_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2698,7 +2845,7 @@ func (x *TriggerCheckpoint) String() string {
 func (*TriggerCheckpoint) ProtoMessage() {}
 
 func (x *TriggerCheckpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[29]
+	mi := &file_proto_weirpb_control_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2711,7 +2858,7 @@ func (x *TriggerCheckpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerCheckpoint.ProtoReflect.Descriptor instead.
 func (*TriggerCheckpoint) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{29}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *TriggerCheckpoint) GetCheckpointId() uint64 {
@@ -2768,7 +2915,7 @@ type CheckpointCompleted struct {
 
 func (x *CheckpointCompleted) Reset() {
 	*x = CheckpointCompleted{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[30]
+	mi := &file_proto_weirpb_control_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2780,7 +2927,7 @@ func (x *CheckpointCompleted) String() string {
 func (*CheckpointCompleted) ProtoMessage() {}
 
 func (x *CheckpointCompleted) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[30]
+	mi := &file_proto_weirpb_control_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2793,7 +2940,7 @@ func (x *CheckpointCompleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointCompleted.ProtoReflect.Descriptor instead.
 func (*CheckpointCompleted) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{30}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CheckpointCompleted) GetCheckpointId() uint64 {
@@ -2835,7 +2982,7 @@ type CheckpointAborted struct {
 
 func (x *CheckpointAborted) Reset() {
 	*x = CheckpointAborted{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[31]
+	mi := &file_proto_weirpb_control_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2847,7 +2994,7 @@ func (x *CheckpointAborted) String() string {
 func (*CheckpointAborted) ProtoMessage() {}
 
 func (x *CheckpointAborted) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[31]
+	mi := &file_proto_weirpb_control_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2860,7 +3007,7 @@ func (x *CheckpointAborted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointAborted.ProtoReflect.Descriptor instead.
 func (*CheckpointAborted) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{31}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CheckpointAborted) GetCheckpointId() uint64 {
@@ -2896,7 +3043,7 @@ type CancelAttempts struct {
 
 func (x *CancelAttempts) Reset() {
 	*x = CancelAttempts{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[32]
+	mi := &file_proto_weirpb_control_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2908,7 +3055,7 @@ func (x *CancelAttempts) String() string {
 func (*CancelAttempts) ProtoMessage() {}
 
 func (x *CancelAttempts) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[32]
+	mi := &file_proto_weirpb_control_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2921,7 +3068,7 @@ func (x *CancelAttempts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelAttempts.ProtoReflect.Descriptor instead.
 func (*CancelAttempts) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{32}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *CancelAttempts) GetIncarnation() uint64 {
@@ -2964,7 +3111,7 @@ type DrainSources struct {
 
 func (x *DrainSources) Reset() {
 	*x = DrainSources{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[33]
+	mi := &file_proto_weirpb_control_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2976,7 +3123,7 @@ func (x *DrainSources) String() string {
 func (*DrainSources) ProtoMessage() {}
 
 func (x *DrainSources) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[33]
+	mi := &file_proto_weirpb_control_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2989,7 +3136,7 @@ func (x *DrainSources) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainSources.ProtoReflect.Descriptor instead.
 func (*DrainSources) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{33}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *DrainSources) GetIncarnation() uint64 {
@@ -3018,7 +3165,7 @@ type Adopt struct {
 
 func (x *Adopt) Reset() {
 	*x = Adopt{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[34]
+	mi := &file_proto_weirpb_control_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3030,7 +3177,7 @@ func (x *Adopt) String() string {
 func (*Adopt) ProtoMessage() {}
 
 func (x *Adopt) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[34]
+	mi := &file_proto_weirpb_control_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3043,7 +3190,7 @@ func (x *Adopt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Adopt.ProtoReflect.Descriptor instead.
 func (*Adopt) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{34}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Adopt) GetIncarnation() uint64 {
@@ -3083,7 +3230,7 @@ type CheckpointAck struct {
 
 func (x *CheckpointAck) Reset() {
 	*x = CheckpointAck{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[35]
+	mi := &file_proto_weirpb_control_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3095,7 +3242,7 @@ func (x *CheckpointAck) String() string {
 func (*CheckpointAck) ProtoMessage() {}
 
 func (x *CheckpointAck) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[35]
+	mi := &file_proto_weirpb_control_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3108,7 +3255,7 @@ func (x *CheckpointAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointAck.ProtoReflect.Descriptor instead.
 func (*CheckpointAck) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{35}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CheckpointAck) GetCheckpointId() uint64 {
@@ -3180,7 +3327,7 @@ type CheckpointAckChunk struct {
 
 func (x *CheckpointAckChunk) Reset() {
 	*x = CheckpointAckChunk{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[36]
+	mi := &file_proto_weirpb_control_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3192,7 +3339,7 @@ func (x *CheckpointAckChunk) String() string {
 func (*CheckpointAckChunk) ProtoMessage() {}
 
 func (x *CheckpointAckChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[36]
+	mi := &file_proto_weirpb_control_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3205,7 +3352,7 @@ func (x *CheckpointAckChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointAckChunk.ProtoReflect.Descriptor instead.
 func (*CheckpointAckChunk) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{36}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *CheckpointAckChunk) GetCheckpointId() uint64 {
@@ -3251,13 +3398,14 @@ type CheckpointTimings struct {
 	AsyncNs        int64                  `protobuf:"varint,4,opt,name=async_ns,json=asyncNs,proto3" json:"async_ns,omitempty"`                        // copy, encode, upload
 	LongestStallNs int64                  `protobuf:"varint,5,opt,name=longest_stall_ns,json=longestStallNs,proto3" json:"longest_stall_ns,omitempty"` // longest uninterrupted piece of work in the loop for this checkpoint
 	Unaligned      bool                   `protobuf:"varint,6,opt,name=unaligned,proto3" json:"unaligned,omitempty"`                                   // its barrier overtook records here or upstream
+	ProcessedBytes uint64                 `protobuf:"varint,7,opt,name=processed_bytes,json=processedBytes,proto3" json:"processed_bytes,omitempty"`   // of records taken between its first barrier and its last, encoded; about so many
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
 func (x *CheckpointTimings) Reset() {
 	*x = CheckpointTimings{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[37]
+	mi := &file_proto_weirpb_control_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3269,7 +3417,7 @@ func (x *CheckpointTimings) String() string {
 func (*CheckpointTimings) ProtoMessage() {}
 
 func (x *CheckpointTimings) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[37]
+	mi := &file_proto_weirpb_control_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3282,7 +3430,7 @@ func (x *CheckpointTimings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointTimings.ProtoReflect.Descriptor instead.
 func (*CheckpointTimings) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{37}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *CheckpointTimings) GetStartDelayNs() int64 {
@@ -3327,6 +3475,13 @@ func (x *CheckpointTimings) GetUnaligned() bool {
 	return false
 }
 
+func (x *CheckpointTimings) GetProcessedBytes() uint64 {
+	if x != nil {
+		return x.ProcessedBytes
+	}
+	return 0
+}
+
 type CheckpointDecline struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	CheckpointId  uint64                 `protobuf:"varint,1,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
@@ -3339,7 +3494,7 @@ type CheckpointDecline struct {
 
 func (x *CheckpointDecline) Reset() {
 	*x = CheckpointDecline{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[38]
+	mi := &file_proto_weirpb_control_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3351,7 +3506,7 @@ func (x *CheckpointDecline) String() string {
 func (*CheckpointDecline) ProtoMessage() {}
 
 func (x *CheckpointDecline) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[38]
+	mi := &file_proto_weirpb_control_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3364,7 +3519,7 @@ func (x *CheckpointDecline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointDecline.ProtoReflect.Descriptor instead.
 func (*CheckpointDecline) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{38}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *CheckpointDecline) GetCheckpointId() uint64 {
@@ -3406,7 +3561,7 @@ type Committed struct {
 
 func (x *Committed) Reset() {
 	*x = Committed{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[39]
+	mi := &file_proto_weirpb_control_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3418,7 +3573,7 @@ func (x *Committed) String() string {
 func (*Committed) ProtoMessage() {}
 
 func (x *Committed) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[39]
+	mi := &file_proto_weirpb_control_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3431,7 +3586,7 @@ func (x *Committed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Committed.ProtoReflect.Descriptor instead.
 func (*Committed) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{39}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Committed) GetCheckpointId() uint64 {
@@ -3465,7 +3620,7 @@ type SourceEnded struct {
 
 func (x *SourceEnded) Reset() {
 	*x = SourceEnded{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[40]
+	mi := &file_proto_weirpb_control_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3477,7 +3632,7 @@ func (x *SourceEnded) String() string {
 func (*SourceEnded) ProtoMessage() {}
 
 func (x *SourceEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[40]
+	mi := &file_proto_weirpb_control_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3490,7 +3645,7 @@ func (x *SourceEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SourceEnded.ProtoReflect.Descriptor instead.
 func (*SourceEnded) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{40}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *SourceEnded) GetSubtask() *SubtaskRef {
@@ -3524,7 +3679,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[41]
+	mi := &file_proto_weirpb_control_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3536,7 +3691,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[41]
+	mi := &file_proto_weirpb_control_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3549,7 +3704,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{41}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Counters) GetSubtask() *SubtaskRef {
@@ -3625,7 +3780,7 @@ type Counter struct {
 
 func (x *Counter) Reset() {
 	*x = Counter{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[42]
+	mi := &file_proto_weirpb_control_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3637,7 +3792,7 @@ func (x *Counter) String() string {
 func (*Counter) ProtoMessage() {}
 
 func (x *Counter) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[42]
+	mi := &file_proto_weirpb_control_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3650,7 +3805,7 @@ func (x *Counter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counter.ProtoReflect.Descriptor instead.
 func (*Counter) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{42}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Counter) GetName() string {
@@ -3719,7 +3874,7 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\n" +
 	"user_error\x18\x04 \x01(\bR\tuserError\x12#\n" +
 	"\rnever_started\x18\x05 \x01(\bR\fneverStarted\x121\n" +
-	"\x05stuck\x18\x06 \x03(\v2\x1b.weir.control.v1.SubtaskRefR\x05stuck\"\xbd\x03\n" +
+	"\x05stuck\x18\x06 \x03(\v2\x1b.weir.control.v1.SubtaskRefR\x05stuck\"\x80\x04\n" +
 	"\rToTaskManager\x12!\n" +
 	"\fleader_epoch\x18\x01 \x01(\x04R\vleaderEpoch\x12=\n" +
 	"\n" +
@@ -3731,7 +3886,8 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\vstop_worker\x18\x06 \x01(\v2\x1b.weir.control.v1.StopWorkerH\x00R\n" +
 	"stopWorker\x12>\n" +
 	"\vto_subtasks\x18\a \x01(\v2\x1b.weir.control.v1.ToSubtasksH\x00R\n" +
-	"toSubtasksB\t\n" +
+	"toSubtasks\x12A\n" +
+	"\fworker_slots\x18\b \x01(\v2\x1c.weir.control.v1.WorkerSlotsH\x00R\vworkerSlotsB\t\n" +
 	"\amessage\"\xa3\x01\n" +
 	"\n" +
 	"Registered\x12/\n" +
@@ -3753,7 +3909,10 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\vplan_sha256\x18\t \x01(\fR\n" +
 	"planSha256\x12&\n" +
 	"\x04plan\x18\n" +
-	" \x01(\v2\x12.weir.meta.v1.PlanR\x04plan\"s\n" +
+	" \x01(\v2\x12.weir.meta.v1.PlanR\x04plan\":\n" +
+	"\vWorkerSlots\x12\x15\n" +
+	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x14\n" +
+	"\x05slots\x18\x02 \x01(\rR\x05slots\"s\n" +
 	"\n" +
 	"StopWorker\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x1b\n" +
@@ -3776,7 +3935,7 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\vplan_sha256\x18\a \x01(\fR\n" +
 	"planSha256\x12'\n" +
 	"\x0fplan_difference\x18\b \x01(\tR\x0eplanDifference\x12!\n" +
-	"\funix_address\x18\t \x01(\tR\vunixAddress\"\xb3\x02\n" +
+	"\funix_address\x18\t \x01(\tR\vunixAddress\"\xec\x02\n" +
 	"\bToWorker\x12!\n" +
 	"\fleader_epoch\x18\x01 \x01(\x04R\vleaderEpoch\x12=\n" +
 	"\baccepted\x18\x02 \x01(\v2\x1f.weir.control.v1.WorkerAcceptedH\x00R\baccepted\x12>\n" +
@@ -3784,12 +3943,15 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"toSubtasks\x12>\n" +
 	"\vleader_lost\x18\x04 \x01(\v2\x1b.weir.control.v1.LeaderLostH\x00R\n" +
 	"leaderLost\x12:\n" +
-	"\theartbeat\x18\x05 \x01(\v2\x1a.weir.control.v1.HeartbeatH\x00R\theartbeatB\t\n" +
+	"\theartbeat\x18\x05 \x01(\v2\x1a.weir.control.v1.HeartbeatH\x00R\theartbeat\x127\n" +
+	"\x06memory\x18\x06 \x01(\v2\x1d.weir.control.v1.WorkerMemoryH\x00R\x06memoryB\t\n" +
 	"\amessage\"\x82\x01\n" +
 	"\x0eWorkerAccepted\x122\n" +
 	"\x05start\x18\x01 \x01(\v2\x1c.weir.control.v1.StartWorkerR\x05start\x12\x19\n" +
 	"\bdata_dir\x18\x02 \x01(\tR\adataDir\x12!\n" +
-	"\fmemory_bytes\x18\x03 \x01(\x04R\vmemoryBytes\"\f\n" +
+	"\fmemory_bytes\x18\x03 \x01(\x04R\vmemoryBytes\"1\n" +
+	"\fWorkerMemory\x12!\n" +
+	"\fmemory_bytes\x18\x01 \x01(\x04R\vmemoryBytes\"\f\n" +
 	"\n" +
 	"LeaderLost\"\xc9\x03\n" +
 	"\n" +
@@ -3848,11 +4010,15 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\twatermark\x18\x05 \x01(\x03R\twatermark\x12.\n" +
 	"\aresults\x18\x06 \x03(\v2\x14.weir.meta.v1.ResultR\aresults\x12<\n" +
 	"\bchannels\x18\a \x03(\v2 .weir.control.v1.RestoredChannelR\bchannels\x12-\n" +
-	"\x05owned\x18\b \x03(\v2\x17.weir.meta.v1.OwnedFileR\x05owned\"v\n" +
+	"\x05owned\x18\b \x03(\v2\x17.weir.meta.v1.OwnedFileR\x05owned\"\xb6\x01\n" +
 	"\x0fRestoredChannel\x12\x14\n" +
 	"\x05input\x18\x01 \x01(\rR\x05input\x120\n" +
 	"\x05state\x18\x02 \x01(\v2\x1a.weir.meta.v1.ChannelStateR\x05state\x12\x1b\n" +
-	"\tbase_path\x18\x03 \x01(\tR\bbasePath\"\xc3\x01\n" +
+	"\tbase_path\x18\x03 \x01(\tR\bbasePath\x12\x1f\n" +
+	"\vfirst_group\x18\x04 \x01(\rR\n" +
+	"firstGroup\x12\x1d\n" +
+	"\n" +
+	"last_group\x18\x05 \x01(\rR\tlastGroup\"\xc3\x01\n" +
 	"\rRestoredKeyed\x12\x1f\n" +
 	"\vfirst_group\x18\x01 \x01(\rR\n" +
 	"firstGroup\x12\x1d\n" +
@@ -3931,14 +4097,15 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\asubtask\x18\x02 \x01(\v2\x1b.weir.control.v1.SubtaskRefR\asubtask\x12\x14\n" +
 	"\x05index\x18\x03 \x01(\rR\x05index\x12\x14\n" +
 	"\x05count\x18\x04 \x01(\rR\x05count\x12\x12\n" +
-	"\x04data\x18\x05 \x01(\fR\x04data\"\xd8\x01\n" +
+	"\x04data\x18\x05 \x01(\fR\x04data\"\x81\x02\n" +
 	"\x11CheckpointTimings\x12$\n" +
 	"\x0estart_delay_ns\x18\x01 \x01(\x03R\fstartDelayNs\x12!\n" +
 	"\falignment_ns\x18\x02 \x01(\x03R\valignmentNs\x12\x17\n" +
 	"\async_ns\x18\x03 \x01(\x03R\x06syncNs\x12\x19\n" +
 	"\basync_ns\x18\x04 \x01(\x03R\aasyncNs\x12(\n" +
 	"\x10longest_stall_ns\x18\x05 \x01(\x03R\x0elongestStallNs\x12\x1c\n" +
-	"\tunaligned\x18\x06 \x01(\bR\tunaligned\"\xbb\x01\n" +
+	"\tunaligned\x18\x06 \x01(\bR\tunaligned\x12'\n" +
+	"\x0fprocessed_bytes\x18\a \x01(\x04R\x0eprocessedBytes\"\xbb\x01\n" +
 	"\x11CheckpointDecline\x12#\n" +
 	"\rcheckpoint_id\x18\x01 \x01(\x04R\fcheckpointId\x125\n" +
 	"\asubtask\x18\x02 \x01(\v2\x1b.weir.control.v1.SubtaskRefR\asubtask\x122\n" +
@@ -3986,7 +4153,7 @@ func file_proto_weirpb_control_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_weirpb_control_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_proto_weirpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_proto_weirpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_proto_weirpb_control_proto_goTypes = []any{
 	(SubtaskStatus_State)(0),         // 0: weir.control.v1.SubtaskStatus.State
 	(*FetchObjectRequest)(nil),       // 1: weir.control.v1.FetchObjectRequest
@@ -4001,138 +4168,142 @@ var file_proto_weirpb_control_proto_goTypes = []any{
 	(*Registered)(nil),               // 10: weir.control.v1.Registered
 	(*RegistrationRefused)(nil),      // 11: weir.control.v1.RegistrationRefused
 	(*StartWorker)(nil),              // 12: weir.control.v1.StartWorker
-	(*StopWorker)(nil),               // 13: weir.control.v1.StopWorker
-	(*FromWorker)(nil),               // 14: weir.control.v1.FromWorker
-	(*AttachWorker)(nil),             // 15: weir.control.v1.AttachWorker
-	(*ToWorker)(nil),                 // 16: weir.control.v1.ToWorker
-	(*WorkerAccepted)(nil),           // 17: weir.control.v1.WorkerAccepted
-	(*LeaderLost)(nil),               // 18: weir.control.v1.LeaderLost
-	(*ToSubtasks)(nil),               // 19: weir.control.v1.ToSubtasks
-	(*FromSubtasks)(nil),             // 20: weir.control.v1.FromSubtasks
-	(*SubtaskRef)(nil),               // 21: weir.control.v1.SubtaskRef
-	(*Attempt)(nil),                  // 22: weir.control.v1.Attempt
-	(*Deploy)(nil),                   // 23: weir.control.v1.Deploy
-	(*SubtaskDeployment)(nil),        // 24: weir.control.v1.SubtaskDeployment
-	(*RestoredOperator)(nil),         // 25: weir.control.v1.RestoredOperator
-	(*RestoredChannel)(nil),          // 26: weir.control.v1.RestoredChannel
-	(*RestoredKeyed)(nil),            // 27: weir.control.v1.RestoredKeyed
-	(*SubtaskLocation)(nil),          // 28: weir.control.v1.SubtaskLocation
-	(*SubtaskStatus)(nil),            // 29: weir.control.v1.SubtaskStatus
-	(*TriggerCheckpoint)(nil),        // 30: weir.control.v1.TriggerCheckpoint
-	(*CheckpointCompleted)(nil),      // 31: weir.control.v1.CheckpointCompleted
-	(*CheckpointAborted)(nil),        // 32: weir.control.v1.CheckpointAborted
-	(*CancelAttempts)(nil),           // 33: weir.control.v1.CancelAttempts
-	(*DrainSources)(nil),             // 34: weir.control.v1.DrainSources
-	(*Adopt)(nil),                    // 35: weir.control.v1.Adopt
-	(*CheckpointAck)(nil),            // 36: weir.control.v1.CheckpointAck
-	(*CheckpointAckChunk)(nil),       // 37: weir.control.v1.CheckpointAckChunk
-	(*CheckpointTimings)(nil),        // 38: weir.control.v1.CheckpointTimings
-	(*CheckpointDecline)(nil),        // 39: weir.control.v1.CheckpointDecline
-	(*Committed)(nil),                // 40: weir.control.v1.Committed
-	(*SourceEnded)(nil),              // 41: weir.control.v1.SourceEnded
-	(*Counters)(nil),                 // 42: weir.control.v1.Counters
-	(*Counter)(nil),                  // 43: weir.control.v1.Counter
-	(*metapb.Setting)(nil),           // 44: weir.meta.v1.Setting
-	(*metapb.Plan)(nil),              // 45: weir.meta.v1.Plan
-	(*metapb.VertexParallelism)(nil), // 46: weir.meta.v1.VertexParallelism
-	(*metapb.StateID)(nil),           // 47: weir.meta.v1.StateID
-	(*metapb.OperatorState)(nil),     // 48: weir.meta.v1.OperatorState
-	(*metapb.Result)(nil),            // 49: weir.meta.v1.Result
-	(*metapb.OwnedFile)(nil),         // 50: weir.meta.v1.OwnedFile
-	(*metapb.ChannelState)(nil),      // 51: weir.meta.v1.ChannelState
-	(*metapb.Run)(nil),               // 52: weir.meta.v1.Run
-	(*metapb.Schema)(nil),            // 53: weir.meta.v1.Schema
-	(*metapb.OperatorSnapshot)(nil),  // 54: weir.meta.v1.OperatorSnapshot
+	(*WorkerSlots)(nil),              // 13: weir.control.v1.WorkerSlots
+	(*StopWorker)(nil),               // 14: weir.control.v1.StopWorker
+	(*FromWorker)(nil),               // 15: weir.control.v1.FromWorker
+	(*AttachWorker)(nil),             // 16: weir.control.v1.AttachWorker
+	(*ToWorker)(nil),                 // 17: weir.control.v1.ToWorker
+	(*WorkerAccepted)(nil),           // 18: weir.control.v1.WorkerAccepted
+	(*WorkerMemory)(nil),             // 19: weir.control.v1.WorkerMemory
+	(*LeaderLost)(nil),               // 20: weir.control.v1.LeaderLost
+	(*ToSubtasks)(nil),               // 21: weir.control.v1.ToSubtasks
+	(*FromSubtasks)(nil),             // 22: weir.control.v1.FromSubtasks
+	(*SubtaskRef)(nil),               // 23: weir.control.v1.SubtaskRef
+	(*Attempt)(nil),                  // 24: weir.control.v1.Attempt
+	(*Deploy)(nil),                   // 25: weir.control.v1.Deploy
+	(*SubtaskDeployment)(nil),        // 26: weir.control.v1.SubtaskDeployment
+	(*RestoredOperator)(nil),         // 27: weir.control.v1.RestoredOperator
+	(*RestoredChannel)(nil),          // 28: weir.control.v1.RestoredChannel
+	(*RestoredKeyed)(nil),            // 29: weir.control.v1.RestoredKeyed
+	(*SubtaskLocation)(nil),          // 30: weir.control.v1.SubtaskLocation
+	(*SubtaskStatus)(nil),            // 31: weir.control.v1.SubtaskStatus
+	(*TriggerCheckpoint)(nil),        // 32: weir.control.v1.TriggerCheckpoint
+	(*CheckpointCompleted)(nil),      // 33: weir.control.v1.CheckpointCompleted
+	(*CheckpointAborted)(nil),        // 34: weir.control.v1.CheckpointAborted
+	(*CancelAttempts)(nil),           // 35: weir.control.v1.CancelAttempts
+	(*DrainSources)(nil),             // 36: weir.control.v1.DrainSources
+	(*Adopt)(nil),                    // 37: weir.control.v1.Adopt
+	(*CheckpointAck)(nil),            // 38: weir.control.v1.CheckpointAck
+	(*CheckpointAckChunk)(nil),       // 39: weir.control.v1.CheckpointAckChunk
+	(*CheckpointTimings)(nil),        // 40: weir.control.v1.CheckpointTimings
+	(*CheckpointDecline)(nil),        // 41: weir.control.v1.CheckpointDecline
+	(*Committed)(nil),                // 42: weir.control.v1.Committed
+	(*SourceEnded)(nil),              // 43: weir.control.v1.SourceEnded
+	(*Counters)(nil),                 // 44: weir.control.v1.Counters
+	(*Counter)(nil),                  // 45: weir.control.v1.Counter
+	(*metapb.Setting)(nil),           // 46: weir.meta.v1.Setting
+	(*metapb.Plan)(nil),              // 47: weir.meta.v1.Plan
+	(*metapb.VertexParallelism)(nil), // 48: weir.meta.v1.VertexParallelism
+	(*metapb.StateID)(nil),           // 49: weir.meta.v1.StateID
+	(*metapb.OperatorState)(nil),     // 50: weir.meta.v1.OperatorState
+	(*metapb.Result)(nil),            // 51: weir.meta.v1.Result
+	(*metapb.OwnedFile)(nil),         // 52: weir.meta.v1.OwnedFile
+	(*metapb.ChannelState)(nil),      // 53: weir.meta.v1.ChannelState
+	(*metapb.Run)(nil),               // 54: weir.meta.v1.Run
+	(*metapb.Schema)(nil),            // 55: weir.meta.v1.Schema
+	(*metapb.OperatorSnapshot)(nil),  // 56: weir.meta.v1.OperatorSnapshot
 }
 var file_proto_weirpb_control_proto_depIdxs = []int32{
 	4,  // 0: weir.control.v1.FromTaskManager.register:type_name -> weir.control.v1.RegisterTaskManager
 	6,  // 1: weir.control.v1.FromTaskManager.heartbeat:type_name -> weir.control.v1.Heartbeat
 	7,  // 2: weir.control.v1.FromTaskManager.worker_started:type_name -> weir.control.v1.WorkerStarted
 	8,  // 3: weir.control.v1.FromTaskManager.worker_exited:type_name -> weir.control.v1.WorkerExited
-	20, // 4: weir.control.v1.FromTaskManager.from_subtasks:type_name -> weir.control.v1.FromSubtasks
+	22, // 4: weir.control.v1.FromTaskManager.from_subtasks:type_name -> weir.control.v1.FromSubtasks
 	5,  // 5: weir.control.v1.RegisterTaskManager.workers:type_name -> weir.control.v1.RunningWorker
-	29, // 6: weir.control.v1.RunningWorker.subtasks:type_name -> weir.control.v1.SubtaskStatus
-	21, // 7: weir.control.v1.WorkerExited.stuck:type_name -> weir.control.v1.SubtaskRef
+	31, // 6: weir.control.v1.RunningWorker.subtasks:type_name -> weir.control.v1.SubtaskStatus
+	23, // 7: weir.control.v1.WorkerExited.stuck:type_name -> weir.control.v1.SubtaskRef
 	10, // 8: weir.control.v1.ToTaskManager.registered:type_name -> weir.control.v1.Registered
 	11, // 9: weir.control.v1.ToTaskManager.refused:type_name -> weir.control.v1.RegistrationRefused
 	6,  // 10: weir.control.v1.ToTaskManager.heartbeat:type_name -> weir.control.v1.Heartbeat
 	12, // 11: weir.control.v1.ToTaskManager.start_worker:type_name -> weir.control.v1.StartWorker
-	13, // 12: weir.control.v1.ToTaskManager.stop_worker:type_name -> weir.control.v1.StopWorker
-	19, // 13: weir.control.v1.ToTaskManager.to_subtasks:type_name -> weir.control.v1.ToSubtasks
-	44, // 14: weir.control.v1.StartWorker.params:type_name -> weir.meta.v1.Setting
-	44, // 15: weir.control.v1.StartWorker.config:type_name -> weir.meta.v1.Setting
-	45, // 16: weir.control.v1.StartWorker.plan:type_name -> weir.meta.v1.Plan
-	15, // 17: weir.control.v1.FromWorker.attach:type_name -> weir.control.v1.AttachWorker
-	20, // 18: weir.control.v1.FromWorker.from_subtasks:type_name -> weir.control.v1.FromSubtasks
-	6,  // 19: weir.control.v1.FromWorker.heartbeat:type_name -> weir.control.v1.Heartbeat
-	17, // 20: weir.control.v1.ToWorker.accepted:type_name -> weir.control.v1.WorkerAccepted
-	19, // 21: weir.control.v1.ToWorker.to_subtasks:type_name -> weir.control.v1.ToSubtasks
-	18, // 22: weir.control.v1.ToWorker.leader_lost:type_name -> weir.control.v1.LeaderLost
-	6,  // 23: weir.control.v1.ToWorker.heartbeat:type_name -> weir.control.v1.Heartbeat
-	12, // 24: weir.control.v1.WorkerAccepted.start:type_name -> weir.control.v1.StartWorker
-	23, // 25: weir.control.v1.ToSubtasks.deploy:type_name -> weir.control.v1.Deploy
-	30, // 26: weir.control.v1.ToSubtasks.trigger:type_name -> weir.control.v1.TriggerCheckpoint
-	31, // 27: weir.control.v1.ToSubtasks.completed:type_name -> weir.control.v1.CheckpointCompleted
-	32, // 28: weir.control.v1.ToSubtasks.aborted:type_name -> weir.control.v1.CheckpointAborted
-	33, // 29: weir.control.v1.ToSubtasks.cancel:type_name -> weir.control.v1.CancelAttempts
-	35, // 30: weir.control.v1.ToSubtasks.adopt:type_name -> weir.control.v1.Adopt
-	34, // 31: weir.control.v1.ToSubtasks.drain:type_name -> weir.control.v1.DrainSources
-	29, // 32: weir.control.v1.FromSubtasks.status:type_name -> weir.control.v1.SubtaskStatus
-	36, // 33: weir.control.v1.FromSubtasks.ack:type_name -> weir.control.v1.CheckpointAck
-	39, // 34: weir.control.v1.FromSubtasks.decline:type_name -> weir.control.v1.CheckpointDecline
-	40, // 35: weir.control.v1.FromSubtasks.committed:type_name -> weir.control.v1.Committed
-	41, // 36: weir.control.v1.FromSubtasks.source_ended:type_name -> weir.control.v1.SourceEnded
-	42, // 37: weir.control.v1.FromSubtasks.counters:type_name -> weir.control.v1.Counters
-	37, // 38: weir.control.v1.FromSubtasks.ack_chunk:type_name -> weir.control.v1.CheckpointAckChunk
-	22, // 39: weir.control.v1.Deploy.attempt:type_name -> weir.control.v1.Attempt
-	46, // 40: weir.control.v1.Deploy.parallelism:type_name -> weir.meta.v1.VertexParallelism
-	24, // 41: weir.control.v1.Deploy.subtasks:type_name -> weir.control.v1.SubtaskDeployment
-	28, // 42: weir.control.v1.Deploy.locations:type_name -> weir.control.v1.SubtaskLocation
-	47, // 43: weir.control.v1.Deploy.state_ids:type_name -> weir.meta.v1.StateID
-	44, // 44: weir.control.v1.Deploy.config:type_name -> weir.meta.v1.Setting
-	21, // 45: weir.control.v1.SubtaskDeployment.subtask:type_name -> weir.control.v1.SubtaskRef
-	25, // 46: weir.control.v1.SubtaskDeployment.operators:type_name -> weir.control.v1.RestoredOperator
-	27, // 47: weir.control.v1.RestoredOperator.keyed:type_name -> weir.control.v1.RestoredKeyed
-	48, // 48: weir.control.v1.RestoredOperator.operator_states:type_name -> weir.meta.v1.OperatorState
-	49, // 49: weir.control.v1.RestoredOperator.results:type_name -> weir.meta.v1.Result
-	26, // 50: weir.control.v1.RestoredOperator.channels:type_name -> weir.control.v1.RestoredChannel
-	50, // 51: weir.control.v1.RestoredOperator.owned:type_name -> weir.meta.v1.OwnedFile
-	51, // 52: weir.control.v1.RestoredChannel.state:type_name -> weir.meta.v1.ChannelState
-	52, // 53: weir.control.v1.RestoredKeyed.runs:type_name -> weir.meta.v1.Run
-	53, // 54: weir.control.v1.RestoredKeyed.schemas:type_name -> weir.meta.v1.Schema
-	21, // 55: weir.control.v1.SubtaskLocation.subtask:type_name -> weir.control.v1.SubtaskRef
-	21, // 56: weir.control.v1.SubtaskStatus.subtask:type_name -> weir.control.v1.SubtaskRef
-	22, // 57: weir.control.v1.SubtaskStatus.attempt:type_name -> weir.control.v1.Attempt
-	0,  // 58: weir.control.v1.SubtaskStatus.state:type_name -> weir.control.v1.SubtaskStatus.State
-	21, // 59: weir.control.v1.TriggerCheckpoint.subtasks:type_name -> weir.control.v1.SubtaskRef
-	22, // 60: weir.control.v1.CancelAttempts.attempt:type_name -> weir.control.v1.Attempt
-	21, // 61: weir.control.v1.DrainSources.subtasks:type_name -> weir.control.v1.SubtaskRef
-	21, // 62: weir.control.v1.Adopt.subtasks:type_name -> weir.control.v1.SubtaskRef
-	21, // 63: weir.control.v1.CheckpointAck.subtask:type_name -> weir.control.v1.SubtaskRef
-	22, // 64: weir.control.v1.CheckpointAck.attempt:type_name -> weir.control.v1.Attempt
-	54, // 65: weir.control.v1.CheckpointAck.operators:type_name -> weir.meta.v1.OperatorSnapshot
-	38, // 66: weir.control.v1.CheckpointAck.timings:type_name -> weir.control.v1.CheckpointTimings
-	21, // 67: weir.control.v1.CheckpointAckChunk.subtask:type_name -> weir.control.v1.SubtaskRef
-	21, // 68: weir.control.v1.CheckpointDecline.subtask:type_name -> weir.control.v1.SubtaskRef
-	22, // 69: weir.control.v1.CheckpointDecline.attempt:type_name -> weir.control.v1.Attempt
-	21, // 70: weir.control.v1.Committed.subtask:type_name -> weir.control.v1.SubtaskRef
-	22, // 71: weir.control.v1.Committed.attempt:type_name -> weir.control.v1.Attempt
-	21, // 72: weir.control.v1.SourceEnded.subtask:type_name -> weir.control.v1.SubtaskRef
-	22, // 73: weir.control.v1.SourceEnded.attempt:type_name -> weir.control.v1.Attempt
-	21, // 74: weir.control.v1.Counters.subtask:type_name -> weir.control.v1.SubtaskRef
-	22, // 75: weir.control.v1.Counters.attempt:type_name -> weir.control.v1.Attempt
-	43, // 76: weir.control.v1.Counters.user:type_name -> weir.control.v1.Counter
-	3,  // 77: weir.control.v1.JobManagerService.Connect:input_type -> weir.control.v1.FromTaskManager
-	1,  // 78: weir.control.v1.JobManagerService.FetchObject:input_type -> weir.control.v1.FetchObjectRequest
-	14, // 79: weir.control.v1.AgentService.Attach:input_type -> weir.control.v1.FromWorker
-	9,  // 80: weir.control.v1.JobManagerService.Connect:output_type -> weir.control.v1.ToTaskManager
-	2,  // 81: weir.control.v1.JobManagerService.FetchObject:output_type -> weir.control.v1.ObjectChunk
-	16, // 82: weir.control.v1.AgentService.Attach:output_type -> weir.control.v1.ToWorker
-	80, // [80:83] is the sub-list for method output_type
-	77, // [77:80] is the sub-list for method input_type
-	77, // [77:77] is the sub-list for extension type_name
-	77, // [77:77] is the sub-list for extension extendee
-	0,  // [0:77] is the sub-list for field type_name
+	14, // 12: weir.control.v1.ToTaskManager.stop_worker:type_name -> weir.control.v1.StopWorker
+	21, // 13: weir.control.v1.ToTaskManager.to_subtasks:type_name -> weir.control.v1.ToSubtasks
+	13, // 14: weir.control.v1.ToTaskManager.worker_slots:type_name -> weir.control.v1.WorkerSlots
+	46, // 15: weir.control.v1.StartWorker.params:type_name -> weir.meta.v1.Setting
+	46, // 16: weir.control.v1.StartWorker.config:type_name -> weir.meta.v1.Setting
+	47, // 17: weir.control.v1.StartWorker.plan:type_name -> weir.meta.v1.Plan
+	16, // 18: weir.control.v1.FromWorker.attach:type_name -> weir.control.v1.AttachWorker
+	22, // 19: weir.control.v1.FromWorker.from_subtasks:type_name -> weir.control.v1.FromSubtasks
+	6,  // 20: weir.control.v1.FromWorker.heartbeat:type_name -> weir.control.v1.Heartbeat
+	18, // 21: weir.control.v1.ToWorker.accepted:type_name -> weir.control.v1.WorkerAccepted
+	21, // 22: weir.control.v1.ToWorker.to_subtasks:type_name -> weir.control.v1.ToSubtasks
+	20, // 23: weir.control.v1.ToWorker.leader_lost:type_name -> weir.control.v1.LeaderLost
+	6,  // 24: weir.control.v1.ToWorker.heartbeat:type_name -> weir.control.v1.Heartbeat
+	19, // 25: weir.control.v1.ToWorker.memory:type_name -> weir.control.v1.WorkerMemory
+	12, // 26: weir.control.v1.WorkerAccepted.start:type_name -> weir.control.v1.StartWorker
+	25, // 27: weir.control.v1.ToSubtasks.deploy:type_name -> weir.control.v1.Deploy
+	32, // 28: weir.control.v1.ToSubtasks.trigger:type_name -> weir.control.v1.TriggerCheckpoint
+	33, // 29: weir.control.v1.ToSubtasks.completed:type_name -> weir.control.v1.CheckpointCompleted
+	34, // 30: weir.control.v1.ToSubtasks.aborted:type_name -> weir.control.v1.CheckpointAborted
+	35, // 31: weir.control.v1.ToSubtasks.cancel:type_name -> weir.control.v1.CancelAttempts
+	37, // 32: weir.control.v1.ToSubtasks.adopt:type_name -> weir.control.v1.Adopt
+	36, // 33: weir.control.v1.ToSubtasks.drain:type_name -> weir.control.v1.DrainSources
+	31, // 34: weir.control.v1.FromSubtasks.status:type_name -> weir.control.v1.SubtaskStatus
+	38, // 35: weir.control.v1.FromSubtasks.ack:type_name -> weir.control.v1.CheckpointAck
+	41, // 36: weir.control.v1.FromSubtasks.decline:type_name -> weir.control.v1.CheckpointDecline
+	42, // 37: weir.control.v1.FromSubtasks.committed:type_name -> weir.control.v1.Committed
+	43, // 38: weir.control.v1.FromSubtasks.source_ended:type_name -> weir.control.v1.SourceEnded
+	44, // 39: weir.control.v1.FromSubtasks.counters:type_name -> weir.control.v1.Counters
+	39, // 40: weir.control.v1.FromSubtasks.ack_chunk:type_name -> weir.control.v1.CheckpointAckChunk
+	24, // 41: weir.control.v1.Deploy.attempt:type_name -> weir.control.v1.Attempt
+	48, // 42: weir.control.v1.Deploy.parallelism:type_name -> weir.meta.v1.VertexParallelism
+	26, // 43: weir.control.v1.Deploy.subtasks:type_name -> weir.control.v1.SubtaskDeployment
+	30, // 44: weir.control.v1.Deploy.locations:type_name -> weir.control.v1.SubtaskLocation
+	49, // 45: weir.control.v1.Deploy.state_ids:type_name -> weir.meta.v1.StateID
+	46, // 46: weir.control.v1.Deploy.config:type_name -> weir.meta.v1.Setting
+	23, // 47: weir.control.v1.SubtaskDeployment.subtask:type_name -> weir.control.v1.SubtaskRef
+	27, // 48: weir.control.v1.SubtaskDeployment.operators:type_name -> weir.control.v1.RestoredOperator
+	29, // 49: weir.control.v1.RestoredOperator.keyed:type_name -> weir.control.v1.RestoredKeyed
+	50, // 50: weir.control.v1.RestoredOperator.operator_states:type_name -> weir.meta.v1.OperatorState
+	51, // 51: weir.control.v1.RestoredOperator.results:type_name -> weir.meta.v1.Result
+	28, // 52: weir.control.v1.RestoredOperator.channels:type_name -> weir.control.v1.RestoredChannel
+	52, // 53: weir.control.v1.RestoredOperator.owned:type_name -> weir.meta.v1.OwnedFile
+	53, // 54: weir.control.v1.RestoredChannel.state:type_name -> weir.meta.v1.ChannelState
+	54, // 55: weir.control.v1.RestoredKeyed.runs:type_name -> weir.meta.v1.Run
+	55, // 56: weir.control.v1.RestoredKeyed.schemas:type_name -> weir.meta.v1.Schema
+	23, // 57: weir.control.v1.SubtaskLocation.subtask:type_name -> weir.control.v1.SubtaskRef
+	23, // 58: weir.control.v1.SubtaskStatus.subtask:type_name -> weir.control.v1.SubtaskRef
+	24, // 59: weir.control.v1.SubtaskStatus.attempt:type_name -> weir.control.v1.Attempt
+	0,  // 60: weir.control.v1.SubtaskStatus.state:type_name -> weir.control.v1.SubtaskStatus.State
+	23, // 61: weir.control.v1.TriggerCheckpoint.subtasks:type_name -> weir.control.v1.SubtaskRef
+	24, // 62: weir.control.v1.CancelAttempts.attempt:type_name -> weir.control.v1.Attempt
+	23, // 63: weir.control.v1.DrainSources.subtasks:type_name -> weir.control.v1.SubtaskRef
+	23, // 64: weir.control.v1.Adopt.subtasks:type_name -> weir.control.v1.SubtaskRef
+	23, // 65: weir.control.v1.CheckpointAck.subtask:type_name -> weir.control.v1.SubtaskRef
+	24, // 66: weir.control.v1.CheckpointAck.attempt:type_name -> weir.control.v1.Attempt
+	56, // 67: weir.control.v1.CheckpointAck.operators:type_name -> weir.meta.v1.OperatorSnapshot
+	40, // 68: weir.control.v1.CheckpointAck.timings:type_name -> weir.control.v1.CheckpointTimings
+	23, // 69: weir.control.v1.CheckpointAckChunk.subtask:type_name -> weir.control.v1.SubtaskRef
+	23, // 70: weir.control.v1.CheckpointDecline.subtask:type_name -> weir.control.v1.SubtaskRef
+	24, // 71: weir.control.v1.CheckpointDecline.attempt:type_name -> weir.control.v1.Attempt
+	23, // 72: weir.control.v1.Committed.subtask:type_name -> weir.control.v1.SubtaskRef
+	24, // 73: weir.control.v1.Committed.attempt:type_name -> weir.control.v1.Attempt
+	23, // 74: weir.control.v1.SourceEnded.subtask:type_name -> weir.control.v1.SubtaskRef
+	24, // 75: weir.control.v1.SourceEnded.attempt:type_name -> weir.control.v1.Attempt
+	23, // 76: weir.control.v1.Counters.subtask:type_name -> weir.control.v1.SubtaskRef
+	24, // 77: weir.control.v1.Counters.attempt:type_name -> weir.control.v1.Attempt
+	45, // 78: weir.control.v1.Counters.user:type_name -> weir.control.v1.Counter
+	3,  // 79: weir.control.v1.JobManagerService.Connect:input_type -> weir.control.v1.FromTaskManager
+	1,  // 80: weir.control.v1.JobManagerService.FetchObject:input_type -> weir.control.v1.FetchObjectRequest
+	15, // 81: weir.control.v1.AgentService.Attach:input_type -> weir.control.v1.FromWorker
+	9,  // 82: weir.control.v1.JobManagerService.Connect:output_type -> weir.control.v1.ToTaskManager
+	2,  // 83: weir.control.v1.JobManagerService.FetchObject:output_type -> weir.control.v1.ObjectChunk
+	17, // 84: weir.control.v1.AgentService.Attach:output_type -> weir.control.v1.ToWorker
+	82, // [82:85] is the sub-list for method output_type
+	79, // [79:82] is the sub-list for method input_type
+	79, // [79:79] is the sub-list for extension type_name
+	79, // [79:79] is the sub-list for extension extendee
+	0,  // [0:79] is the sub-list for field type_name
 }
 
 func init() { file_proto_weirpb_control_proto_init() }
@@ -4154,19 +4325,21 @@ func file_proto_weirpb_control_proto_init() {
 		(*ToTaskManager_StartWorker)(nil),
 		(*ToTaskManager_StopWorker)(nil),
 		(*ToTaskManager_ToSubtasks)(nil),
+		(*ToTaskManager_WorkerSlots)(nil),
 	}
-	file_proto_weirpb_control_proto_msgTypes[13].OneofWrappers = []any{
+	file_proto_weirpb_control_proto_msgTypes[14].OneofWrappers = []any{
 		(*FromWorker_Attach)(nil),
 		(*FromWorker_FromSubtasks)(nil),
 		(*FromWorker_Heartbeat)(nil),
 	}
-	file_proto_weirpb_control_proto_msgTypes[15].OneofWrappers = []any{
+	file_proto_weirpb_control_proto_msgTypes[16].OneofWrappers = []any{
 		(*ToWorker_Accepted)(nil),
 		(*ToWorker_ToSubtasks)(nil),
 		(*ToWorker_LeaderLost)(nil),
 		(*ToWorker_Heartbeat)(nil),
+		(*ToWorker_Memory)(nil),
 	}
-	file_proto_weirpb_control_proto_msgTypes[18].OneofWrappers = []any{
+	file_proto_weirpb_control_proto_msgTypes[20].OneofWrappers = []any{
 		(*ToSubtasks_Deploy)(nil),
 		(*ToSubtasks_Trigger)(nil),
 		(*ToSubtasks_Completed)(nil),
@@ -4175,7 +4348,7 @@ func file_proto_weirpb_control_proto_init() {
 		(*ToSubtasks_Adopt)(nil),
 		(*ToSubtasks_Drain)(nil),
 	}
-	file_proto_weirpb_control_proto_msgTypes[19].OneofWrappers = []any{
+	file_proto_weirpb_control_proto_msgTypes[21].OneofWrappers = []any{
 		(*FromSubtasks_Status)(nil),
 		(*FromSubtasks_Ack)(nil),
 		(*FromSubtasks_Decline)(nil),
@@ -4190,7 +4363,7 @@ func file_proto_weirpb_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_weirpb_control_proto_rawDesc), len(file_proto_weirpb_control_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   43,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -1,13 +1,14 @@
 package exchange
 
 import (
+	"context"
 	"fmt"
 	"time"
 
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/proto/metapb"
-	"github.com/weirstream/weir/statebackend"
 	"github.com/weirstream/weir/stream"
+	"github.com/weirstream/weir/taskmanager/inflight"
 )
 
 // overtakes reports whether a barrier may overtake the records of an edge. Not where
@@ -70,63 +71,60 @@ func (g *Gate) News() []Announcement {
 type capture struct {
 	id     stream.CheckpointID
 	open   []bool     // by channel: it is being captured
+	before []Captured // of what was restored: the batch being read, and what is to come
 	inputs []Captured // by input of the vertex
 	bytes  int
 }
 
 // Captured is what was in flight to one input, each channel's records in their order.
 type Captured struct {
-	Input   int
-	Records uint64
-	Size    int // bytes of the pieces
-	chunks  []chunk
+	Input  int
+	Schema []byte // of the records, if they are of another than the edge's
+	Size   int    // bytes of the pieces at most
+	frames []*frame
+	rest   *rest
 }
 
-// chunk is a piece: as it was restored, or a frame that has yet to be made one. A frame
-// may still be in its channel's queue.
-type chunk struct {
-	piece piece
-	frame *frame
+// rest is what had not been taken of a restored source.
+type rest struct {
+	source inflight.Source
+	from   int64
+	keep   func(inflight.Piece) ([]byte, error) // or nil
 }
 
-// AppendPieces appends what was captured (format.go), in any goroutine.
-func (c *Captured) AppendPieces(dst []byte) []byte {
-	for _, k := range c.chunks {
-		if k.frame != nil {
-			dst = k.frame.appendPiece(dst)
-		} else {
-			dst = append(dst, k.piece...)
-		}
+// Write writes what was captured and gives it back; in any goroutine.
+func (c *Captured) Write(ctx context.Context, w *inflight.Writer) error {
+	if c.rest != nil {
+		return c.rest.source.CopyFrom(ctx, c.rest.from, c.rest.keep, w)
 	}
-	return dst
+	var buf []byte
+	for i, f := range c.frames {
+		if err := context.Cause(ctx); err != nil {
+			return fmt.Errorf("write records in flight: %w", err)
+		}
+		buf = f.appendPiece(buf[:0])
+		if err := w.Write(buf); err != nil {
+			return err
+		}
+		f.release()
+		c.frames[i] = nil
+	}
+	return nil
 }
 
-// Release gives back what c holds; it is empty then.
+// Release gives back what c still holds; it is empty then.
 func (c *Captured) Release() {
-	for _, k := range c.chunks {
-		if k.frame != nil {
-			k.frame.release()
+	for _, f := range c.frames {
+		if f != nil {
+			f.release()
 		}
 	}
-	c.chunks = nil
-}
-
-func (c *Captured) add(k chunk, bytes, records int) {
-	c.chunks = append(c.chunks, k)
-	c.Size += bytes
-	c.Records += uint64(records)
-}
-
-// restoredPiece is a piece of what was in flight when the checkpoint was taken that
-// this attempt starts from.
-type restoredPiece struct {
-	input int
-	piece piece
+	c.frames = nil
 }
 
 // BeginCapture begins to capture for checkpoint id: what is left of it, the item being
 // read (its records from index at on; none if it has no batch), and of what was
-// restored is kept. Channels follow by Capture.
+// restored is kept, the latter by reference. Channels follow by Capture.
 func (g *Gate) BeginCapture(id stream.CheckpointID, it Item, at int) {
 	g.owner.Touch()
 	g.capture = &capture{id: id, open: make([]bool, len(g.channels)), inputs: make([]Captured, len(g.edges))}
@@ -135,26 +133,29 @@ func (g *Gate) BeginCapture(id stream.CheckpointID, it Item, at int) {
 		c.kept = 0
 	}
 	g.mu.Unlock()
-	if it.Batch != nil {
-		g.capture.add(it.Input, g.edges[it.Input], it.Batch, at)
+	switch {
+	case it.Batch == nil:
+	case it.Channel == Restored: // it comes before what is restored still
+		g.capture.before = append(g.capture.before, Captured{Input: it.Input})
+		g.capture.add(&g.capture.before[0], g.edges[it.Input], it.Batch, at)
+	default:
+		g.capture.add(&g.capture.inputs[it.Input], g.edges[it.Input], it.Batch, at)
 	}
-	for i := range g.restored.Len() {
-		p := g.restored.At(i)
-		g.capture.inputs[p.input].add(chunk{piece: p.piece}, len(p.piece), p.piece.records())
-		g.capture.bytes += len(p.piece)
-	}
+	g.capture.before = append(g.capture.before, g.restoredRest()...)
 }
 
 // add captures the records of a batch. They are encoded at once: the batch is recycled
 // when it has been read.
-func (k *capture) add(input int, e AnyEdge, batch any, from int) {
-	e.frames(batch, from, func(f *frame) { k.addFrame(input, f) })
+func (k *capture) add(to *Captured, e AnyEdge, batch any, from int) {
+	e.frames(batch, from, func(f *frame) { k.addFrame(to, f) })
 }
 
-// addFrame captures a frame, which has a holder more already.
-func (k *capture) addFrame(input int, f *frame) {
-	bytes := pieceBytes + len(f.payload())
-	k.inputs[input].add(chunk{frame: f}, bytes, int(f.header().count))
+// addFrame captures a frame, which has a holder more already. It may still be in its
+// channel's queue.
+func (k *capture) addFrame(to *Captured, f *frame) {
+	bytes := inflight.HeaderBytes + len(f.payload())
+	to.frames = append(to.frames, f)
+	to.Size += bytes
 	k.bytes += bytes
 }
 
@@ -165,10 +166,10 @@ func (g *Gate) capturing(c *channel) bool { return g.capture != nil && g.capture
 func (g *Gate) keep(c *channel, e entry) {
 	switch {
 	case e.batch != nil:
-		g.capture.add(c.input, g.edges[c.input], e.batch, 0)
+		g.capture.add(&g.capture.inputs[c.input], g.edges[c.input], e.batch, 0)
 	case e.frame != nil:
 		e.frame.hold()
-		g.capture.addFrame(c.input, e.frame)
+		g.capture.addFrame(&g.capture.inputs[c.input], e.frame)
 	}
 }
 
@@ -213,7 +214,7 @@ func (g *Gate) CloseCapture(ch int) { g.capture.open[ch] = false }
 // Capturing reports whether channel ch is being captured.
 func (g *Gate) Capturing(ch int) bool { return g.capturing(g.channels[ch]) }
 
-// CaptureBytes is how much has been captured.
+// CaptureBytes is how much has been captured, what was restored aside.
 func (g *Gate) CaptureBytes() int {
 	if g.capture == nil {
 		return 0
@@ -224,7 +225,7 @@ func (g *Gate) CaptureBytes() int {
 // CaptureLimit is how much may be: twice what all channels of the worker hold. More
 // comes only if a producer's barrier does not come while its records do.
 func (g *Gate) CaptureLimit() int {
-	return int(2 * max(g.fabric.network.options.Memory, defaultMemory))
+	return int(2 * max(g.fabric.memory, defaultMemory))
 }
 
 // EndCapture returns what was captured, to be released, and ends it.
@@ -232,8 +233,9 @@ func (g *Gate) EndCapture() (all []Captured) {
 	if g.capture == nil {
 		return nil
 	}
+	all = g.capture.before
 	for input, c := range g.capture.inputs {
-		if c.Input = input; c.Records > 0 {
+		if c.Input = input; c.Size > 0 {
 			all = append(all, c)
 		}
 	}
@@ -246,69 +248,4 @@ func (g *Gate) DropCapture() {
 	for _, c := range g.EndCapture() {
 		c.Release()
 	}
-}
-
-// Restore gives the gate what was in flight to the operator's input when the checkpoint
-// was taken, before the first Poll; schema is that of the records. On a hash edge only
-// the records of groups, the key groups of this subtask, are taken. Poll delivers them
-// before all others, in the order of the calls.
-func (g *Gate) Restore(input int, schema, pieces []byte, groups stream.KeyGroupRange) error {
-	g.owner.Touch()
-	e := g.edges[input]
-	move, err := e.from(schema)
-	if err != nil {
-		return fmt.Errorf("%w: %w", statebackend.ErrSchema, err)
-	}
-	for len(pieces) > 0 {
-		p, rest, err := cutPiece(pieces)
-		if err != nil {
-			return err
-		}
-		if move != nil {
-			if p, err = movePiece(p, move); err != nil {
-				return err
-			}
-		}
-		batch, err := g.decodePiece(input, p)
-		if err != nil {
-			return err
-		}
-		dropped, err := e.keepOnly(batch, groups)
-		if err != nil {
-			return err
-		}
-		if dropped > 0 || p.flags() != e.pieceFlags() {
-			fresh := appendPieces(nil, e, batch)
-			for len(fresh) > 0 {
-				p, fresh, _ = cutPiece(fresh) // as we made it
-				g.restored.Push(restoredPiece{input, p})
-			}
-		} else {
-			g.restored.Push(restoredPiece{input, p})
-		}
-		e.recycle(batch)
-		g.spare[input] = batch
-		pieces = rest
-	}
-	return nil
-}
-
-func (g *Gate) pollRestored() (Item, bool) {
-	p := g.restored.Pop()
-	batch, err := g.decodePiece(p.input, p.piece)
-	if err != nil {
-		panic(fmt.Sprintf("weir: BUG: a restored piece was readable before: %v", err))
-	}
-	return Item{Channel: Restored, Input: p.input, Batch: batch}, true
-}
-
-// decodePiece decodes a piece that cutPiece has checked.
-func (g *Gate) decodePiece(input int, p piece) (batch any, err error) {
-	free := g.spare[input]
-	g.spare[input] = nil
-	f := newFrame()
-	defer f.release()
-	header{kind: dataFrame, flags: p.flags(), count: uint16(p.records())}.put(f.buf)
-	f.buf = append(f.buf, p.payload()...)
-	return g.edges[input].decodePiece(f, free)
 }

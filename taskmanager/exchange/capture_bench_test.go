@@ -26,7 +26,9 @@ func BenchmarkCapture(b *testing.B) {
 				c.BeginCapture(1, Item{}, 0)
 				c.Capture(0)
 				for _, k := range c.EndCapture() {
-					records += int(k.Records)
+					for _, f := range k.frames {
+						records += int(f.header().count)
+					}
 					k.Release()
 				}
 				c.channels[0].kept = 0

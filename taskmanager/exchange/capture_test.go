@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,8 +13,10 @@ import (
 	"github.com/weirstream/weir/internal/memnet"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/operator"
+	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/statebackend"
 	"github.com/weirstream/weir/stream"
+	"github.com/weirstream/weir/taskmanager/inflight"
 )
 
 // overtaking is a barrier that may.
@@ -28,32 +31,79 @@ func decoded(t *testing.T, e *Edge[int], all []Captured) map[int][]int {
 	t.Helper()
 	got := map[int][]int{}
 	for _, c := range all {
-		for pieces := c.AppendPieces(nil); len(pieces) > 0; {
-			p, rest, err := cutPiece(pieces)
-			if err != nil {
-				t.Fatal(err)
-			}
-			f := newFrame()
-			header{kind: dataFrame, flags: p.flags(), count: uint16(p.records())}.put(f.buf)
-			f.buf = append(f.buf, p.payload()...)
-			b, err := e.decodePiece(f, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, v := range b.(*stream.Batch[int]).Values {
-				got[v&1] = append(got[v&1], v)
-			}
-			pieces = rest
+		state := written(t, c)
+		for _, v := range recordsOf(t, e, state.Pieces) {
+			got[v&1] = append(got[v&1], v)
 		}
-		if n := len(c.AppendPieces(nil)); n != c.Size {
+		if n := len(state.Pieces); n != c.Size {
 			t.Errorf("%d bytes, counted %d", n, c.Size)
 		}
-		c.Release()
-		if n := len(got[0]) + len(got[1]); int(c.Records) != n || c.Input != 0 {
-			t.Errorf("captured %d records of input %d, counted %d", n, c.Input, c.Records)
+		if n := len(got[0]) + len(got[1]); int(state.Records) != n || c.Input != 0 {
+			t.Errorf("captured %d records of input %d, counted %d", n, c.Input, state.Records)
 		}
 	}
 	return got
+}
+
+// written is what a checkpoint lists of c, inline.
+func written(t *testing.T, c Captured) *metapb.ChannelState {
+	t.Helper()
+	w, err := inflight.Create(t.Context(), nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := &metapb.ChannelState{RecordSchema: c.Schema, FromUid: "from"}
+	if _, err := w.Part(state, func() error { return c.Write(t.Context(), w) }); err != nil {
+		t.Fatal(err)
+	}
+	c.Release()
+	return state
+}
+
+// recordsOf is what pieces of e hold.
+func recordsOf[T any](t *testing.T, e *Edge[T], pieces []byte) (all []T) {
+	t.Helper()
+	for len(pieces) > 0 {
+		p, rest, err := inflight.Cut(pieces)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := frameOfPiece(p)
+		b, err := e.decodePiece(f, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.release()
+		all = append(all, b.(*stream.Batch[T]).Values...)
+		pieces = rest
+	}
+	return all
+}
+
+// held is what a checkpoint has kept inline.
+func held(pieces, schema []byte, groups stream.KeyGroupRange) Held {
+	sum := sha256.Sum256(pieces)
+	return Held{Groups: groups, Source: inflight.Source{State: &metapb.ChannelState{
+		FromUid: "from", Pieces: pieces, RecordSchema: schema, Size: uint64(len(pieces)), Digest: sum[:],
+	}}}
+}
+
+// takeRestored runs what c has restored, and returns the error that ends it.
+func takeRestored[T any](c *consumer[T]) error {
+	for {
+		synctest.Wait() // for what is read ahead
+		it, ok := c.Poll()
+		switch {
+		case !ok:
+			return nil
+		case it.Err != nil:
+			return it.Err
+		case it.Channel != Restored:
+			return fmt.Errorf("got %+v", it)
+		}
+		c.Run(it.Batch, 0)
+		c.Release(it)
+	}
 }
 
 // TestOvertake: a barrier behind more records than there is room for is heard of, at
@@ -159,25 +209,55 @@ func overtake(t *testing.T, p placement, s map[string]*site, timeout time.Durati
 	}
 }
 
-// TestNotOvertaken: edges that must not be overtaken announce nothing.
+// TestNotOvertaken: edges that must not be overtaken announce nothing: broadcast ones,
+// those from subtask to subtask (forward; direct, which an enumerator's splits take), and
+// any kind that is not known to allow it.
 func TestNotOvertaken(t *testing.T) {
-	for name, p := range places(1) {
-		t.Run(name, func(t *testing.T) {
-			bubble(t, graphOf(2, 1, broadcast), p, 1, func(t *testing.T, s map[string]*site) {
-				e := &Edge[int]{Codec: codecOf[int](t)}
-				c := newConsumer(t, s[p.to[0]].Fabric, 0, e, func(int) {})
-				out := newProducer(t, s[p.from[0]].Fabric, 0, e)
-				synctest.Wait()
-				for v := range 5_000 {
-					out.Receive(v)
-				}
-				out.Broadcast(overtaking(1, 0))
-				synctest.Wait()
-				if news := c.News(); len(news) > 0 || c.Overtakes()[0] {
-					t.Errorf("a broadcast edge is overtaken: %v", news)
-				}
+	may := map[metapb.Distribution]bool{hash: true, rebalance: true}
+	for d := range metapb.Distribution_name {
+		if d := metapb.Distribution(d); overtakes(job.Edge{Distribution: d}) != may[d] {
+			t.Errorf("barriers overtake on %v edges: %v, want %v", d, !may[d], may[d])
+		}
+	}
+	for _, d := range []metapb.Distribution{broadcast, forward, direct} {
+		for name, p := range places(1) {
+			t.Run(fmt.Sprint(d, name), func(t *testing.T) {
+				bubble(t, graphOf(2, 1, d), p, 1, func(t *testing.T, s map[string]*site) {
+					e := &Edge[int]{Codec: codecOf[int](t)}
+					if d == direct {
+						e.Target = func(int) int { return 0 }
+					}
+					c := newConsumer(t, s[p.to[0]].Fabric, 0, e, func(int) {})
+					out := newProducer(t, s[p.from[0]].Fabric, 0, e)
+					synctest.Wait()
+					for v := range 5_000 {
+						out.Receive(v)
+					}
+					out.Broadcast(overtaking(1, 0))
+					out.Expedite(1)
+					synctest.Wait()
+					if news := c.News(); len(news) > 0 || c.Overtakes()[0] {
+						t.Errorf("a %v edge is overtaken: %v", d, news)
+					}
+					barriers := 0
+					for taken := 0; taken < 5_000; synctest.Wait() {
+						it, ok := c.Poll()
+						switch {
+						case !ok:
+							continue
+						case it.Batch == nil:
+							barriers++
+							continue
+						}
+						taken += c.Run(it.Batch, 0)
+						c.Release(it)
+					}
+					if barriers > 0 {
+						t.Error("a barrier came before records that were emitted before it")
+					}
+				})
 			})
-		})
+		}
 	}
 }
 
@@ -199,40 +279,41 @@ func TestRestoreKeepsOwnKeys(t *testing.T) {
 		var all []int
 		for i := range 2 {
 			c := newConsumer(t, s[p.to[i]].Fabric, i, e, func(v int) { all = append(all, v) })
-			if err := c.Restore(0, nil, pieces, stream.RangeOf(i, 2)); err != nil {
+			if err := c.Restore(t.Context(), []Held{held(pieces, nil, stream.RangeOf(i, 2))}); err != nil {
 				t.Fatal(err)
 			}
-			for {
-				it, ok := c.Poll()
-				if !ok {
-					break
-				}
-				if it.Channel != Restored {
-					t.Fatalf("got %+v", it)
-				}
-				c.Run(it.Batch, 0)
-				c.Release(it)
+			if err := takeRestored(c); err != nil {
+				t.Fatal(err)
 			}
 		}
 		if !slices.Equal(all, b.Values) { // ranges ascend, and so do the groups
 			t.Errorf("%d records are taken, want %d, in order", len(all), len(b.Values))
 		}
-		changed := &Edge[int]{Codec: e.Codec, Hash: func(v int) uint64 { return uint64(v+1) << 48 }}
-		g, err := s["a"].network.NewFabric(FabricOptions{Incarnation: 2, Graph: graphOf(1, 2, hash), Worker: "a", Locations: s["a"].locations})
-		if err != nil {
-			t.Fatal(err)
+		incarnation := job.Incarnation(1)
+		restoreOf := func(e *Edge[int], h Held) error {
+			incarnation++
+			f, err := s["a"].network.NewFabric(FabricOptions{Incarnation: incarnation, Graph: graphOf(1, 2, hash), Worker: "a", Locations: s["a"].locations})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			c := newConsumer(t, f, 0, e, func(int) {})
+			if err := c.Restore(t.Context(), []Held{h}); err != nil {
+				t.Fatal(err)
+			}
+			return takeRestored(c)
 		}
-		c := newConsumer(t, g, 0, changed, nil)
-		if err := c.Restore(0, nil, pieces, stream.AllKeyGroups); !operator.IsFatal(err) || !strings.Contains(err.Error(), "another key now") {
+		changed := &Edge[int]{Codec: e.Codec, Hash: func(v int) uint64 { return uint64(v+1) << 48 }}
+		if err := restoreOf(changed, held(pieces, nil, stream.AllKeyGroups)); !operator.IsFatal(err) || !strings.Contains(err.Error(), "another key now") {
 			t.Errorf("changed key: %v", err)
 		}
-		for at := range pieceBytes + 3 {
+		for at := range inflight.HeaderBytes + 3 {
 			bad := slices.Clone(pieces)
 			bad[at] ^= 1
-			if err := c.Restore(0, nil, bad, stream.AllKeyGroups); !errors.Is(err, errFrame) {
+			if err := restoreOf(e, held(bad, nil, stream.AllKeyGroups)); !errors.Is(err, statebackend.ErrCorrupt) {
 				t.Errorf("byte %d changed: %v", at, err)
 			}
-			if err := c.Restore(0, nil, pieces[:at+1], stream.AllKeyGroups); !errors.Is(err, errFrame) {
+			if err := restoreOf(e, held(pieces[:at+1], nil, stream.AllKeyGroups)); !errors.Is(err, statebackend.ErrCorrupt) {
 				t.Errorf("%d bytes: %v", at+1, err)
 			}
 		}
@@ -254,27 +335,118 @@ func TestRestoreBringsRecordsUpToDate(t *testing.T) {
 		pieces := appendPieces(nil, from, b)
 		to := &Edge[now]{Codec: codecOf[now](t), Hash: func(v now) uint64 { return from.Hash(old{int32(v.N)}) }}
 		var got []now
-		c := newConsumer(t, s[p.to[0]].Fabric, 0, to, func(v now) { got = append(got, v) })
-		if err := c.Restore(0, from.Codec.Schema(), pieces, stream.AllKeyGroups); err != nil {
+		incarnation := job.Incarnation(1)
+		restoreOf := func(h Held) error {
+			incarnation++
+			f, err := s["a"].network.NewFabric(FabricOptions{Incarnation: incarnation, Graph: graphOf(1, 1, hash), Worker: "a", Locations: s["a"].locations})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			c := newConsumer(t, f, 0, to, func(v now) { got = append(got, v) })
+			if err := c.Restore(t.Context(), []Held{h}); err != nil {
+				return err
+			}
+			return takeRestored(c)
+		}
+		if err := restoreOf(held(pieces, from.Codec.Schema(), stream.AllKeyGroups)); err != nil {
 			t.Fatal(err)
 		}
-		it, ok := c.Poll()
-		if !ok {
-			t.Fatal("nothing is delivered")
-		}
-		c.Run(it.Batch, 0)
-		c.Release(it)
 		if !slices.Equal(got, []now{{"", -1}, {"", 2}}) {
 			t.Errorf("got %v", got)
 		}
-		if err := c.Restore(0, codecOf[string](t).Schema(), pieces, stream.AllKeyGroups); !errors.Is(err, statebackend.ErrSchema) {
+		if err := restoreOf(held(pieces, codecOf[string](t).Schema(), stream.AllKeyGroups)); !errors.Is(err, statebackend.ErrSchema) {
 			t.Errorf("another type: %v", err)
 		}
-		for cut := range len(pieces) - pieceBytes { // a payload that is too short for its records
-			bad := appendPiece(nil, pieces[5], 2, pieces[pieceBytes:pieceBytes+cut])
-			if err := c.Restore(0, from.Codec.Schema(), bad, stream.AllKeyGroups); !errors.Is(err, errFrame) {
+		for cut := range len(pieces) - inflight.HeaderBytes { // a payload that is too short for its records
+			bad := inflight.Append(nil, pieces[5], 2, pieces[inflight.HeaderBytes:inflight.HeaderBytes+cut])
+			if err := restoreOf(held(bad, from.Codec.Schema(), stream.AllKeyGroups)); !errors.Is(err, statebackend.ErrCorrupt) {
 				t.Errorf("%d bytes: %v", cut, err)
 			}
+		}
+	})
+}
+
+// TestCaptureOfRestored: a checkpoint taken while records of the one before are still in
+// flight keeps them, once each, in their order: what is left of the batch being read, what
+// has not been read yet, and what has come behind it. Of a source that is shared with other
+// subtasks it copies its own.
+func TestCaptureOfRestored(t *testing.T) {
+	p := alone(1, 2)
+	bubble(t, graphOf(1, 2, hash), p, 0, func(t *testing.T, s map[string]*site) {
+		e := &Edge[int]{Codec: codecOf[int](t), Hash: func(v int) uint64 { return uint64(v) << 48 }}
+		const batches = 400 // some blocks of the reader
+		groups := stream.RangeOf(1, 2)
+		var pieces []byte
+		var want []int
+		for i := range batches {
+			b := e.newBatch(500)
+			for k := range 500 {
+				v := (i*500 + k) * 7919 % (1 << 16)
+				if b.Values, b.Hashes = append(b.Values, v), append(b.Hashes, e.Hash(v)); groups.Contains(stream.GroupOf(e.Hash(v))) {
+					want = append(want, v)
+				}
+			}
+			pieces = appendPieces(pieces, e, b)
+		}
+		var taken []int
+		c := newConsumer(t, s[p.to[1]].Fabric, 1, e, func(v int) { taken = append(taken, v) })
+		if err := c.Restore(t.Context(), []Held{held(pieces, nil, groups)}); err != nil {
+			t.Fatal(err)
+		}
+		out := newProducer(t, s[p.from[0]].Fabric, 0, e)
+		for v := range 1000 {
+			if n := 1<<15 + v; groups.Contains(stream.GroupOf(e.Hash(n))) {
+				out.Receive(n)
+				want = append(want, n)
+			}
+		}
+		out.Broadcast(overtaking(1, 0))
+		for range batches / 2 {
+			synctest.Wait()
+			it, ok := c.Poll()
+			if !ok || it.Channel != Restored {
+				t.Fatalf("got %+v", it)
+			}
+			c.Run(it.Batch, 0)
+			c.Release(it)
+		}
+		synctest.Wait()
+		it, ok := c.Poll()
+		if !ok || it.Channel != Restored {
+			t.Fatalf("got %+v", it)
+		}
+		const read = 3
+		taken = append(taken, it.Batch.(*stream.Batch[int]).Values[:read]...)
+		before := len(taken)
+		c.BeginCapture(1, it, read)
+		if !c.Capture(0) {
+			t.Fatal("the barrier is not there")
+		}
+		c.Run(it.Batch, read)
+		c.Release(it)
+		all := c.EndCapture()
+		synctest.Wait()
+		got := slices.Clone(taken[:before])
+		for _, k := range all {
+			state := written(t, k)
+			values := recordsOf(t, e, state.Pieces)
+			if int(state.Records) != len(values) {
+				t.Errorf("%d records, counted %d", len(values), state.Records)
+			}
+			got = append(got, values...)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%d records were taken or captured, want %d, in their order", len(got), len(want))
+		}
+		if len(all) != 3 {
+			t.Errorf("captured in %d parts, want 3", len(all))
+		}
+		if err := takeRestored(c); err == nil || !strings.Contains(err.Error(), "got") { // then the channel's own
+			t.Errorf("behind what was restored: %v", err)
+		}
+		if n := len(taken); !slices.Equal(taken, want[:n]) {
+			t.Error("what is captured is not taken all the same")
 		}
 	})
 }
@@ -285,19 +457,16 @@ func FuzzPieces(f *testing.F) {
 	b := &stream.Batch[mixed]{Values: []mixed{{1, "a"}, {2, "bc"}}, Hashes: []uint64{1, 2}, Times: []int64{3, 4}}
 	good := appendPieces(nil, e, b)
 	f.Add(good)
-	f.Add(appendPiece(good, 0, 1, []byte{1, 2, 3}))
+	f.Add(inflight.Append(good, 0, 1, []byte{1, 2, 3}))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		for len(in) > 0 {
-			p, rest, err := cutPiece(in)
+			p, rest, err := inflight.Cut(in)
 			if err != nil {
 				return
 			}
 			in = rest
-			fr := newFrame()
-			header{kind: dataFrame, flags: p.flags(), count: uint16(p.records())}.put(fr.buf)
-			fr.buf = append(fr.buf, p.payload()...)
-			if b, err := e.decodePiece(fr, nil); err == nil && b.(*stream.Batch[mixed]).Len() != p.records() {
-				t.Errorf("%d of %d records", b.(*stream.Batch[mixed]).Len(), p.records())
+			if b, err := e.decodePiece(frameOfPiece(p), nil); err == nil && b.(*stream.Batch[mixed]).Len() != p.Records() {
+				t.Errorf("%d of %d records", b.(*stream.Batch[mixed]).Len(), p.Records())
 			}
 		}
 	})

@@ -40,7 +40,8 @@
 // processed it: the records stay in the queue and are processed afterwards. Only the
 // consumer captures: a producer whose channel waits for credit sends what is before
 // such a barrier without (Output.Expedite, bounded by maxOverdraft). What was captured
-// comes back by Gate.Restore and is delivered before everything else.
+// comes back by Gate.Restore, is read from where it is stored as it is taken
+// (taskmanager/inflight), and is delivered before everything else.
 //
 // # Goroutines
 //
@@ -48,8 +49,8 @@
 // are called from any goroutine and must be short, must not call back into this
 // package, and must be remembered by the loop until it looks again. A Network has
 // one accepting goroutine for each listener and one for each handshake; a Fabric
-// has a reading and a writing goroutine for each connection. All of them have
-// returned when Close returns.
+// has a reading and a writing goroutine for each connection; a Gate that restores has one
+// that reads ahead. All of them have returned when Close returns.
 //
 // Lock order: Fabric.mu, Gate.mu, remoteLane.mu, peer.mu; wake functions are called
 // with none held.
@@ -64,5 +65,5 @@
 // NetworkOptions.Listen and Dial can bring.
 //
 // Read edge.go first, then output.go, sender.go and gate.go; then format.go, lane.go
-// and peer.go; then capture.go and pieces.go.
+// and peer.go; then capture.go, restored.go and pieces.go.
 package exchange

@@ -10,6 +10,8 @@ import (
 	"github.com/weirstream/weir/operator"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/stream"
+	"github.com/weirstream/weir/taskmanager/inflight"
+	"github.com/weirstream/weir/taskmanager/intake"
 )
 
 // Edge is the typed half of one input of a program: what the records of this edge
@@ -34,7 +36,7 @@ type AnyEdge interface {
 	recordType() reflect.Type
 	validate(d metapb.Distribution) error
 	newOutput(c outputConfig) (Output, error)
-	newConsumer(rt *operator.Runtime, receiver any) (Consumer, error)
+	newConsumer(rt *operator.Runtime, receiver any) (intake.Consumer, error)
 	// decode fills free (or a new batch, if nil) from the payload of a data frame.
 	decode(f *frame, free any) (batch any, err error)
 	// recycle empties a batch that was read to its end.
@@ -47,9 +49,14 @@ type AnyEdge interface {
 	// from returns how records of another schema become those of the edge: nil if they are
 	// the same bytes.
 	from(schema []byte) (codec.Mover, error)
-	// keepOnly drops all records of batch but those of the given key groups. On an edge
-	// without keys it keeps everything.
-	keepOnly(batch any, groups stream.KeyGroupRange) (dropped int, err error)
+	// sizeOf is about how many bytes the records of batch would be, encoded into scratch.
+	sizeOf(batch any, scratch []byte) (bytes int, used []byte)
+	// keepOnly drops all records of batch but those of the given key groups, and says how
+	// many are left. On an edge without keys it keeps everything.
+	keepOnly(batch any, groups stream.KeyGroupRange) (left int, err error)
+	// clipped returns the pieces that hold what p has of the given key groups, or p itself
+	// where that can't be told; from any goroutine.
+	clipped(p inflight.Piece, groups stream.KeyGroupRange) ([]byte, error)
 }
 
 func (e *Edge[T]) recordType() reflect.Type { return reflect.TypeFor[T]() }
@@ -80,9 +87,13 @@ func (e *Edge[T]) newBatch(capacity int) *stream.Batch[T] {
 	return b
 }
 
+func (e *Edge[T]) newConsumer(rt *operator.Runtime, receiver any) (intake.Consumer, error) {
+	return intake.New[T](rt, receiver, e.keyed())
+}
+
 // NewConsumer returns the consumer that runs batches of e into receiver, an
 // operator.KeyedReceiver[T] (then e must be a hash edge) or an operator.Receiver[T].
-func NewConsumer(e AnyEdge, rt *operator.Runtime, receiver any) (Consumer, error) {
+func NewConsumer(e AnyEdge, rt *operator.Runtime, receiver any) (intake.Consumer, error) {
 	c, err := e.newConsumer(rt, receiver)
 	if err != nil {
 		return nil, fmt.Errorf("connect edge of %v: %w", e.recordType(), err)

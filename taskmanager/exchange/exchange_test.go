@@ -15,6 +15,7 @@ import (
 	"github.com/weirstream/weir/operator"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/stream"
+	"github.com/weirstream/weir/taskmanager/intake"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -192,7 +193,7 @@ func (p *producer[T]) await() {
 // consumer is one subtask of the second vertex.
 type consumer[T any] struct {
 	*Gate
-	Consumer
+	intake.Consumer
 	rt   *operator.Runtime
 	wake chan struct{}
 	got  func(v T)

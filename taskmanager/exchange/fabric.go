@@ -34,6 +34,8 @@ type FabricOptions struct {
 	// with, and of its own; those of other regions may be missing.
 	Locations map[job.SubtaskID]Location
 	Worker    string // this worker's id, as in Locations
+	// Memory is what the worker's channels may take, as of now; 0: the network's.
+	Memory int64
 }
 
 // PeerError says that the data path to another worker is broken. Records may have
@@ -65,6 +67,7 @@ type Fabric struct {
 	graph       *job.Graph
 	locations   map[job.SubtaskID]Location
 	worker      string
+	memory      int64 // bytes, of all channels
 	window      int64 // bytes of credit of a channel between workers
 	budget      int64 // bytes of batches of a channel inside the worker
 	failed      chan *PeerError
@@ -113,7 +116,8 @@ func (n *Network) NewFabric(o FabricOptions) (*Fabric, error) {
 		return nil, fmt.Errorf("open incarnation %d: %w", o.Incarnation, err)
 	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
-	f.share(n.options.Memory)
+	f.memory = cmp.Or(o.Memory, n.options.Memory)
+	f.share(f.memory)
 	if err := n.register(f); err != nil {
 		f.cancel()
 		return nil, fmt.Errorf("open incarnation %d: %w", o.Incarnation, err)

@@ -1,5 +1,7 @@
 package exchange
 
+import "github.com/weirstream/weir/taskmanager/inflight"
+
 // The wire format of the data path, version 2. All integers are little endian.
 // Both ends of a connection run the same binary (the handshake compares its hash),
 // so the version guards against a stray peer, not for compatibility.
@@ -44,18 +46,6 @@ package exchange
 //	4 hint    want i32, from the consumer of a direct edge; the latest counts
 //	5 bye     nothing: the sender closes its fabric on purpose; no channel
 //
-// # Pieces
-//
-// Records in flight that an unaligned checkpoint captured are kept as pieces, one after
-// the other in the order of their channel (metapb.ChannelState), version 1:
-//
-//	 0  u32  length of the payload
-//	 4  u8   version: 1
-//	 5  u8   flags: 1 hashes, 2 times
-//	 6  u16  records, 1 to 512
-//	 8  u32  crc32c of bytes 0–7 and the payload
-//	12       payload, as that of a data frame
-//
 // Data and event frames run from producer to consumer, credit and hint frames the
 // other way; edge, from and to always name the channel as its producer sees it.
 
@@ -64,8 +54,6 @@ const (
 	formatVersion = 2
 	headerBytes   = 32
 	eventBytes    = 36
-	pieceBytes    = 12 // header of a piece
-	pieceVersion  = 1
 	nonceBytes    = 32
 	macBytes      = 32
 	// maxHelloBytes bounds the body of a hello: four ids of at most maxIDBytes.
@@ -73,7 +61,7 @@ const (
 	maxIDBytes    = 256
 	// maxRecordBytes is the largest encoded record that fits an exchange between
 	// workers. Source lines of 1.4 MB are real; 64 MiB is where a record is a mistake.
-	maxRecordBytes = 64 << 20
+	maxRecordBytes = inflight.MaxPayload
 )
 
 // frameKind is the kind of a frame.
@@ -88,8 +76,8 @@ const (
 	byeFrame    frameKind = 5
 )
 
-// Flags of a data frame. NB: on the wire; never renumber.
+// Flags of a data frame, which are those of a piece. NB: on the wire; never renumber.
 const (
-	flagHashes uint8 = 1
-	flagTimes  uint8 = 2
+	flagHashes = inflight.FlagHashes // 1
+	flagTimes  = inflight.FlagTimes  // 2
 )

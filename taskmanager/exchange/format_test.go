@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/weirstream/weir/stream"
+	"github.com/weirstream/weir/taskmanager/inflight"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
@@ -63,7 +64,7 @@ func TestGolden(t *testing.T) {
 	seal("bye", p.newFrame(byeFrame, 0, 0, 0))
 
 	show("pieces: records 1 and 2 of 3, keyed, timed, then the third", slices.Concat(
-		appendPiece(nil, flagHashes|flagTimes, 2, data.payload()), appendPiece(nil, 0, 1, []byte{1, 2, 3})))
+		inflight.Append(nil, flagHashes|flagTimes, 2, data.payload()), inflight.Append(nil, 0, 1, []byte{1, 2, 3})))
 
 	h := goodHello()
 	h.nonce, h.binary = nonce{1, 2, 3}, [32]byte{4, 5, 6}

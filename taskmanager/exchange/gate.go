@@ -10,6 +10,7 @@ import (
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/stream"
+	"github.com/weirstream/weir/taskmanager/inflight"
 )
 
 // Item is what a channel delivers: a batch or an event.
@@ -19,8 +20,10 @@ type Item struct {
 	// Batch is a *stream.Batch[T] of the input's record type with at least one record,
 	// or nil. Whoever has read it to its end gives the item to Gate.Release.
 	Batch any
-	// Event is set (Kind is not 0) when Batch is nil.
+	// Event is set (Kind is not 0) when Batch and Err are nil.
 	Event stream.Event
+	// Err says why there will be nothing more: what was in flight can't be restored.
+	Err error
 
 	bytes int64 // credit to return
 }
@@ -53,9 +56,11 @@ type Gate struct {
 	wake  func()
 
 	// Of the consumer's goroutine.
-	restored ring.Ring[restoredPiece] // taken before everything else
-	spare    []any                    // by input: a batch for restored records
-	capture  *capture                 // of an unaligned checkpoint, or nil
+	restored *restored // taken before everything else; nil: all has been
+	capture  *capture  // of an unaligned checkpoint, or nil
+	metered  bool      // what Poll delivers is measured
+	polled   uint64    // bytes, while it was
+	scratch  []byte
 
 	mu sync.Mutex
 	// Guarded by mu, as are the channels' queues.
@@ -63,6 +68,8 @@ type Gate struct {
 	ready ring.Ring[*channel] // channels that have something and are not blocked, in turn
 	idle  bool                // Poll found nothing: whoever brings something must wake
 	news  []Announcement
+	// reading is what reads ahead what was restored, also when all of it has been taken.
+	reading *inflight.Reader
 	// attend is called, without lock, when there is news.
 	attend func()
 }
@@ -173,8 +180,10 @@ func (g *Gate) ChannelInput(ch int) (input int, from job.SubtaskID) {
 // as there is.
 func (g *Gate) Poll() (it Item, ok bool) {
 	g.owner.Touch()
-	if g.restored.Len() > 0 {
-		return g.pollRestored()
+	if g.restored != nil {
+		if it, ok, over := g.pollRestored(); !over {
+			return it, ok
+		}
 	}
 	for {
 		g.mu.Lock()
@@ -213,8 +222,30 @@ func (g *Gate) Poll() (it Item, ok bool) {
 				continue
 			}
 		}
+		if g.metered && it.Batch != nil {
+			g.meter(it)
+		}
 		return it, true
 	}
+}
+
+// Meter begins to measure what Poll delivers, or ends it, and returns how many bytes it
+// was so far.
+func (g *Gate) Meter(on bool) uint64 {
+	n := g.polled
+	if on != g.metered {
+		g.metered, g.polled = on, 0
+	}
+	return n
+}
+
+// meter adds the bytes of a batch: those of its frame, or about those it would have.
+func (g *Gate) meter(it Item) {
+	n := int(it.bytes)
+	if n == 0 {
+		n, g.scratch = g.edges[it.Input].sizeOf(it.Batch, g.scratch)
+	}
+	g.polled += uint64(n)
 }
 
 // enqueueLocked gives c a turn if it has something to deliver.
@@ -249,8 +280,7 @@ func (g *Gate) Release(it Item) {
 		return
 	}
 	if it.Channel == Restored {
-		g.edges[it.Input].recycle(it.Batch)
-		g.spare[it.Input] = it.Batch
+		g.releaseRestored(it)
 		return
 	}
 	c := g.channels[it.Channel]
@@ -414,7 +444,7 @@ func (g *Gate) attach(edges []AnyEdge, wake func()) error {
 		g.mu.Unlock()
 		return fmt.Errorf("gate of subtask %v exists already in incarnation %d", g.subtask, g.fabric.incarnation)
 	}
-	g.state, g.edges, g.wake, g.spare = gateAttached, edges, wake, make([]any, len(edges))
+	g.state, g.edges, g.wake = gateAttached, edges, wake
 	g.mu.Unlock()
 	for _, c := range g.channels {
 		if c.peer != nil {
@@ -447,8 +477,11 @@ func (g *Gate) Close() {
 		}
 	}
 	g.ready = ring.Ring[*channel]{}
-	wake := g.wake
+	wake, reading := g.wake, g.reading
 	g.mu.Unlock()
+	if reading != nil {
+		reading.Close()
+	}
 	for _, p := range filled {
 		p.laneFilled()
 	}

@@ -3,12 +3,12 @@ package exchange
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
-	"slices"
 
 	"github.com/weirstream/weir/codec"
 	"github.com/weirstream/weir/operator"
+	"github.com/weirstream/weir/statebackend"
 	"github.com/weirstream/weir/stream"
+	"github.com/weirstream/weir/taskmanager/inflight"
 )
 
 // pieceFlags are those of pieces as this edge writes them.
@@ -41,6 +41,22 @@ func (e *Edge[T]) frames(batch any, from int, give func(*frame)) (records int) {
 	return records
 }
 
+// sampled is how many records of a batch are encoded to tell how large all are.
+const sampled = 4
+
+// sizeOf implements AnyEdge.
+func (e *Edge[T]) sizeOf(batch any, scratch []byte) (bytes int, used []byte) {
+	b := batch.(*stream.Batch[T])
+	n := len(b.Values)
+	k := min(n, sampled)
+	used = scratch[:0]
+	for i := range k {
+		at := i * n / k
+		used = e.Codec.AppendBatch(used, b.Values[at:at+1])
+	}
+	return 8*len(b.Hashes) + 8*len(b.Times) + len(used)*n/max(1, k), used
+}
+
 // appendPieces appends the records of batch.
 func appendPieces(dst []byte, e AnyEdge, batch any) []byte {
 	e.frames(batch, 0, func(f *frame) {
@@ -53,7 +69,7 @@ func appendPieces(dst []byte, e AnyEdge, batch any) []byte {
 // appendPiece appends the records of a data frame.
 func (f *frame) appendPiece(dst []byte) []byte {
 	h := f.header()
-	return appendPiece(dst, h.flags, int(h.count), f.payload())
+	return inflight.Append(dst, h.flags, int(h.count), f.payload())
 }
 
 // decodePiece implements AnyEdge: decode for records that another version of the
@@ -64,7 +80,7 @@ func (e *Edge[T]) decodePiece(f *frame, free any) (any, error) {
 		return e.decode(f, free)
 	}
 	if e.HasTimes && h.flags&flagTimes == 0 {
-		return nil, fmt.Errorf("%w: the records in flight have no event times, the edge of %v has", errPiece, e.recordType())
+		return nil, fmt.Errorf("%w: the records in flight have no event times, the edge of %v has", statebackend.ErrSchema, e.recordType())
 	}
 	b, _ := free.(*stream.Batch[T])
 	if b == nil {
@@ -86,7 +102,7 @@ func (e *Edge[T]) decodePiece(f *frame, free any) (any, error) {
 			continue
 		}
 		if len(in) < 8*n {
-			return nil, fmt.Errorf("%w: %d bytes for %d hashes or times", errPiece, len(in), n)
+			return nil, fmt.Errorf("%w: %d bytes for %d hashes or times", errFrame, len(in), n)
 		}
 		for i := range n {
 			part.to(binary.LittleEndian.Uint64(in[8*i:]))
@@ -98,7 +114,7 @@ func (e *Edge[T]) decodePiece(f *frame, free any) (any, error) {
 		return nil, fmt.Errorf("decode %d records of %v: %w", n, e.recordType(), err)
 	}
 	if used != len(in) || len(values) != n {
-		return nil, fmt.Errorf("%w: %d records take %d of %d bytes", errPiece, len(values), used, len(in))
+		return nil, fmt.Errorf("%w: %d records take %d of %d bytes", errFrame, len(values), used, len(in))
 	}
 	b.Values = values
 	if e.keyed() {
@@ -110,11 +126,11 @@ func (e *Edge[T]) decodePiece(f *frame, free any) (any, error) {
 }
 
 // keepOnly implements AnyEdge.
-func (e *Edge[T]) keepOnly(batch any, groups stream.KeyGroupRange) (dropped int, err error) {
-	if !e.keyed() {
-		return 0, nil
-	}
+func (e *Edge[T]) keepOnly(batch any, groups stream.KeyGroupRange) (left int, err error) {
 	b := batch.(*stream.Batch[T])
+	if !e.keyed() {
+		return len(b.Values), nil
+	}
 	at := 0
 	for i, hash := range b.Hashes {
 		if !groups.Contains(stream.GroupOf(hash)) {
@@ -125,29 +141,62 @@ func (e *Edge[T]) keepOnly(batch any, groups stream.KeyGroupRange) (dropped int,
 			return 0, operator.Fatal(fmt.Errorf("a record in flight when the checkpoint was taken has another key now (%v): "+
 				"start from a savepoint, which has no records in flight, to change the key", e.recordType()))
 		}
-		b.Values[at], b.Hashes[at] = b.Values[i], hash
-		if e.HasTimes {
-			b.Times[at] = b.Times[i]
-		}
+		e.move(b, at, i)
 		at++
 	}
-	dropped = len(b.Values) - at
-	clear(b.Values[at:])
-	b.Values, b.Hashes = b.Values[:at], b.Hashes[:at]
-	if e.HasTimes {
-		b.Times = b.Times[:at]
-	}
-	return dropped, nil
+	e.truncate(b, at)
+	return at, nil
 }
 
-// appendPiece appends a piece with payload.
-func appendPiece(dst []byte, flags uint8, records int, payload []byte) []byte {
-	at := len(dst)
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(payload)))
-	dst = append(dst, pieceVersion, flags)
-	dst = binary.LittleEndian.AppendUint16(dst, uint16(records))
-	sum := crc32.Update(crc32.Checksum(dst[at:], castagnoli), castagnoli, payload)
-	return append(binary.LittleEndian.AppendUint32(dst, sum), payload...)
+// move copies record from of b to place to.
+func (e *Edge[T]) move(b *stream.Batch[T], to, from int) {
+	b.Values[to], b.Hashes[to] = b.Values[from], b.Hashes[from]
+	if e.HasTimes {
+		b.Times[to] = b.Times[from]
+	}
+}
+
+// truncate drops the records of b from index n on.
+func (e *Edge[T]) truncate(b *stream.Batch[T], n int) {
+	clear(b.Values[n:])
+	b.Values, b.Hashes = b.Values[:n], b.Hashes[:n]
+	if e.HasTimes {
+		b.Times = b.Times[:n]
+	}
+}
+
+// clipped implements AnyEdge. It calls no user code but the codec, which any goroutine
+// may: hashes stand in the piece, or nothing is sorted out.
+func (e *Edge[T]) clipped(p inflight.Piece, groups stream.KeyGroupRange) ([]byte, error) {
+	if !e.keyed() || p.Flags() != e.pieceFlags() {
+		return p, nil
+	}
+	f := frameOfPiece(p)
+	defer f.release()
+	batch, err := e.decode(f, nil)
+	if err != nil {
+		return nil, err
+	}
+	b, at := batch.(*stream.Batch[T]), 0
+	for i, hash := range b.Hashes {
+		if groups.Contains(stream.GroupOf(hash)) {
+			e.move(b, at, i)
+			at++
+		}
+	}
+	if at == len(b.Values) {
+		return p, nil
+	}
+	e.truncate(b, at)
+	return appendPieces(nil, e, b), nil
+}
+
+// frameOfPiece makes a data frame of a piece.
+func frameOfPiece(p inflight.Piece) *frame {
+	f := newFrame()
+	header{kind: dataFrame, flags: p.Flags(), count: uint16(p.Records())}.put(f.buf)
+	f.buf = append(f.buf, p.Payload()...)
+	return f
 }
 
 // from implements AnyEdge. No schema stands for the edge's own.
@@ -156,64 +205,4 @@ func (e *Edge[T]) from(schema []byte) (codec.Mover, error) {
 		return nil, nil
 	}
 	return e.Codec.From(schema)
-}
-
-// movePiece makes a piece of the records that move brings up to date.
-func movePiece(p piece, move codec.Mover) (piece, error) {
-	in, head := p.payload(), 0
-	for _, flag := range []uint8{flagHashes, flagTimes} {
-		if p.flags()&flag != 0 {
-			head += 8 * p.records()
-		}
-	}
-	if len(in) < head {
-		return nil, fmt.Errorf("%w: %d bytes for the hashes and times of %d records", errPiece, len(in), p.records())
-	}
-	out := slices.Clone(in[:head])
-	in = in[head:]
-	for i := range p.records() {
-		var n int
-		var err error
-		if out, n, err = move(out, in); err != nil {
-			return nil, fmt.Errorf("%w: bring record %d of %d up to date: %w", errPiece, i, p.records(), err)
-		}
-		in = in[n:]
-	}
-	if len(in) > 0 {
-		return nil, fmt.Errorf("%w: %d bytes behind the last of %d records", errPiece, len(in), p.records())
-	}
-	return appendPiece(nil, p.flags(), p.records(), out), nil
-}
-
-// errPiece marks bytes that are not the pieces of a channel.
-var errPiece = fmt.Errorf("%w of records in flight", errFrame)
-
-// piece is one of the pieces of a channel: header and payload.
-type piece []byte
-
-func (p piece) flags() uint8    { return p[5] }
-func (p piece) records() int    { return int(binary.LittleEndian.Uint16(p[6:])) }
-func (p piece) payload() []byte { return p[pieceBytes:] }
-
-// cutPiece returns the first of pieces and those behind it.
-func cutPiece(pieces []byte) (p piece, rest []byte, err error) {
-	if len(pieces) < pieceBytes {
-		return nil, nil, fmt.Errorf("%w: it ends inside a header", errPiece)
-	}
-	size := int64(binary.LittleEndian.Uint32(pieces))
-	count := piece(pieces).records()
-	switch {
-	case pieces[4] != pieceVersion:
-		return nil, nil, fmt.Errorf("%w: version %d, want %d", errPiece, pieces[4], pieceVersion)
-	case pieces[5]&^(flagHashes|flagTimes) != 0 || count == 0 || count > stream.MaxBatch || size > maxRecordBytes:
-		return nil, nil, fmt.Errorf("%w: flags %#x, %d records of %d bytes", errPiece, pieces[5], count, size)
-	case int64(len(pieces)) < pieceBytes+size:
-		return nil, nil, fmt.Errorf("%w: it ends inside a payload of %d bytes", errPiece, size)
-	}
-	p, rest = pieces[:pieceBytes+size], pieces[pieceBytes+size:]
-	want := binary.LittleEndian.Uint32(p[8:])
-	if got := crc32.Update(crc32.Checksum(p[:8], castagnoli), castagnoli, p.payload()); got != want {
-		return nil, nil, fmt.Errorf("%w: checksum %08x, want %08x", errPiece, got, want)
-	}
-	return p, rest, nil
 }

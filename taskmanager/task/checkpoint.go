@@ -50,8 +50,11 @@ func (t *Task) checkpoint(f align.Effect) error {
 	}
 	s := &snapshot{id: id, ack: &weirpb.CheckpointAck{
 		CheckpointId: uint64(id), Subtask: t.subtask(), Attempt: t.attempt(), Operators: t.operatorSnapshots(),
-		Timings: &weirpb.CheckpointTimings{StartDelayNs: int64(f.StartDelay), AlignmentNs: int64(f.Alignment), Unaligned: f.Barrier.Unaligned},
+		Timings: &weirpb.CheckpointTimings{StartDelayNs: int64(f.StartDelay), AlignmentNs: int64(f.Alignment), Unaligned: f.Barrier.Unaligned, ProcessedBytes: t.processed()},
 	}}
+	if t.gate != nil { // the older checkpoint's object is needed for longer than that checkpoint
+		s.ack.StillReads = t.gate.StillReads()
+	}
 	if t.backend != nil {
 		frozen, err := t.backend.Freeze(id)
 		if err == nil && t.copying != nil {
@@ -226,10 +229,13 @@ func (t *Task) cancelBarrier(id stream.CheckpointID, reason string) error {
 }
 
 // leaderLost cancels what this subtask has not acked: without that ack it cannot
-// complete.
+// complete. So does what follows, up to a command of the next leader: a barrier that is
+// still on its way would have channels wait for others that were never injected, or were
+// cancelled before they came here.
 func (t *Task) leaderLost() error {
-	for _, s := range t.snapshots {
-		s.aborted = true
+	t.leaderless = true
+	for _, s := range slices.Clone(t.snapshots) {
+		t.forget(s.id)
 	}
 	for _, c := range slices.Clone(t.delayed) {
 		if err := t.cancelBarrier(c.Barrier.ID, "the leader was lost"); err != nil {
@@ -240,6 +246,15 @@ func (t *Task) leaderLost() error {
 		return t.cancelBarrier(id, "the leader was lost")
 	}
 	return nil
+}
+
+// orphan is a barrier that came while there is no leader, on a channel.
+func (t *Task) orphan(id stream.CheckpointID) error {
+	if id <= t.orphaned {
+		return nil
+	}
+	t.orphaned = id
+	return t.cancelBarrier(id, "its leader is lost")
 }
 
 // aborted ends, here and downstream, a checkpoint that was not begun here. Nothing is

@@ -22,8 +22,11 @@ const (
 	Completed
 	// Cancel the attempt.
 	Cancel
-	// LeaderLost cancels every checkpoint that this subtask has not acked.
+	// LeaderLost cancels every checkpoint that this subtask has not acked, and those whose
+	// barriers come until there is a leader again.
 	LeaderLost
+	// LeaderFound says that there is.
+	LeaderFound
 	// Drain a source, or its enumerator: it ends as if its input had.
 	Drain
 	// Fail the attempt with Err: something beside the subtask went wrong, such as the
@@ -49,6 +52,8 @@ func (k CommandKind) String() string {
 		return "cancel"
 	case LeaderLost:
 		return "leader-lost"
+	case LeaderFound:
+		return "leader-found"
 	case Drain:
 		return "drain"
 	case Fail:

@@ -23,7 +23,9 @@
 // frozen entries are copied out in slices → Snapshot.Finish in a goroutine of its own
 // → ack with the whole run list. A barrier that has waited for longer than its alignment
 // timeout overtakes (inflight.go): the records before it are captured, stored behind
-// and part of the ack. Aborts roll nothing back. A completed checkpoint is
+// and part of the ack. What was in flight when the restored checkpoint was taken comes
+// first, and is read as it is taken; the next checkpoint copies what is left of it. Aborts
+// roll nothing back. While there is no leader every barrier that comes is cancelled. A completed checkpoint is
 // committed; after the terminal one the attempt is FINISHED.
 //
 // # Goroutines

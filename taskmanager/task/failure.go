@@ -9,7 +9,6 @@ import (
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/operator"
 	"github.com/weirstream/weir/statebackend"
-	"github.com/weirstream/weir/statebackend/objstore"
 )
 
 // Failure is what an attempt failed with.
@@ -99,8 +98,8 @@ func (t *Task) failure(err error) *Failure {
 	// Neither is mended by a restart. State that outgrows its memory is as large after it.
 	f.Fatal = operator.IsFatal(err) || errors.Is(err, statebackend.ErrSchema) || errors.Is(err, operator.ErrKey) ||
 		errors.Is(err, statebackend.ErrBudget)
-	f.Damaged = t.phase == initializing && t.o.RestoredCheckpoint != 0 &&
-		(errors.Is(err, statebackend.ErrCorrupt) || errors.Is(err, objstore.ErrNotFound))
+	restoring := t.phase == initializing || errors.As(err, new(*restoreError))
+	f.Damaged = restoring && t.o.RestoredCheckpoint != 0 && notAsWritten(err)
 	if p := (*panicError)(nil); errors.As(err, &p) {
 		f.Stack = p.stack
 	}

@@ -1,19 +1,21 @@
 package task
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/weirstream/weir/operator"
 	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/proto/weirpb"
 	"github.com/weirstream/weir/statebackend"
 	"github.com/weirstream/weir/statebackend/objstore"
 	"github.com/weirstream/weir/stream"
 	"github.com/weirstream/weir/taskmanager/align"
 	"github.com/weirstream/weir/taskmanager/exchange"
+	"github.com/weirstream/weir/taskmanager/inflight"
 )
 
 // heldBarrier is a barrier that this subtask has sent and that waits for credit in an
@@ -33,6 +35,12 @@ func (t *Task) overtaking() error {
 	// that nothing is in flight.
 	if t.gate != nil && t.phase != ending {
 		for _, n := range t.gate.News() {
+			if t.leaderless {
+				if err := t.orphan(n.Barrier.ID); err != nil {
+					return err
+				}
+				continue
+			}
 			e := align.Event{Kind: align.BarrierSeen, Channel: n.Channel, Barrier: n.Barrier}
 			if t.gate.Capturing(n.Channel) {
 				if t.capture(n.Channel) {
@@ -127,6 +135,7 @@ func (t *Task) captured(id stream.CheckpointID) {
 		}
 		return
 	}
+	s.ack.Timings.ProcessedBytes = t.processed()
 	all := t.gate.EndCapture()
 	if len(all) == 0 {
 		s.open--
@@ -135,80 +144,94 @@ func (t *Task) captured(id stream.CheckpointID) {
 	}
 	f := t.newChannelFile(s, all)
 	t.async.Go(func() {
-		f.build(all)
-		var err error
-		if f.object != "" {
-			err = objstore.Put(t.rt.Context, t.o.Store, f.object, bytes.NewReader(f.pieces))
-		}
+		err := f.write(t.rt.Context)
 		t.Post(Command{Kind: stored, snapshot: s, file: f, Err: err})
 	})
 }
 
 // channelFile is what a subtask keeps of the records in flight of one checkpoint.
 type channelFile struct {
-	object string                 // "": they travel in the ack
-	states []*metapb.ChannelState // one for each input that has any
-	pieces []byte                 // of all of them, if there is an object
+	all    []exchange.Captured
+	states []*metapb.ChannelState // of all
+	store  objstore.Store         // nil: they travel in the ack
+	object string
+	bytes  uint64
 }
 
-// newChannelFile says where what was captured goes, and what it is; build does the rest.
+// newChannelFile says where what was captured goes; write does the rest.
 func (t *Task) newChannelFile(s *snapshot, all []exchange.Captured) *channelFile {
-	f := &channelFile{}
+	f := &channelFile{all: all}
 	size := 0
-	for _, c := range all {
+	for i, c := range all {
 		edge := t.o.Graph.Edges[t.vertex.Inputs[c.Input]]
 		f.states = append(f.states, &metapb.ChannelState{
 			FromUid: t.o.Graph.Plan.Operators[edge.FromOperator].Uid, Input: uint32(edge.Input), Distribution: edge.Distribution,
-			RecordSchema: t.chain[0].plan.Inputs[edge.Input].RecordSchema, Records: c.Records, Size: uint64(c.Size),
+			RecordSchema: c.Schema,
 		})
+		if len(c.Schema) == 0 {
+			f.states[i].RecordSchema = t.chain[0].plan.Inputs[edge.Input].RecordSchema
+		}
 		size += c.Size
 	}
 	if size > t.o.InlineLimit && t.o.Store != nil {
+		f.store = t.o.Store
 		f.object = fmt.Sprintf("%v/inflight-%v-v%d-%d", s.id, t.o.Attempt, int(t.o.Subtask.Vertex), t.o.Subtask.Index)
 		for _, state := range f.states {
-			state.File, state.Attempt = f.object, t.o.Attempt.String()
+			state.Attempt = t.o.Attempt.String()
 		}
 	}
 	return f
 }
 
-// build puts the pieces together and computes digests: megabytes, so not in the loop.
-func (f *channelFile) build(all []exchange.Captured) {
-	for i, c := range all {
-		begin := len(f.pieces)
-		f.pieces = c.AppendPieces(f.pieces)
-		c.Release()
-		mine := f.pieces[begin:len(f.pieces):len(f.pieces)]
-		sum := sha256.Sum256(mine)
-		state := f.states[i]
-		state.Digest = sum[:]
-		if f.object == "" {
-			state.Pieces = mine
-		} else {
-			state.Offset = uint64(begin)
+// write stores what was captured: megabytes, so not in the loop.
+func (f *channelFile) write(ctx context.Context) error {
+	defer func() {
+		for i := range f.all {
+			f.all[i].Release()
+		}
+	}()
+	w, err := inflight.Create(ctx, f.store, f.object)
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	var states []*metapb.ChannelState
+	for i, c := range f.all {
+		any, err := w.Part(f.states[i], func() error { return c.Write(ctx, w) })
+		if err != nil {
+			return err
+		}
+		if any {
+			states = append(states, f.states[i])
 		}
 	}
+	f.states, f.bytes = states, w.Bytes()
+	return w.Commit(ctx)
 }
 
 // channelsStored: the records in flight of a snapshot are durable, or never will be.
-func (t *Task) channelsStored(c Command) {
+func (t *Task) channelsStored(c Command) error {
 	s := c.snapshot
 	s.open--
-	if c.Err != nil {
-		if !s.aborted {
-			t.giveUp(s, fmt.Sprintf("store records in flight: %v", c.Err))
-		}
-	} else {
+	switch {
+	case c.Err == nil:
 		s.ack.Operators[0].Subtasks[0].ChannelStates = c.file.states
-		s.ack.ChannelBytes = uint64(len(c.file.pieces))
+		s.ack.ChannelBytes = c.file.bytes
 		s.ack.NewBytes += s.ack.ChannelBytes
+	case s.aborted: // so what it reads may be gone by now
+	case notAsWritten(c.Err): // of what was restored: nothing that follows from it may be kept
+		return &restoreError{fmt.Errorf("restore records in flight: %w", c.Err)}
+	default:
+		t.giveUp(s, fmt.Sprintf("store records in flight: %v", c.Err))
 	}
 	t.ackIfWhole(s)
+	return nil
 }
 
-// restoreChannels gives the gate the records that were in flight.
+// restoreChannels has the gate begin with the records that were in flight.
 func (t *Task) restoreChannels() error {
 	in := t.chain[0]
+	var held []exchange.Held
 	for _, c := range in.restored.Channels {
 		at := -1
 		for i, e := range t.vertex.Inputs {
@@ -219,44 +242,48 @@ func (t *Task) restoreChannels() error {
 		if t.gate == nil || at < 0 {
 			return operator.Fatal(fmt.Errorf("operator %q has no input %d for the records in flight from %q", in.plan.Uid, c.Input, c.State.FromUid))
 		}
-		pieces, err := t.piecesOf(t.rt.Context, c.State, c.BasePath)
-		if err == nil {
-			groups := stream.RangeOf(t.o.Subtask.Index, t.vertex.Parallelism)
-			err = t.gate.Restore(at, c.State.RecordSchema, pieces, groups)
-		}
+		own := stream.RangeOf(t.o.Subtask.Index, t.vertex.Parallelism)
+		theirs := stream.KeyGroupRange{First: stream.KeyGroup(c.FirstGroup), Last: stream.KeyGroup(c.LastGroup)}
+		groups, _ := own.Intersect(theirs)
+		source, err := t.sourceOf(c)
 		if err != nil {
 			return fmt.Errorf("restore records in flight from %q: %w", c.State.FromUid, err)
 		}
+		held = append(held, exchange.Held{Input: at, Groups: groups, All: groups == theirs, Source: source})
 	}
-	return nil
+	if len(held) == 0 {
+		return nil
+	}
+	return t.gate.Restore(t.rt.Context, held)
 }
 
-// piecesOf reads what one channel held.
-func (t *Task) piecesOf(ctx context.Context, s *metapb.ChannelState, folder string) ([]byte, error) {
-	pieces := s.Pieces
-	if s.File != "" {
-		store := t.o.Store
-		if store == nil || folder != "" {
-			var err error
-			if store, err = objstore.Parse(folder); err != nil {
-				return nil, err
-			}
-		}
-		r, err := store.Open(ctx, s.File)
-		if err != nil {
-			return nil, err
-		}
-		defer r.Close()
-		if end := int64(s.Offset + s.Size); end < 0 || end > r.Size() || s.Size > uint64(r.Size()) {
-			return nil, fmt.Errorf("%w: %s has %d bytes, bytes %d to %d are wanted", statebackend.ErrCorrupt, s.File, r.Size(), s.Offset, s.Offset+s.Size)
-		}
-		pieces = make([]byte, s.Size)
-		if err := objstore.ReadFull(r, pieces, int64(s.Offset)); err != nil {
-			return nil, fmt.Errorf("read %s: %w", s.File, err)
-		}
+// sourceOf says where a channel's records lie, and what that is called.
+func (t *Task) sourceOf(c *weirpb.RestoredChannel) (inflight.Source, error) {
+	s := inflight.Source{State: c.State}
+	if c.State.File == "" {
+		return s, nil
 	}
-	if sum := sha256.Sum256(pieces); !bytes.Equal(sum[:], s.Digest) {
-		return nil, fmt.Errorf("%w: the digest of %s is not what the checkpoint says", statebackend.ErrCorrupt, s.File)
+	s.Store, s.Name = t.o.Store, c.State.File
+	if c.BasePath == "" && s.Store != nil {
+		return s, nil
 	}
-	return pieces, nil
+	from, err := objstore.Parse(c.BasePath)
+	if err != nil {
+		return s, err
+	}
+	if s.Store == nil || from.URL() != s.Store.URL() { // somebody else's
+		s.Store, s.Name = from, strings.TrimSuffix(c.BasePath, "/")+"/"+c.State.File
+	}
+	return s, nil
+}
+
+// restoreError is of what the attempt was to start from, found while it is running.
+type restoreError struct{ err error }
+
+func (e *restoreError) Error() string { return e.err.Error() }
+func (e *restoreError) Unwrap() error { return e.err }
+
+// notAsWritten reports whether err says that bytes of a snapshot are not what was written.
+func notAsWritten(err error) bool {
+	return errors.Is(err, statebackend.ErrCorrupt) || errors.Is(err, objstore.ErrNotFound)
 }

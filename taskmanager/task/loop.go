@@ -170,13 +170,15 @@ func (t *Task) command(c Command) error {
 		return t.cancelBarrier(c.ID, c.Reason)
 	case LeaderLost:
 		return t.leaderLost()
+	case LeaderFound:
+		t.leaderless = false
+		return nil
 	case Completed:
 		return t.completed(c)
 	case finished:
 		return t.written(c)
 	case stored:
-		t.channelsStored(c)
-		return nil
+		return t.channelsStored(c)
 	case Drain:
 		t.drained = true
 		return nil
@@ -208,6 +210,9 @@ func (t *Task) event(ch int, e stream.Event) error {
 	t.atKey = false
 	switch e.Kind {
 	case stream.BarrierEvent:
+		if t.leaderless {
+			return t.orphan(e.Barrier.ID)
+		}
 		if t.gate.Capturing(ch) && e.Barrier.ID == t.aligner.Capturing() { // before its announcement was heard
 			t.gate.CloseCapture(ch)
 			return t.align(align.Event{Kind: align.Captured, Channel: ch})
@@ -225,6 +230,7 @@ func (t *Task) event(ch int, e stream.Event) error {
 // align hands e to the aligner and does what it says.
 func (t *Task) align(e align.Event) error {
 	t.effects = t.aligner.Step(t.clock(), e, t.effects[:0])
+	defer t.meterAlignment()
 	var captured []int // channels
 	for _, f := range t.effects {
 		switch f.Kind {
@@ -261,6 +267,23 @@ func (t *Task) align(e align.Event) error {
 		}
 	}
 	return nil
+}
+
+// meterAlignment has the gate measure what is taken between a checkpoint's first barrier
+// and its last.
+func (t *Task) meterAlignment() {
+	if t.gate != nil {
+		t.gate.Meter(t.aligner.Aligning() != 0 || t.aligner.Capturing() != 0)
+	}
+}
+
+// processed is how many bytes were taken so far since the first barrier of the checkpoint
+// that is being aligned or captured.
+func (t *Task) processed() uint64 {
+	if t.gate == nil {
+		return 0
+	}
+	return t.gate.Meter(true)
 }
 
 // fire calls the timers that are due. wait is the time until the next; 0 = none.
@@ -367,6 +390,9 @@ func (h *gateHead) step() (bool, time.Duration, error) {
 		it, ok := t.gate.Poll()
 		if !ok {
 			return false, 0, nil
+		}
+		if it.Err != nil {
+			return false, 0, &restoreError{it.Err}
 		}
 		if it.Batch == nil {
 			return true, 0, t.event(it.Channel, it.Event)

@@ -158,6 +158,7 @@ func TestNoAckAfterAbort(t *testing.T) {
 				if r.ackOf("count", 1) != nil {
 					t.Error("acked")
 				}
+				r.each(func(t *Task) { t.Post(Command{Kind: LeaderFound}) })
 				r.inject(2, stream.CheckpointBarrier)
 				if a := r.ackOf("count", 2); a == nil || len(a.Operators[0].Subtasks[0].Runs) != 1 {
 					t.Errorf("the next ack is %v, want the run of the aborted checkpoint", a)

@@ -17,6 +17,7 @@ import (
 	"github.com/weirstream/weir/stream"
 	"github.com/weirstream/weir/taskmanager/align"
 	"github.com/weirstream/weir/taskmanager/exchange"
+	"github.com/weirstream/weir/taskmanager/intake"
 )
 
 // Task is one attempt of one subtask.
@@ -41,22 +42,24 @@ type Task struct {
 	linkErr   error       // first mistake of linking
 	backend   Backend     // nil if the head is not keyed
 	gate      *exchange.Gate
-	consumers []exchange.Consumer // by input of the vertex
+	consumers []intake.Consumer // by input of the vertex
 	outputs   []exchange.Output
 	head      head
 	timers    *table.Timers // nil if there is no timer callback
 	onTimer   func(table.Timer) error
 
-	aligner *align.Aligner
-	alarm   *time.Timer         // raises Attention when a barrier has waited for long enough
-	held    heldBarrier         // that waits in an output, not to overtake yet
-	effects []align.Effect      // scratch
-	blocked []int               // channels
-	delayed []Command           // barriers that came while ending
-	silent  stream.CheckpointID // of the stop barrier after which the source rests; 0 = none
-	drained bool                // a source is to end before its input does
-	endAt   int                 // in chain, while ending
-	endHook int
+	aligner    *align.Aligner
+	alarm      *time.Timer         // raises Attention when a barrier has waited for long enough
+	held       heldBarrier         // that waits in an output, not to overtake yet
+	effects    []align.Effect      // scratch
+	blocked    []int               // channels
+	delayed    []Command           // barriers that came while ending
+	silent     stream.CheckpointID // of the stop barrier after which the source rests; 0 = none
+	leaderless bool                // no command has come since the leader was lost
+	orphaned   stream.CheckpointID // the newest that came meanwhile, and was cancelled
+	drained    bool                // a source is to end before its input does
+	endAt      int                 // in chain, while ending
+	endHook    int
 
 	snapshots []*snapshot // not acked yet, in order
 	copying   *snapshot   // the one whose entries are being copied out, or nil

@@ -133,7 +133,9 @@ func (r *rig) divided(id stream.CheckpointID, g *job.Graph, want int) map[job.Su
 				p.Keyed = append(p.Keyed, &weirpb.RestoredKeyed{FirstGroup: uint32(k.Range.First), LastGroup: uint32(k.Range.Last), Runs: k.Runs, Schemas: k.Schemas})
 			}
 			for _, c := range o.Channels {
-				p.Channels = append(p.Channels, &weirpb.RestoredChannel{Input: uint32(c.Input), State: c.State})
+				p.Channels = append(p.Channels, &weirpb.RestoredChannel{
+					Input: uint32(c.Input), State: c.State, FirstGroup: uint32(c.Groups.First), LastGroup: uint32(c.Groups.Last),
+				})
 			}
 			all[s.ID] = append(all[s.ID], p)
 		}

@@ -21,6 +21,7 @@ type deployment struct {
 	tasks       map[job.SubtaskID]*task.Task
 	live        int           // tasks that have not returned
 	over        chan struct{} // closed when all have
+	shared      *shared       // what its cold tiers share
 }
 
 // deployGrace is how long a deployment waits for the goroutines of an older one.
@@ -108,7 +109,7 @@ func (w *Worker) startDeployment(d *weirpb.Deploy) {
 		return
 	}
 	w.deployments[dep.incarnation] = dep
-	dep.live = len(dep.tasks)
+	dep.live, dep.shared = len(dep.tasks), w.backends.take()
 	for _, t := range dep.tasks {
 		go func() {
 			err := t.Run(context.Background())
@@ -136,12 +137,13 @@ func (w *Worker) newDeployment(d *weirpb.Deploy) (*deployment, error) {
 	}
 	dep.fabric, err = w.network.NewFabric(exchange.FabricOptions{
 		Incarnation: dep.incarnation, Secret: []byte(d.Secret), Graph: graph, Locations: locations, Worker: fmt.Sprint(w.o.WorkerID),
+		Memory: w.memory.exchange,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("deploy: %w", err)
 	}
 	attempt := job.Attempt{Epoch: d.Attempt.GetEpoch(), N: d.Attempt.GetN()}
-	newBackend := w.backends.factory(store, attempt, w.o.WorkerID, keyedSubtasks(graph, d.Subtasks), int64(d.InlineLimit))
+	newBackend := w.backends.factory(store, attempt, w.o.WorkerID, w.keyedSubtasks(graph, d), int64(d.InlineLimit))
 	for _, s := range d.Subtasks {
 		t, err := w.newTask(d, s, graph, dep.fabric, attempt, newBackend, store)
 		if err != nil {
@@ -177,11 +179,21 @@ func (w *Worker) mode() align.Mode {
 	return align.ExactlyOnce
 }
 
-// keyedSubtasks counts the subtasks that will share the worker's state memory.
-func keyedSubtasks(g *job.Graph, subtasks []*weirpb.SubtaskDeployment) int {
+// keyedSubtasks counts the subtasks that share the worker's state memory with those of d:
+// the job's other regions run here, too.
+func (w *Worker) keyedSubtasks(g *job.Graph, d *weirpb.Deploy) int {
+	here := map[job.SubtaskID]bool{}
+	for _, s := range d.Subtasks {
+		here[subtaskOf(s.Subtask)] = true
+	}
+	for _, l := range d.Locations {
+		if l.WorkerId == w.o.WorkerID {
+			here[subtaskOf(l.Subtask)] = true
+		}
+	}
 	n := 0
-	for _, s := range subtasks {
-		if len(g.Head(job.VertexID(s.Subtask.GetVertex())).KeySchema) > 0 {
+	for s := range here {
+		if int(s.Vertex) < len(g.Vertices) && len(g.Head(s.Vertex).KeySchema) > 0 {
 			n++
 		}
 	}
@@ -230,6 +242,7 @@ func (e *returned) handle(w *Worker) {
 	if e.dep.live == 0 {
 		e.dep.fabric.Close()
 		close(e.dep.over)
+		w.backends.give(e.dep.shared)
 		delete(w.deployments, e.dep.incarnation)
 	}
 	waiting := w.waiting

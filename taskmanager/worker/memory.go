@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/weirstream/weir/codec"
 	"github.com/weirstream/weir/job"
@@ -57,27 +58,91 @@ type backends struct {
 	kind   string // state.backend.type
 	memory memory
 	dir    string
-	shared *pebble.Shared // nil with heap
+	shared *shared   // of deployments to come; nil with heap
+	old    []*shared // of those that live still
+}
+
+// shared is what the cold tiers of some deployments share.
+type shared struct {
+	*pebble.Shared
+	cache int64 // bytes
+	users int   // deployments
 }
 
 func newBackends(settings map[string]string, m memory, dir string) (*backends, error) {
-	b := &backends{kind: cmp.Or(settings["state.backend.type"], "pebble"), memory: m, dir: dir}
+	b := &backends{kind: cmp.Or(settings["state.backend.type"], "pebble"), dir: dir}
 	switch b.kind {
 	case "heap", "hashmap":
 		b.kind = "heap"
-		b.memory.tables += b.memory.cache // nothing is cached: it is all in the tables
 	case "pebble", "rocksdb":
 		b.kind = "pebble"
-		b.shared = pebble.NewShared(m.cache)
 	default:
 		return nil, fmt.Errorf("state.backend.type is %q; want heap or pebble", b.kind)
 	}
+	b.resize(m)
 	return b, nil
 }
 
-func (b *backends) close() {
+// resize has the deployments to come share m. Those that live keep what they have: a slot's
+// part of the worker's memory is the same however many slots it has.
+func (b *backends) resize(m memory) {
+	if b.kind == "heap" {
+		m.tables, m.cache = m.tables+m.cache, 0 // nothing is cached: it is all in the tables
+	}
+	b.memory = m
+	if b.kind != "pebble" || b.shared != nil && b.shared.cache == m.cache {
+		return
+	}
 	if b.shared != nil {
-		b.shared.Close()
+		b.old = append(b.old, b.shared)
+	}
+	b.shared = &shared{Shared: pebble.NewShared(m.cache), cache: m.cache}
+	b.sweep()
+}
+
+// take is called for a deployment that begins, give with what it has taken when it is over.
+func (b *backends) take() *shared {
+	if b.shared != nil {
+		b.shared.users++
+	}
+	return b.shared
+}
+
+func (b *backends) give(s *shared) {
+	if s != nil {
+		s.users--
+		b.sweep()
+	}
+}
+
+// sweep closes what nobody uses any more.
+func (b *backends) sweep() {
+	b.old = slices.DeleteFunc(b.old, func(s *shared) bool {
+		if s.users == 0 {
+			s.Close()
+		}
+		return s.users == 0
+	})
+}
+
+func (b *backends) close() {
+	for _, s := range append(b.old, b.shared) {
+		if s != nil {
+			s.Close()
+		}
+	}
+}
+
+// memoryChanged: the job has more slots here than before, or less.
+type memoryChanged struct{ bytes int64 }
+
+func (e *memoryChanged) handle(w *Worker) {
+	w.memory = divideMemory(e.bytes)
+	if w.o.SetMemory != nil {
+		w.o.SetMemory(e.bytes)
+	}
+	if w.backends != nil {
+		w.backends.resize(w.memory)
 	}
 }
 
@@ -86,13 +151,14 @@ func (b *backends) close() {
 // instead of a file.
 func (b *backends) factory(store objstore.Store, attempt job.Attempt, worker uint64, keyed int, inline int64) func(task.BackendConfig) (task.Backend, error) {
 	packer := runlist.NewPacker(store, attempt.String(), worker)
+	mine, memory := b.shared, b.memory
 	return func(c task.BackendConfig) (task.Backend, error) {
 		dir := filepath.Join(b.dir, attempt.String(), fmt.Sprintf("v%d-%d", int(c.Subtask.Vertex), c.Subtask.Index))
 		runs := filepath.Join(dir, "runs")
 		if err := os.MkdirAll(runs, 0o700); err != nil {
 			return nil, fmt.Errorf("make folder for runs: %w", err)
 		}
-		c.Table.Budget = int64(float64(b.memory.tables)*(1-copiesShare)) / int64(max(1, keyed))
+		c.Table.Budget = int64(float64(memory.tables)*(1-copiesShare)) / int64(max(1, keyed))
 		if s, ok := store.(*inlineOnly); ok {
 			store = s.of(c.UID, c.Subtask.Index)
 		}
@@ -106,6 +172,6 @@ func (b *backends) factory(store objstore.Store, attempt job.Attempt, worker uin
 		if b.kind == "heap" {
 			return heap.New(heap.Options{Table: c.Table, Runs: list})
 		}
-		return pebble.New(pebble.Options{Table: c.Table, Runs: list, Shared: b.shared, Dir: filepath.Join(dir, "cold")})
+		return pebble.New(pebble.Options{Table: c.Table, Runs: list, Shared: mine.Shared, Dir: filepath.Join(dir, "cold")})
 	}
 }

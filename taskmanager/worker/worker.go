@@ -35,10 +35,13 @@ type Options struct {
 	// TCP and Unix are where records are taken; "" = not at all.
 	TCP, Unix string
 	// Listen and Dial replace the machine's network (local mode); nil: the machine's.
-	Listen  func(network, address string) (net.Listener, error)
-	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
-	Version string
-	Log     *slog.Logger
+	Listen func(network, address string) (net.Listener, error)
+	Dial   func(ctx context.Context, network, address string) (net.Conn, error)
+	// SetMemory, if set, is told when the worker's share of the memory has changed; its
+	// process was started with another.
+	SetMemory func(bytes int64)
+	Version   string
+	Log       *slog.Logger
 }
 
 // Worker is the job's process on one host, or its stand-in in local mode.
@@ -58,6 +61,7 @@ type Worker struct {
 	network     *exchange.Network
 	backends    *backends
 	deployments map[job.Incarnation]*deployment
+	leaderless  bool             // no command has come since the leader was lost
 	waiting     []*weirpb.Deploy // for subtasks of older incarnations to return
 	failure     error            // that ends the worker
 }
@@ -177,6 +181,8 @@ func (w *Worker) read(s grpc.BidiStreamingClient[weirpb.FromWorker, weirpb.ToWor
 			w.post(&command{m.ToSubtasks})
 		case *weirpb.ToWorker_LeaderLost:
 			w.post(&leaderLost{})
+		case *weirpb.ToWorker_Memory:
+			w.post(&memoryChanged{int64(m.Memory.MemoryBytes)})
 		}
 	}
 }
@@ -250,6 +256,10 @@ func (w *Worker) close() {
 type command struct{ c *weirpb.ToSubtasks }
 
 func (e *command) handle(w *Worker) {
+	if w.leaderless { // whatever it says: it is a leader
+		w.leaderless = false
+		w.all(task.Command{Kind: task.LeaderFound})
+	}
 	switch c := e.c.Command.(type) {
 	case *weirpb.ToSubtasks_Deploy:
 		w.deploy(c.Deploy)
@@ -297,9 +307,15 @@ func (w *Worker) drain(c *weirpb.DrainSources) {
 type leaderLost struct{}
 
 func (leaderLost) handle(w *Worker) {
+	w.leaderless = true
+	w.all(task.Command{Kind: task.LeaderLost})
+}
+
+// all tells every subtask.
+func (w *Worker) all(c task.Command) {
 	for _, d := range w.deployments {
 		for _, t := range d.tasks {
-			t.Post(task.Command{Kind: task.LeaderLost})
+			t.Post(c)
 		}
 	}
 }

@@ -1,8 +1,9 @@
-package exchange
+package intake
 
 import (
 	"errors"
 	"fmt"
+	"reflect"
 
 	"github.com/weirstream/weir/operator"
 	"github.com/weirstream/weir/stream"
@@ -10,7 +11,7 @@ import (
 
 // Consumer runs batches of one input into the head of a chain.
 type Consumer interface {
-	// Run hands the records of batch (an Item.Batch of the consumer's edge) from index
+	// Run hands the records of batch (a *stream.Batch of the consumer's records) from index
 	// from on to the receiver, and stops after the record during which
 	// Runtime.Attention was raised. next is the index of the first record not taken;
 	// the batch is used up when it equals Len(batch).
@@ -19,10 +20,12 @@ type Consumer interface {
 	Len(batch any) int
 }
 
-func (e *Edge[T]) newConsumer(rt *operator.Runtime, receiver any) (Consumer, error) {
+// New returns the consumer that runs batches of T into receiver: an
+// operator.KeyedReceiver[T] (then the batches must have hashes) or an operator.Receiver[T].
+func New[T any](rt *operator.Runtime, receiver any, keyed bool) (Consumer, error) {
 	switch r := receiver.(type) {
 	case operator.KeyedReceiver[T]:
-		if !e.keyed() {
+		if !keyed {
 			return nil, errors.New("the receiver is keyed, the edge is not")
 		}
 		w, _ := receiver.(operator.Warmer[T])
@@ -30,7 +33,7 @@ func (e *Edge[T]) newConsumer(rt *operator.Runtime, receiver any) (Consumer, err
 	case operator.Receiver[T]:
 		return &plainConsumer[T]{rt: rt, receiver: r}, nil
 	}
-	return nil, fmt.Errorf("%T receives no %v", receiver, e.recordType())
+	return nil, fmt.Errorf("%T receives no %v", receiver, reflect.TypeFor[T]())
 }
 
 type plainConsumer[T any] struct {

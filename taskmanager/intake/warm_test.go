@@ -1,10 +1,9 @@
-package exchange
+package intake
 
 import (
 	"slices"
 	"testing"
 
-	"github.com/weirstream/weir/codec"
 	"github.com/weirstream/weir/operator"
 	"github.com/weirstream/weir/stream"
 )
@@ -30,13 +29,9 @@ func (w *warmed) ReceiveKeyed(hash, v uint64) {
 // in the middle and with event times.
 func TestConsumerWarmsAhead(t *testing.T) {
 	for _, timed := range []bool{false, true} {
-		c, err := codec.For[uint64]()
-		if err != nil {
-			t.Fatal(err)
-		}
 		rt := &operator.Runtime{}
 		w := &warmed{rt: rt, stopAt: 40}
-		consumer, err := NewConsumer(&Edge[uint64]{Codec: c, Hash: func(v uint64) uint64 { return v + 1000 }}, rt, w)
+		consumer, err := New[uint64](rt, w, true)
 		if err != nil {
 			t.Fatal(err)
 		}
