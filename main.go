@@ -77,11 +77,7 @@ func run(ctx context.Context, build func(*Env) error, opts []Option, args []stri
 		fmt.Fprintln(stdout, protojson.Format(plan))
 		return exitOK
 	}
-	log, err := localLog(getenv(EnvLog), stderr)
-	if err != nil {
-		return exitCode(err, stdout, stderr)
-	}
-	line, err := runLocal(ctx, plan, newProgram, log)
+	line, err := runLocal(ctx, plan, newProgram, getenv(EnvLog), stderr)
 	if err == nil && line != "" {
 		fmt.Fprintln(stdout, line)
 	}

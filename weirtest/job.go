@@ -89,7 +89,7 @@ func run(t testing.TB, build func(*weir.Env) error, opts []Option) (*Job, error)
 	dir := t.TempDir()
 	c, err := minicluster.Start(minicluster.Options{
 		TaskManagers: s.taskManagers, Slots: s.defaultSlots(needed), Dir: dir,
-		Settings: cluster, Log: log.logger(), NewProgram: program,
+		Settings: cluster, Log: log.logger(t), NewProgram: program,
 	})
 	if err != nil {
 		t.Fatalf("start the cluster: %v", err)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/weirstream/weir"
+	"github.com/weirstream/weir/internal/config"
 )
 
 // testLog is the runtime's log as the test's output, shown when it fails. What is
@@ -20,11 +21,16 @@ type testLog struct {
 
 func newTestLog(t testing.TB) *testLog { return &testLog{to: t.Output()} }
 
-// logger logs warnings and errors, or as weir.EnvLog says.
-func (l *testLog) logger() *slog.Logger {
+// logger logs warnings and errors, or as weir.EnvLog says; one that it can't say fails the
+// test.
+func (l *testLog) logger(t testing.TB) *slog.Logger {
+	t.Helper()
 	level := slog.LevelWarn
-	if level.UnmarshalText([]byte(os.Getenv(weir.EnvLog))) != nil {
-		level = slog.LevelWarn
+	if v := os.Getenv(weir.EnvLog); v != "" {
+		var err error
+		if level, err = config.ParseLogLevel(weir.EnvLog, v); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: level}))
 }

@@ -71,3 +71,17 @@ func TestFails(t *testing.T) {
 		})
 	}
 }
+
+// TestUnknownLogLevel: a level of the log that is none is refused by its name.
+func TestUnknownLogLevel(t *testing.T) {
+	t.Setenv(weir.EnvLog, "inof")
+	f, done := &failing{TB: t}, make(chan struct{})
+	go func() {
+		defer close(done)
+		newTestLog(t).logger(f)
+	}()
+	<-done
+	if !strings.Contains(f.text, "WEIR_LOG=inof is no level of a log; did you mean WEIR_LOG=info?") {
+		t.Errorf("failed with %q", f.text)
+	}
+}

@@ -16,6 +16,7 @@ import (
 	"github.com/weirstream/weir/internal/memnet"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/jobmanager"
+	"github.com/weirstream/weir/jobmanager/execgraph"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/taskmanager"
 	"github.com/weirstream/weir/taskmanager/task"
@@ -31,8 +32,18 @@ type Options struct {
 	Settings map[string]string // cluster configuration
 	Log      *slog.Logger
 	HA       *memha.Store // the records; default: new ones. A test gives its own, to depose the leader
+	// OnRestart, if set, is told of each failure after which the job is restarted. It is called
+	// by the JobManager's goroutine for the job and must not block.
+	OnRestart func(Restart)
 	// NewProgram builds the one program that this cluster can run.
 	NewProgram func() (*task.Program, error)
+}
+
+// Restart is a failure after which a job, or a region of it, is started again.
+type Restart struct {
+	Job   job.ID
+	Cause string        // who failed, and with what
+	In    time.Duration // from now on
 }
 
 // Cluster is a running cluster.
@@ -75,6 +86,11 @@ func Start(o Options) (*Cluster, error) {
 	var err error
 	c.manager, err = jobmanager.New(jobmanager.Config{
 		HA: o.HA, Storage: filepath.Join(c.o.Dir, "ha"), Settings: o.Settings, RPC: c.rpc, Log: o.Log.With("part", "jobmanager"),
+		RegionFailed: func(id job.ID, f execgraph.RegionFailed) {
+			if o.OnRestart != nil && !f.GivenUp {
+				o.OnRestart(Restart{Job: id, Cause: f.Failure.Cause, In: f.Delay})
+			}
+		},
 	})
 	if err != nil {
 		return nil, errors.Join(err, c.removeTemp())
