@@ -60,7 +60,7 @@ func (p *process) run(f *forker, exe string, failed func(error)) {
 		}
 		cmd := exec.Command(exe, p.args...)
 		cmd.Stdout, cmd.Stderr = log, log
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+		cmd.SysProcAttr = ofOwnGroup()
 		p.mu.Lock()
 		if p.closing {
 			p.mu.Unlock()
