@@ -32,8 +32,14 @@
 //	saved, _ := c.Stop() // or c.Savepoint(), c.NativeSavepoint(), c.Retained()
 //	weirtest.Run(t, buildV2, weirtest.From(saved), weirtest.Setting("parallelism.default", "3"), …)
 //
-// Refused is Run for one that must not be started so. RestoreAt takes a Harness to another
-// parallelism, or to another version of its operator.
+// Refused is Run for one that must not be started so. A running job gets another
+// parallelism by Rescale, one operator of it by RescaleOperator. A Harness goes to another
+// parallelism too, and to another version of its operator:
+//
+//	s := h.Snapshot()
+//	h.RestoreAt(3, s) // three subtasks from here on; Push finds the one that has the key
+//	next := weirtest.Keyed(t, newIdleV2, Order.UserID)
+//	next.RestoreAt(2, s)
 //
 // JobManager, TaskManagers, tasks, exchange, state and checkpoints are those of
 // production, in goroutines that end with the test. The clock is the real one; no

@@ -63,8 +63,20 @@ func (j *Job) Stop() (*Savepoint, Result) {
 // Rescale gives the job, while it runs, another parallelism.
 func (j *Job) Rescale(parallelism int) {
 	j.t.Helper()
-	j.operation(fmt.Sprintf("rescale the job to %d", parallelism), func(ctx context.Context) (string, error) {
-		return j.cluster.JobManager().API().Rescale(ctx, j.id, api.RescaleRequest{Parallelism: parallelism})
+	j.rescale(fmt.Sprintf("rescale the job to %d", parallelism), api.RescaleRequest{Parallelism: parallelism})
+}
+
+// RescaleOperator gives one operator, and those that are chained to it, another
+// parallelism than the job's.
+func (j *Job) RescaleOperator(uid string, parallelism int) {
+	j.t.Helper()
+	j.rescale(fmt.Sprintf("rescale operator %q to %d", uid, parallelism), api.RescaleRequest{Operators: map[string]int{uid: parallelism}})
+}
+
+func (j *Job) rescale(what string, r api.RescaleRequest) {
+	j.t.Helper()
+	j.operation(what, func(ctx context.Context) (string, error) {
+		return j.cluster.JobManager().API().Rescale(ctx, j.id, r)
 	})
 }
 
