@@ -7,7 +7,7 @@ root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 def options(parser, **more):
     """Adds what every script takes: the programs, the ports, settings of the job, and each further name with its default."""
     for name, default in {"weir": root + "/bin/weir", "bench": root + "/bin/bench", "rest": 18181, "rpc": 16181, **more}.items():
-        parser.add_argument("--" + name, type=type(default), default=default)
+        parser.add_argument("--" + name.replace("_", "-"), type=type(default), default=default)
     parser.add_argument("--config", action="append", default=[], help="KEY=VALUE for the job")
     return parser.parse_args()
 

@@ -18,7 +18,7 @@ func declareCount(env *weir.Env, p params) {
 	env.From("events", source).
 		KeyBy(func(e event) uint64 { return e.Key }).
 		Process("count", func(s *weir.Setup) *counter { return newCounter(s, p.pad) }).
-		To("sums", sums[counted]{word: func(c counted) uint64 { return countWord(c.Key, c.Count) }})
+		To("sums", sums[counted]{word: func(c counted) uint64 { return countWord(c.Key, c.Count) }, rate: p.sinkRate})
 }
 
 // counter counts by key.

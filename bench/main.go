@@ -13,7 +13,8 @@
 //
 //	count    keys mix(i) mod K; a running count c by key, every update emitted; a
 //	         result is mix(key·1000003 + c). --pad P: a second state of P bytes is
-//	         rewritten with each record
+//	         rewritten with each record. --sink-rate R: the sink takes R results a
+//	         second, so that the job is backpressured for as long as it runs
 //	words    sentences of 8 words, word j = "w" + decimal(mix(8i+j) mod K); split,
 //	         counted by word; a result is mix(word number·1000003 + c)
 //	latency  count at a fixed rate; how long records take from where they are made to

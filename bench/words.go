@@ -19,7 +19,7 @@ func declareWords(env *weir.Env, p params) {
 		FlatMap("split", split).
 		KeyBy(weir.Self).
 		Process("count", newWordCounter).
-		To("sums", sums[wordCount]{word: func(w wordCount) uint64 { return countWord(wordNumber(w.Word), w.Count) }})
+		To("sums", sums[wordCount]{word: func(w wordCount) uint64 { return countWord(wordNumber(w.Word), w.Count) }, rate: p.sinkRate})
 }
 
 // split emits the words of a sentence. They share its memory.

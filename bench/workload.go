@@ -34,7 +34,9 @@ var workloads = map[string]workload{
 type params struct {
 	n, keys uint64
 	pad     int // bytes of count's second state
-	source  []generator.Option
+	// sinkRate is how many results a second the sink of count and words takes; 0: all.
+	sinkRate float64
+	source   []generator.Option
 }
 
 // build parses the flags and declares the workload.
@@ -44,6 +46,7 @@ func build(env *weir.Env) error {
 	n := fs.Uint64("n", 0, "`records` of the source (default: the workload's own)")
 	keys := fs.Uint64("keys", 0, "number of `keys` (default: the workload's own)")
 	rate := fs.Float64("rate", 0, "records a `second` of the whole job (default: no limit; latency: 100000)")
+	sinkRate := fs.Float64("sink-rate", 0, "results a `second` that the sink takes, all subtasks together: the job is backpressured (count, words; default: no limit)")
 	pad := fs.Int("pad", 0, "`bytes` of a second state, rewritten with each record (count)")
 	backend := fs.String("backend", "", "state `backend`: heap or pebble")
 	interval := fs.Int("checkpoint-ms", 0, "`milliseconds` between checkpoints (default: none but the last)")
@@ -58,7 +61,7 @@ func build(env *weir.Env) error {
 	if !ok {
 		return fmt.Errorf("%w: there is no workload %q; there are count, words and latency", weir.ErrUsage, *name)
 	}
-	p := params{n: w.n, keys: w.keys, pad: *pad}
+	p := params{n: w.n, keys: w.keys, pad: *pad, sinkRate: *sinkRate}
 	typed := map[string]bool{}
 	fs.Visit(func(f *flag.Flag) { typed[f.Name] = true })
 	if typed["n"] {
@@ -122,6 +125,10 @@ func check(p params, workload string, rate float64) error {
 		return fmt.Errorf("--pad %d is not possible: 0 to 1048576 bytes", p.pad)
 	case p.pad > 0 && workload != "count":
 		return fmt.Errorf("--pad belongs to workload count, not to %s", workload)
+	case p.sinkRate < 0:
+		return fmt.Errorf("--sink-rate %g is not possible; 0 is no limit", p.sinkRate)
+	case p.sinkRate > 0 && workload == "latency":
+		return fmt.Errorf("--sink-rate belongs to workloads count and words, not to latency")
 	case rate < 0:
 		return fmt.Errorf("--rate %g is not possible; 0 is no limit", rate)
 	}
