@@ -46,8 +46,8 @@ import (
 //	…          payload
 //
 // The payload of a list is the number of its elements (uvarint), then these, one behind
-// the other. In pieces, which only lists can be, are elements of several schemas: two
-// pieces or more, of which no two neighbours have the same schema, each
+// the other. In pieces, which only lists can be, are elements of several schemas: the number
+// of pieces (uvarint), two or more, of which no two neighbours have the same schema, each
 //
 //	uvarint    ordinal of the schema
 //	uvarint    number of elements, not 0

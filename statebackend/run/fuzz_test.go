@@ -58,9 +58,9 @@ func FuzzEnvelope(f *testing.F) {
 // the others had.
 func FuzzJoin(f *testing.F) {
 	f.Add([]byte("\x02\x00\x01x"), []byte("\x02\x01\x02yz"))
-	f.Add([]byte("\x42\x00\x00\x01\x01x\x01\x01\x01y"), []byte("\x12\x01\x80\x00\x00\x00\x00\x00\x00\x05\x01z"))
+	f.Add([]byte("\x42\x00\x02\x00\x01\x01x\x01\x01\x01y"), []byte("\x12\x01\x80\x00\x00\x00\x00\x00\x00\x05\x01z"))
 	f.Add([]byte("\x02\x00\x00"), []byte("\x02\x00\x00"))
-	f.Add([]byte("\x42\x00\x00\x01\x01x"), []byte("\x01\x00x"))
+	f.Add([]byte("\x42\x00\x01\x00\x01\x01x"), []byte("\x01\x00x"))
 	f.Fuzz(func(t *testing.T, a, b []byte) {
 		joined, err := Join(nil, a, b)
 		if err != nil {

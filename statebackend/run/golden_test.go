@@ -48,9 +48,9 @@ func goldenOps(version int) (ops []op) {
 			case 1:
 				ops = append(ops, op{KindMerge, k, val(Envelope{Kind: 2, Schema: 2, HasTime: true, Time: int64(i)}, "\x01c")})
 			case 2:
-				ops = append(ops, op{KindSet, k, val(Envelope{Kind: 2, Pieces: true}, "\x00\x01\x01d\x02\x02\x02ef")})
+				ops = append(ops, op{KindSet, k, val(Envelope{Kind: 2, Pieces: true}, "\x02\x00\x01\x01d\x02\x02\x02ef")})
 			case 3:
-				ops = append(ops, op{KindMerge, k, val(Envelope{Kind: 2, Pieces: true, HasTime: true, Time: -1}, "\x02\x01\x01g\x00\x01\x01h")})
+				ops = append(ops, op{KindMerge, k, val(Envelope{Kind: 2, Pieces: true, HasTime: true, Time: -1}, "\x02\x02\x01\x01g\x00\x01\x01h")})
 			}
 		}
 	}
@@ -225,7 +225,7 @@ func TestLayout(t *testing.T) {
 		t.Errorf("properties of version 1: %+v, %v", first, err)
 	}
 	pieces := []Piece{{1, 2, []byte("ab")}, {1, 1, []byte("c")}, {0, 0, nil}, {300, 1, []byte("de")}}
-	if got := hex.EncodeToString(AppendList(nil, Envelope{Kind: 2}, pieces)); got != "4200"+"010303616263"+"ac0201026465" {
+	if got := hex.EncodeToString(AppendList(nil, Envelope{Kind: 2}, pieces)); got != "4200"+"02"+"010303616263"+"ac0201026465" {
 		t.Errorf("list in pieces: %s", got)
 	}
 	if got := hex.EncodeToString(AppendList(nil, Envelope{Kind: 2}, pieces[:3])); got != "0201"+"03616263" {

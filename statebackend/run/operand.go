@@ -52,7 +52,7 @@ func Split(dst []Piece, e Envelope, payload []byte) ([]Piece, error) {
 		}
 		return append(dst, Piece{e.Schema, n, d.b}), nil
 	}
-	first := len(dst)
+	first, n := len(dst), d.uvarint()
 	for len(d.b) > 0 {
 		p := Piece{Schema: d.uvarint(), Count: d.uvarint()}
 		p.Elements = d.bytes(d.uvarint())
@@ -61,8 +61,8 @@ func Split(dst []Piece, e Envelope, payload []byte) ([]Piece, error) {
 		}
 		dst = append(dst, p)
 	}
-	if len(dst)-first < 2 || d.failed {
-		return dst, fmt.Errorf("list in %d pieces: %w", len(dst)-first, ErrCorrupt)
+	if d.failed || n < 2 || n != uint64(len(dst)-first) {
+		return dst, fmt.Errorf("list has %d of %d pieces: %w", len(dst)-first, n, ErrCorrupt)
 	}
 	return dst, nil
 }
@@ -85,8 +85,11 @@ func AppendList(dst []byte, e Envelope, pieces []Piece) []byte {
 		e.Schema = pieces[last].Schema
 	}
 	dst = AppendEnvelope(dst, e)
-	if last < 0 {
+	switch {
+	case last < 0:
 		return append(dst, 0)
+	case e.Pieces:
+		dst = binary.AppendUvarint(dst, uint64(stretches))
 	}
 	for from := 0; from <= last; {
 		if pieces[from].Count == 0 {

@@ -208,8 +208,8 @@ func broken(ordinal uint64, err error) error {
 
 var errPieces = fmt.Errorf("list is not in the pieces that it says: %w", statebackend.ErrCorrupt)
 
-// openPieces appends the payload of a list to dst that is in pieces: of each the ordinal of its
-// schema, its elements' number and length, and these.
+// openPieces appends the payload of a list to dst that is in pieces: their number, then of each
+// the ordinal of its schema, its elements' number and length, and these.
 func (t *tbl[V]) openPieces(dst, payload []byte) ([]byte, error) {
 	type piece struct {
 		ordinal, count uint64
@@ -217,7 +217,11 @@ func (t *tbl[V]) openPieces(dst, payload []byte) ([]byte, error) {
 	}
 	var few [8]piece
 	pieces, all := few[:0], uint64(0)
-	for len(payload) > 0 {
+	number, w := binary.Uvarint(payload)
+	if w <= 0 {
+		return dst, errPieces
+	}
+	for payload = payload[w:]; len(payload) > 0; {
 		var head [3]uint64
 		for i := range head {
 			v, w := binary.Uvarint(payload)
@@ -232,6 +236,9 @@ func (t *tbl[V]) openPieces(dst, payload []byte) ([]byte, error) {
 		pieces = append(pieces, piece{head[0], head[1], payload[:head[2]]})
 		payload = payload[head[2]:]
 		all += head[1]
+	}
+	if uint64(len(pieces)) != number || number < 2 {
+		return dst, errPieces
 	}
 	dst = binary.AppendUvarint(dst, all)
 	for _, p := range pieces {

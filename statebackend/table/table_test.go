@@ -51,7 +51,7 @@ func joined(old, add []byte) []byte {
 			all = append(all, piece{v[1], n, v[2+w:]})
 			continue
 		}
-		for v = v[2:]; len(v) > 0; {
+		for v = v[3:]; len(v) > 0; {
 			n, w := binary.Uvarint(v[1:])
 			size, x := binary.Uvarint(v[1+w:])
 			all = append(all, piece{v[0], n, v[1+w+x:][:size]})
@@ -66,7 +66,7 @@ func joined(old, add []byte) []byte {
 	if len(all) == 1 {
 		return append(binary.AppendUvarint([]byte{2, all[0].ordinal}, all[0].n), all[0].b...)
 	}
-	v := []byte{0x42, 0}
+	v := []byte{0x42, 0, byte(len(all))}
 	for _, p := range all {
 		v = binary.AppendUvarint(append(v, p.ordinal), p.n)
 		v = append(binary.AppendUvarint(v, uint64(len(p.b))), p.b...)
