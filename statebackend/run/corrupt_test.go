@@ -39,9 +39,7 @@ func small(t testing.TB, seed uint64, o Options) (r Run, content []byte, want mo
 		t.Fatalf("%d files", len(r.Files))
 	}
 	store = objstore.NewMemory("test")
-	if err := r.Upload(t.Context(), store, fs, ""); err != nil {
-		t.Fatal(err)
-	}
+	upload(t, r, store, fs, "")
 	content, err := objstore.Get(t.Context(), store, r.Files[0].Name, 1<<20)
 	if err != nil {
 		t.Fatal(err)
@@ -203,39 +201,5 @@ func TestErrorsOfTheStoreAreNotCorruption(t *testing.T) {
 		if !errors.Is(m.Err(), ErrCorrupt) {
 			t.Fatalf("read %d: %v", skip, m.Err())
 		}
-	}
-}
-
-func TestUploadOverAStoreThatLosesAnswers(t *testing.T) {
-	fs := vfs.NewMem()
-	ops := randomOps(rand.New(rand.NewPCG(5, 5)))
-	r := write(t, Options{ID: "e1.n1-0", FS: fs, TargetSize: 1}, ops)
-	if len(r.Files) < 3 {
-		t.Fatal(len(r.Files))
-	}
-	for _, c := range []struct {
-		kind errstore.Kind
-		ok   bool
-	}{{errstore.Applied, true}, {errstore.Lost, false}, {errstore.Full, false}, {errstore.Fail, false}} {
-		m := objstore.NewMemory("test")
-		s := errstore.New(m, errstore.Fault{Op: errstore.Commit, Skip: 1, Times: 1, Kind: c.kind})
-		err := r.Upload(t.Context(), s, fs, "")
-		if (err == nil) != c.ok || len(s.Injected()) != 1 {
-			t.Fatalf("%v: %v", c.kind, err)
-		}
-		if err := r.Upload(t.Context(), s, fs, ""); err != nil {
-			t.Fatalf("%v: again: %v", c.kind, err)
-		}
-		if err := r.Verify(t.Context(), m.Open); err != nil {
-			t.Fatal(err)
-		}
-	}
-	// Something else under the name is not taken for the run.
-	m := objstore.NewMemory("test")
-	if err := objstore.Put(t.Context(), m, r.Files[0].Name, bytes.NewReader([]byte("other"))); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Upload(t.Context(), m, fs, ""); !errors.Is(err, objstore.ErrExists) || !errors.Is(err, ErrCorrupt) {
-		t.Fatal(err)
 	}
 }

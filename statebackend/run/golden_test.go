@@ -94,7 +94,7 @@ func golden(t *testing.T, version, wantOperands int) {
 
 	it := NewIter(t.Context(), l[0], open, stream.AllKeyGroups)
 	defer it.Close()
-	schemas, err := it.Schemas()
+	schemas, err := it.schemas()
 	if err != nil || len(schemas) != 2 || schemas[1].State != 300 || string(schemas[1].Bytes) != "schema two" {
 		t.Fatal(schemas, err)
 	}

@@ -92,17 +92,6 @@ func (it *Iter) files() int {
 	return len(it.run.Files)
 }
 
-// Schemas is the run's schema table, empty if no file of the run is visible.
-func (it *Iter) Schemas() ([]Schema, error) {
-	if it.table == nil && it.err == nil {
-		it.advance()
-	}
-	if it.table == nil {
-		return nil, it.err
-	}
-	return it.table.Schemas(), nil
-}
-
 // advance opens the next file that has anything in the bounds. After the last one
 // the table stays nil.
 func (it *Iter) advance() {

@@ -2,11 +2,8 @@ package run
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
-
-	"github.com/weirstream/weir/stream"
 )
 
 // Merged is a Source that merges others: what a newer one says of a key, or clears,
@@ -41,19 +38,6 @@ func Merge(sources []Source, drop bool) *Merged {
 		sources: sources, drop: drop, newest: -1,
 		heads: make([]Entry, len(sources)), cleared: make([][]byte, len(sources)),
 	}
-}
-
-// Read yields the live entries of the list within groups: every Entry is a KindSet.
-func (l List) Read(ctx context.Context, open Opener, groups stream.KeyGroupRange) *Merged {
-	return Merge(l.iters(ctx, open, groups), true)
-}
-
-func (l List) iters(ctx context.Context, open Opener, groups stream.KeyGroupRange) []Source {
-	s := make([]Source, len(l))
-	for i, r := range l {
-		s[i] = NewIter(ctx, r, open, groups)
-	}
-	return s
 }
 
 // before reports whether source a's head comes before source b's: by key, range

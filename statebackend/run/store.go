@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/zeebo/xxh3"
 
 	"github.com/weirstream/weir/statebackend/objstore"
@@ -132,52 +130,4 @@ func verify(ctx context.Context, id string, f File, r objstore.Reader, to io.Wri
 		return corrupt(0, "digest of the file", fmt.Sprintf("%x", f.Digest), fmt.Sprintf("%x", sum))
 	}
 	return nil
-}
-
-// Upload puts the files that a Writer left in dir into the store under their object
-// names, by hard link where the store can. It may be called again after a failure:
-// a file that is already there, whole, is left as it is. The local files stay.
-func (r Run) Upload(ctx context.Context, s objstore.Store, fs vfs.FS, dir string) error {
-	for _, f := range r.Files {
-		err := put(ctx, s, fs, dir, f)
-		// The name is this attempt's alone: what is there can only come from an earlier
-		// try, or from this one if its answer got lost (I4).
-		if errors.Is(err, objstore.ErrExists) || errors.Is(err, objstore.ErrUnknown) {
-			if verr := r.verifyFile(ctx, f, s.Open); verr != nil {
-				err = fmt.Errorf("%w; read back: %w", err, verr)
-			} else {
-				err = nil
-			}
-		}
-		if err != nil {
-			return fmt.Errorf("upload run %s: %w", r.ID, err)
-		}
-	}
-	return nil
-}
-
-func put(ctx context.Context, s objstore.Store, fs vfs.FS, dir string, f File) error {
-	if fs == nil || fs == vfs.Default {
-		return objstore.Import(ctx, s, vfs.Default.PathJoin(dir, f.Base()), f.Name)
-	}
-	r, err := LocalOpener(fs, dir)(ctx, f.Name)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	return objstore.Put(ctx, s, f.Name, io.NewSectionReader(r, 0, r.Size()))
-}
-
-// Remove deletes the files that a Writer left in dir. Missing ones are no error.
-func (r Run) Remove(fs vfs.FS, dir string) error {
-	if fs == nil {
-		fs = vfs.Default
-	}
-	var errs []error
-	for _, f := range r.Files {
-		if err := fs.Remove(fs.PathJoin(dir, f.Base())); err != nil && !errors.Is(err, os.ErrNotExist) {
-			errs = append(errs, fmt.Errorf("remove run %s: %w", r.ID, err))
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -113,9 +113,6 @@ func (t *Table) read(ctx context.Context) (err error) {
 	return nil
 }
 
-// Schemas is the run's schema table; ordinals count from 1.
-func (t *Table) Schemas() []Schema { return t.prop.Schemas }
-
 // Close closes the table and the reader it was opened with.
 func (t *Table) Close() error {
 	if err := t.reader.Close(); err != nil {

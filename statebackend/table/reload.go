@@ -212,9 +212,6 @@ func (t *tbl[V]) completeBelow(b, limit int) (n int) {
 	return n
 }
 
-// Complete reports whether memory holds every entry: nothing lies only below.
-func (s *Store) Complete() bool { return s.complete() }
-
 // endOf is above every key of group g and not above any of the next.
 func endOf(g stream.KeyGroup) []byte {
 	if g == stream.AllKeyGroups.Last {

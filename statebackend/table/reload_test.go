@@ -42,7 +42,7 @@ func TestReload(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				if !w.s.Complete() {
+				if !w.s.complete() {
 					t.Fatal("not all is in memory")
 				}
 				d.m, d.keys = nil, nil // and nobody asks below
