@@ -40,6 +40,7 @@ type Env struct {
 
 	plan      *metapb.Plan
 	operators []task.Operator // parallel to plan.Operators
+	timed     []bool          // parallel to plan.Operators: what it emits has event times
 	params    map[string]string
 	settings  map[string]string // Plan.config
 	defaults  map[string]string // Plan.defaults
@@ -185,8 +186,9 @@ type declaration struct {
 	opts   options
 	inputs []input
 	planned
-	key  []byte // codec.Schema of the key
-	link func(l *task.Linker) error
+	key   []byte // codec.Schema of the key
+	timed bool   // it gives records their event time
+	link  func(l *task.Linker) error
 }
 
 // identity is how an operator is called.
@@ -222,6 +224,7 @@ func (e *Env) declare(d declaration) int {
 	}
 	built := task.Operator{Link: d.link, Inputs: make([]exchange.AnyEdge, len(d.inputs))}
 	e.plan.Operators = append(e.plan.Operators, op)
+	e.timed = append(e.timed, d.timed || slices.ContainsFunc(d.inputs, func(in input) bool { return e.timed[in.from] }))
 	for n, in := range d.inputs {
 		i := &metapb.Input{From: uint32(in.from), Distribution: in.dist, RecordType: in.recordType.String()}
 		op.Inputs = append(op.Inputs, i)

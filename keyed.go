@@ -58,7 +58,7 @@ func (k *Keyed[K, T]) inputs(keys codec.Key[K]) []input {
 	all := make([]input, len(k.from))
 	for i, u := range k.from {
 		all[i] = input{upstream: u, recordType: reflect.TypeFor[T](), edge: func() (exchange.AnyEdge, []byte, error) {
-			return edgeOf(k.env, &exchange.Edge[T]{Hash: hash})
+			return edgeOf(k.env, &exchange.Edge[T]{Hash: hash, HasTimes: k.env.timed[u.from]})
 		}}
 	}
 	return all

@@ -19,6 +19,8 @@ type options struct {
 	name        string
 	parallelism int
 	atEnd       bool
+	idleness    *time.Duration
+	maxAhead    *time.Duration
 	settings    []setting
 	replaced    *replace.Set
 	used        []string // names of the options given, for the refusal
@@ -86,6 +88,8 @@ const (
 	optNamed       = "Named"
 	optParallelism = "Parallelism"
 	optAtEnd       = "AtEnd"
+	optIdleness    = "Idleness"
+	optMaxAhead    = "MaxAhead"
 	optSetting     = "Checkpoint or Set"
 	optReplaced    = "Replaced"
 )

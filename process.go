@@ -79,6 +79,7 @@ func declareKeyed[K comparable, T, B any](k *Keyed[K, T], id identity, o options
 		func(s *Setup, p Processor[K, T, B]) error {
 			if _, ok := p.(timerHook[K, B]); ok {
 				s.Timers()
+				s.EventTimers()
 			}
 			return checkHooks[K, B](p, true)
 		})
@@ -97,20 +98,17 @@ func declareKeyed[K comparable, T, B any](k *Keyed[K, T], id identity, o options
 
 // linkKeyed connects r with its state, its timers and the linker.
 func linkKeyed[K comparable, T, B any](l *task.Linker, setup *Setup, keys codec.Key[K], r *keyedProcessor[K, T, B]) {
-	var timers *table.Timers
 	hook, timed := r.p.(timerHook[K, B])
-	if timed {
-		timers = setup.Timers()
-	}
-	r.cursor = operator.NewKeyCursor(setup, keys, timers)
+	r.cursor = operator.NewKeyCursor(setup, keys, timed)
 	r.ctx = r.cursor.Ctx()
 	task.InKeyed(l, r)
 	if timed {
-		l.OnTimer(func(t table.Timer) error {
-			if err := r.cursor.SetTimer(t); err != nil {
+		l.OnTimer(func(t table.Timer, d operator.TimeDomain) error {
+			if err := r.cursor.SetTimer(t, d); err != nil {
 				return err
 			}
 			r.enter()
+			defer r.cursor.EndTimer()
 			return hook.OnTimer(r.ctx, r.out)
 		})
 	}

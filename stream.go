@@ -129,7 +129,7 @@ func (s *Stream[T]) inputs() []input {
 	all := make([]input, len(s.from))
 	for i, u := range s.from {
 		all[i] = input{upstream: u, recordType: reflect.TypeFor[T](), edge: func() (exchange.AnyEdge, []byte, error) {
-			return edgeOf(s.env, &exchange.Edge[T]{})
+			return edgeOf(s.env, &exchange.Edge[T]{HasTimes: s.env.timed[u.from]})
 		}}
 	}
 	return all

@@ -22,7 +22,66 @@ type Ctx[K any] struct {
 	key    K
 	setup  *Setup
 	rt     *Runtime
-	timers *table.Timers // nil: the operator has no timer callback
+	timers *table.Timers // of processing time; nil: the operator has no timer callback
+	events *table.Timers // of event time; nil likewise
+	domain TimeDomain    // of the timer that fires
+	fired  int64         // its time
+}
+
+// TimeDomain says which clock a timer is of.
+type TimeDomain uint8
+
+// Values of TimeDomain.
+const (
+	// NoTimer: no timer is firing.
+	NoTimer TimeDomain = iota
+	// ProcessingTime is the wall clock.
+	ProcessingTime
+	// EventTimeDomain is the clock that watermarks advance.
+	EventTimeDomain
+)
+
+// Timer is the timer that has OnTimer called: its time, and which clock that is of.
+func (c *Ctx[K]) Timer() (at time.Time, d TimeDomain) { return EventTime(c.fired), c.domain }
+
+// Time is the event time of the current record, or of the event-time timer that fires:
+// what is emitted has it too. ok is false if there is none.
+func (c *Ctx[K]) Time() (at time.Time, ok bool) {
+	return EventTime(c.rt.Time), c.rt.Time != NoTime
+}
+
+// Millis is Time in ms since 1970, NoTime if there is none.
+func (c *Ctx[K]) Millis() int64 { return c.rt.Time }
+
+// Watermark is how far event time has come: no record of that time or before is
+// expected. It is math.MinInt64 ms before the first.
+func (c *Ctx[K]) Watermark() time.Time { return EventTime(c.rt.Watermark) }
+
+// WatermarkMillis is Watermark in ms since 1970.
+func (c *Ctx[K]) WatermarkMillis() int64 { return c.rt.Watermark }
+
+// TimerAt has OnTimer called for the current key when event time has reached at, rounded
+// up to ms. A key has at most one timer for a time. One for a time that has been reached
+// fires at the next watermark. At the end of the input all fire.
+func (c *Ctx[K]) TimerAt(at time.Time) { c.TimerAtMillis(timerTime(at)) }
+
+// TimerAtMillis is TimerAt for ms since 1970.
+func (c *Ctx[K]) TimerAtMillis(at int64) {
+	if c.events == nil {
+		c.rt.Fail(fmt.Errorf("operator %q sets a timer but has no method OnTimer", c.setup.o.UID))
+		return
+	}
+	c.events.Register(at)
+}
+
+// DeleteTimer takes back the current key's event-time timer at the given time.
+func (c *Ctx[K]) DeleteTimer(at time.Time) { c.DeleteTimerMillis(timerTime(at)) }
+
+// DeleteTimerMillis is DeleteTimer for ms since 1970.
+func (c *Ctx[K]) DeleteTimerMillis(at int64) {
+	if c.events != nil {
+		c.events.Delete(at)
+	}
 }
 
 // Key is the key of the current record or timer.
@@ -88,12 +147,15 @@ type KeyCursor[K any] struct {
 // and the ~5 ns of a hash vanish.
 const checkEvery = 1024
 
-// NewKeyCursor returns the cursor of the operator that s belongs to. timers is nil
-// for an operator without a timer callback, else s.Timers().
-func NewKeyCursor[K any](s *Setup, c codec.Key[K], timers *table.Timers) *KeyCursor[K] {
+// NewKeyCursor returns the cursor of the operator that s belongs to. timed says that it
+// has a timer callback.
+func NewKeyCursor[K any](s *Setup, c codec.Key[K], timed bool) *KeyCursor[K] {
 	cur := &KeyCursor[K]{
 		store: s.o.Store, codec: c, words: c.WordWidth() > 0,
-		ctx: Ctx[K]{setup: s, rt: s.o.Runtime, timers: timers},
+		ctx: Ctx[K]{setup: s, rt: s.o.Runtime},
+	}
+	if timed {
+		cur.ctx.timers, cur.ctx.events = s.Timers(), s.EventTimers()
 	}
 	s.cursor = cur
 	return cur
@@ -157,11 +219,18 @@ func (c *KeyCursor[K]) Ahead(hash uint64, k K) {
 // FetchAhead brings what Ahead has named into memory.
 func (c *KeyCursor[K]) FetchAhead() { c.store.FetchAhead() }
 
-// SetTimer makes the key of a timer that is due the current one. The store stands
-// on it already (table.Timers.Due).
-func (c *KeyCursor[K]) SetTimer(t table.Timer) error {
+// SetTimer makes the key of a timer that is due the current one, until EndTimer. The
+// store stands on it already (table.Timers.Due).
+func (c *KeyCursor[K]) SetTimer(t table.Timer, d TimeDomain) error {
+	c.ctx.domain, c.ctx.fired = d, t.At
+	if c.ctx.rt.Time = NoTime; d == EventTimeDomain {
+		c.ctx.rt.Time = t.At
+	}
 	return c.setDecoded(t.Hash, t.Word, t.Enc)
 }
+
+// EndTimer says that the timer's callback has returned.
+func (c *KeyCursor[K]) EndTimer() { c.ctx.domain = NoTimer }
 
 // SetKey makes a key of a state the current one, for a walk with Value.Each; the
 // store is not moved, so only Ctx.Key may be used.

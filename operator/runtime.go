@@ -3,9 +3,13 @@ package operator
 import (
 	"context"
 	"log/slog"
+	"math"
 	"sync/atomic"
 	"time"
 )
+
+// NoTime is the event time of a record that has none. No record has it as its time.
+const NoTime int64 = math.MinInt64
 
 // Runtime is what the operators of one subtask attempt share with the loop that
 // runs them. Apart from Attention it belongs to the loop's goroutine.
@@ -19,9 +23,18 @@ type Runtime struct {
 	// and receivers keep it; it names the culprit of a panic.
 	Operator int32
 
-	// Time is the event time of the current record in ms since 1970; valid if HasTime.
-	Time    int64
-	HasTime bool
+	// Time is the event time of the current record in ms since 1970; NoTime if it has
+	// none.
+	Time int64
+	// WatermarkInterval is the time between watermarks; immutable after link.
+	WatermarkInterval time.Duration
+	// Split is the number of the split that the current record was read from; see
+	// SplitReader. 0 if the reader does not tell its splits apart, and behind an edge.
+	Split int32
+	// Watermark is how far event time has come at the head of the chain, in ms since
+	// 1970: no record with that time or an earlier one is expected any more. The runtime
+	// fires timers up to it before the next record.
+	Watermark int64
 
 	// Turn is the wall clock as the loop read it at the beginning of its turn: at most a
 	// batch ago. Records never read the clock.

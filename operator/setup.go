@@ -33,6 +33,7 @@ func KeyInfoOf[K any](c codec.Key[K]) KeyInfo {
 const (
 	reservedPrefix = "weir."
 	timersName     = "weir.timers"
+	eventTimers    = "weir.event-timers"
 	splitsName     = "weir.splits"
 )
 
@@ -53,7 +54,8 @@ type Setup struct {
 	lists    []operatorState
 	results  []namedResult
 	counters []*Counter
-	timers   *table.Timers
+	timers   *table.Timers // of processing time
+	events   *table.Timers // of event time
 	owned    *Owned
 	cursor   interface{ describe() string } // of a keyed operator, once it is linked
 	err      error
@@ -183,23 +185,28 @@ func (s *Setup) Map[K comparable, V any](name string) *table.Map[K, V] {
 	return table.UnboundMap[K, V](d)
 }
 
-// Timers declares the timers of an operator that has a timer callback. For the
-// runtime: users set timers through their Ctx.
-func (s *Setup) Timers() *table.Timers {
-	if s.timers != nil {
-		return s.timers
+// Timers declares the processing-time timers of an operator that has a timer callback.
+// For the runtime: users set timers through their Ctx.
+func (s *Setup) Timers() *table.Timers { return s.declareTimers(&s.timers, timersName) }
+
+// EventTimers is Timers for those of event time.
+func (s *Setup) EventTimers() *table.Timers { return s.declareTimers(&s.events, eventTimers) }
+
+func (s *Setup) declareTimers(at **table.Timers, name string) *table.Timers {
+	if *at != nil {
+		return *at
 	}
-	d := statebackend.Descriptor{Name: timersName, Kind: metapb.StateKind_STATE_KIND_TIMER}
-	s.timers = table.UnboundTimers(d)
+	d := statebackend.Descriptor{Name: name, Kind: metapb.StateKind_STATE_KIND_TIMER}
+	*at = table.UnboundTimers(d)
 	if s.bind(&d, nil) {
 		t, err := table.NewTimers(s.o.Store, d)
 		if err != nil {
 			s.fail(err)
-			return s.timers
+			return *at
 		}
-		s.timers = t
+		*at = t
 	}
-	return s.timers
+	return *at
 }
 
 // bind declares a keyed state; it reports whether there is a store to put it in,
@@ -228,7 +235,7 @@ func (s *Setup) bind(d *statebackend.Descriptor, codecErr error) bool {
 
 // declare checks a name and notes the declaration.
 func (s *Setup) declare(st *metapb.State) bool {
-	reserved := st.Name == timersName || st.Name == splitsName
+	reserved := st.Name == timersName || st.Name == eventTimers || st.Name == splitsName
 	switch {
 	case st.Name == "" || len(st.Name) > maxStateName:
 		s.fail(fmt.Errorf("operator %q: the name of a state must have 1 to %d bytes, %q has %d", s.o.UID, maxStateName, st.Name, len(st.Name)))

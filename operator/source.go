@@ -51,6 +51,8 @@ type Polled struct {
 	// Wake is how long to wait at most before polling again (PollWait); 0 means until
 	// Notify is called.
 	Wake time.Duration
+	// Split is the number of the split that the records are of, for a SplitReader.
+	Split int32
 }
 
 // Reader reads the splits of one source subtask. It never blocks: a reader that

@@ -76,10 +76,12 @@ const (
 	// EndOfInputEvent is the last event that brings records: after it only barriers
 	// and their cancellations follow. No subtask finishes alone.
 	EndOfInputEvent EventKind = 3
-	// WatermarkEvent promises that no record with a time below Event.Time follows.
+	// WatermarkEvent promises that no record with the time Event.Time or an earlier one
+	// follows.
 	WatermarkEvent EventKind = 4
-	// IdleEvent takes the channel out of the watermark's minimum until a record or a
-	// watermark follows.
+	// IdleEvent takes the channel out of the watermark's minimum until the next
+	// WatermarkEvent, which comes before the next record and may repeat the last one's
+	// time.
 	IdleEvent EventKind = 5
 )
 

@@ -2,6 +2,7 @@ package weirtest
 
 import (
 	"maps"
+	"math"
 	"testing"
 	"time"
 
@@ -34,6 +35,7 @@ type Harness[T, B any] struct {
 	incarnation uint64           // of them, from 1
 	turn        int              // without a key: whose record is the next
 	now         time.Time
+	reached     int64 // by event time
 	output      []B
 	cuts        stream.CheckpointID
 	disk        *disk
@@ -57,23 +59,24 @@ func Keyed[K comparable, T, B any, P weir.Processor[K, T, B]](t testing.TB, fact
 			OnTimer(*weir.Ctx[K], *weir.Collector[B]) error
 		})
 		if timed {
-			s.timers = setup.Timers()
+			s.timers, s.events = setup.Timers(), setup.EventTimers()
 		}
 		s.attach(p, out)
 		if s.store == nil {
 			return nil // planning
 		}
-		cursor := operator.NewKeyCursor(setup, keys, s.timers)
+		cursor := operator.NewKeyCursor(setup, keys, timed)
 		s.receive = func(v T) {
 			k := key(v)
 			if cursor.Set(keys.Hash(k), k) {
 				s.rt.Fail(p.Process(cursor.Ctx(), v, out))
 			}
 		}
-		s.timer = func(due table.Timer) error {
-			if err := cursor.SetTimer(due); err != nil {
+		s.timer = func(due table.Timer, d operator.TimeDomain) error {
+			if err := cursor.SetTimer(due, d); err != nil {
 				return err
 			}
+			defer cursor.EndTimer()
 			return hook.OnTimer(cursor.Ctx(), out)
 		}
 		return nil
@@ -123,7 +126,7 @@ func (c collect[T, B]) Receive(v B) { c.h.output = append(c.h.output, v) }
 // begin plans the operator and starts its first subtask.
 func (h *Harness[T, B]) begin() *Harness[T, B] {
 	h.t.Helper()
-	h.now = Start
+	h.now, h.reached = Start, math.MinInt64
 	setup := operator.PlanSetup(uid, h.info)
 	if err := h.make(&subtask[T, B]{h: h, rt: setup.Runtime()}, setup); err != nil {
 		h.t.Fatalf("plan the operator: %v", err)
@@ -261,10 +264,26 @@ func (h *Harness[T, B]) setClock(now time.Time) {
 // Now is where the processing-time clock stands.
 func (h *Harness[T, B]) Now() time.Time { return h.now }
 
-// EndOfInput ends the input: the operator's EndOfInput runs, once in each subtask, also
+// Watermark advances event time to at, in every subtask, and fires the timers up to it,
+// each at its time. It does not go back.
+func (h *Harness[T, B]) Watermark(at time.Time) {
+	h.t.Helper()
+	h.watermark(operator.EventMillis(at))
+}
+
+func (h *Harness[T, B]) watermark(at int64) {
+	h.t.Helper()
+	h.reached = max(h.reached, at)
+	for _, s := range h.subtasks {
+		s.advance(h.reached)
+	}
+}
+
+// EndOfInput ends the input: time is at its end, so all event-time timers fire, and the operator's EndOfInput runs, once in each subtask, also
 // over a Restore.
 func (h *Harness[T, B]) EndOfInput() {
 	h.t.Helper()
+	h.watermark(math.MaxInt64)
 	for _, s := range h.subtasks {
 		s.endOfInput()
 	}

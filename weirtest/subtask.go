@@ -35,8 +35,9 @@ type subtask[T, B any] struct {
 	receive func(v T)
 	hooks   []any
 	end     func() error
-	timer   func(t table.Timer) error
-	timers  *table.Timers
+	timer   func(t table.Timer, d operator.TimeDomain) error
+	timers  *table.Timers // of processing time
+	events  *table.Timers // of event time
 	ended   bool
 }
 
@@ -63,6 +64,7 @@ func (h *Harness[T, B]) newSubtask(i, n int, from *Snapshot, part restore.Operat
 		Context: h.t.Context(), Log: slog.New(slog.NewTextHandler(h.t.Output(), nil)),
 		Now: func() time.Time { return h.now }, Turn: h.now, Subtask: i, Parallelism: n,
 		JobName: h.t.Name(), Attempt: fmt.Sprintf("e1.n%d", h.incarnation), Incarnation: h.incarnation, Restored: from.id > 0,
+		Time: operator.NoTime, Watermark: part.Watermark,
 	}
 	if h.info.Keyed {
 		s.store = table.New(table.Options{Range: s.groups, KeyWidth: h.info.Width, KeyLen: h.info.Len, Fail: s.rt.Fail})
@@ -126,7 +128,7 @@ func (s *subtask[T, B]) push(at time.Time, v T) error {
 	if s.ended {
 		s.h.t.Fatal("a record after the end of input")
 	}
-	s.rt.Time, s.rt.HasTime = at.UnixMilli(), true
+	s.rt.Time = at.UnixMilli()
 	s.receive(v)
 	_, err := s.rt.Err()
 	return err
@@ -149,8 +151,26 @@ func (s *subtask[T, B]) fire() {
 		if !ok {
 			return
 		}
-		s.rt.HasTime = false
-		s.check("OnTimer", s.timer(due))
+		s.rt.Time = operator.NoTime
+		s.check("OnTimer", s.timer(due, operator.ProcessingTime))
+	}
+}
+
+// advance moves event time on.
+func (s *subtask[T, B]) advance(at int64) {
+	s.h.t.Helper()
+	s.rt.Watermark = max(s.rt.Watermark, at)
+	for s.events != nil {
+		due, ok := s.events.Due(s.rt.Watermark)
+		if !ok {
+			break
+		}
+		s.check("OnTimer", s.timer(due, operator.EventTimeDomain))
+	}
+	for _, x := range s.hooks {
+		if l, ok := x.(operator.WatermarkListener); ok {
+			s.check("OnWatermark", l.OnWatermark(s.rt.Watermark))
+		}
 	}
 }
 
@@ -161,7 +181,7 @@ func (s *subtask[T, B]) endOfInput() {
 	}
 	s.ended = true
 	if s.end != nil {
-		s.rt.HasTime = false
+		s.rt.Time = operator.NoTime
 		s.check("EndOfInput", s.end())
 	}
 }
@@ -179,6 +199,7 @@ func (s *subtask[T, B]) snapshot(into *Snapshot) {
 	}
 	state := &metapb.SubtaskSnapshot{
 		Index: uint32(s.rt.Subtask), FirstGroup: uint32(s.groups.First), LastGroup: uint32(s.groups.Last), Ended: s.ended,
+		Watermark: s.rt.Watermark,
 	}
 	s.setup.Snapshot(state)
 	into.subtasks = append(into.subtasks, proto.CloneOf(state))

@@ -248,6 +248,37 @@ func (g *Gate) meter(it Item) {
 	g.polled += uint64(n)
 }
 
+// PollBarrier is Poll for a barrier, or the end of one, that is next in its channel; it
+// takes nothing else.
+func (g *Gate) PollBarrier() (it Item, ok bool) {
+	g.owner.Touch()
+	if g.restored != nil {
+		return Item{}, false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i := range g.ready.Len() {
+		c := *g.ready.At(i)
+		if c.blocked || c.broken || c.queue.Len() == 0 {
+			continue
+		}
+		e := *c.queue.Peek()
+		if e.event.Kind != stream.BarrierEvent && e.event.Kind != stream.CancelBarrierEvent {
+			continue
+		}
+		c.queue.Pop() // c keeps its turn
+		if c.kept > 0 {
+			c.kept--
+		}
+		if e.event.Kind == stream.BarrierEvent {
+			e.event.Barrier.Age += time.Since(e.since)
+		}
+		return Item{Channel: c.number, Input: c.input, Event: e.event}, true
+	}
+	g.idle = true
+	return Item{}, false
+}
+
 // enqueueLocked gives c a turn if it has something to deliver.
 func (g *Gate) enqueueLocked(c *channel) {
 	if !c.queued && !c.blocked && !c.broken && c.queue.Len() > 0 {

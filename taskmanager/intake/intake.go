@@ -46,9 +46,10 @@ func (c *plainConsumer[T]) Len(batch any) int { return batch.(*stream.Batch[T]).
 func (c *plainConsumer[T]) Run(batch any, from int) int {
 	b := batch.(*stream.Batch[T])
 	rt := c.rt
-	if rt.HasTime = b.Times != nil; rt.HasTime {
+	if b.Times != nil {
 		return c.runTimed(b, from)
 	}
+	rt.Time = operator.NoTime
 	for i, v := range b.Values[from:] {
 		c.receiver.Receive(v)
 		if rt.Attention.Load() {
@@ -84,9 +85,10 @@ func (c *keyedConsumer[T]) Len(batch any) int { return batch.(*stream.Batch[T]).
 func (c *keyedConsumer[T]) Run(batch any, from int) int {
 	b := batch.(*stream.Batch[T])
 	rt := c.rt
-	if rt.HasTime = b.Times != nil; rt.HasTime {
+	if b.Times != nil {
 		return c.runTimed(b, from)
 	}
+	rt.Time = operator.NoTime
 	values := b.Values[from:]
 	hashes := b.Hashes[from:][:len(values)]
 	for i, v := range values {

@@ -155,6 +155,9 @@ func (h *enumeratorHead) snapshot() error {
 	return nil
 }
 
+// activeSplits implements head: an enumerator makes no records.
+func (h *enumeratorHead) activeSplits(dst []operator.ActiveSplit) []operator.ActiveSplit { return dst }
+
 func (h *enumeratorHead) position() string { return "" }
 
 func (h *enumeratorHead) close() error { return h.e.Close() }

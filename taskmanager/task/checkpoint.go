@@ -2,7 +2,6 @@ package task
 
 import (
 	"fmt"
-	"math"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -38,6 +37,9 @@ func (t *Task) checkpoint(f align.Effect) error {
 	t.silent = 0 // a barrier behind a stop's says that the stop has failed, should its abort be lost
 	if f.Barrier.Kind == stream.StopBarrier {
 		t.silent = id
+	}
+	if err := t.flushOperators(0); err != nil {
+		return err
 	}
 	t.broadcast(stream.Event{Kind: stream.BarrierEvent, Barrier: f.Barrier})
 	t.hold(f.Barrier)
@@ -130,7 +132,7 @@ func (t *Task) operatorSnapshots() []*metapb.OperatorSnapshot {
 	for _, in := range t.chain {
 		s := &metapb.SubtaskSnapshot{
 			Index: uint32(t.o.Subtask.Index), FirstGroup: uint32(owned.First), LastGroup: uint32(owned.Last),
-			Ended: in.ended, Watermark: math.MinInt64,
+			Ended: in.ended, Watermark: t.watermarkOf(in),
 		}
 		if in.setup != nil {
 			in.setup.Snapshot(s)

@@ -33,6 +33,16 @@ type instance struct {
 	receiver any // Receiver[T] or KeyedReceiver[T]; nil for heads that make records
 	ended    bool
 
+	// Of event time; see eventtime.go.
+	next    []*instance       // chained to it
+	outputs []exchange.Output // of its own
+	keeper  operator.TimeKeeper
+	listen  []operator.WatermarkListener
+	flush   []operator.Flusher
+	reached int64 // watermark that its consumers were told
+	idle    bool  // a keeper: they were told that nothing comes
+	told    bool  // a keeper: they were told something
+
 	open     []operator.Opener
 	close    []operator.Closer
 	prepare  []operator.Preparer
@@ -130,6 +140,7 @@ func Out[T any](l *Linker) *operator.Collector[T] {
 	for _, in := range t.chain[l.in.number+1:] {
 		if t.chained(in, l.in.index) {
 			add(in.receiver, in.plan.Uid)
+			l.in.next = append(l.in.next, in)
 		}
 	}
 	for _, e := range t.vertex.Outputs {
@@ -143,6 +154,7 @@ func Out[T any](l *Linker) *operator.Collector[T] {
 			t.linkFailed(fmt.Errorf("connect operator %q to %q: %w", l.UID(), to.Uid, err))
 			continue
 		}
+		l.in.outputs = append(l.in.outputs, out)
 		add(out, to.Uid)
 	}
 	switch len(next) {
@@ -180,7 +192,7 @@ func In[T any](l *Linker, r operator.Receiver[T]) { l.in.receiver = r }
 func InKeyed[T any](l *Linker, r operator.KeyedReceiver[T]) { l.in.receiver = r }
 
 // Lifecycle registers whichever of operator.Opener, Closer, Preparer, Committer,
-// Snapshotter, Ender and StepEnder x implements, under the operator's name. It may be
+// Snapshotter, Flusher, TimeKeeper, WatermarkListener, Ender and StepEnder x implements, under the operator's name. It may be
 // called several times for an operator.
 func (l *Linker) Lifecycle(x any) {
 	in := l.in
@@ -199,6 +211,15 @@ func (l *Linker) Lifecycle(x any) {
 	if v, ok := x.(operator.Snapshotter); ok {
 		in.snapshot = append(in.snapshot, v)
 	}
+	if v, ok := x.(operator.Flusher); ok {
+		in.flush = append(in.flush, v)
+	}
+	if v, ok := x.(operator.WatermarkListener); ok {
+		in.listen = append(in.listen, v)
+	}
+	if v, ok := x.(operator.TimeKeeper); ok {
+		in.keeper = v
+	}
 	if v, ok := x.(operator.StepEnder); ok {
 		in.end = append(in.end, v.EndOfInputStep)
 	} else if v, ok := x.(operator.Ender); ok {
@@ -206,15 +227,16 @@ func (l *Linker) Lifecycle(x any) {
 	}
 }
 
-// OnTimer has f called for each processing-time timer that is due, with the key's
-// state current; the callee sets its Ctx to the key (KeyCursor.SetTimer). The
-// operator must have declared Setup.Timers.
-func (l *Linker) OnTimer(f func(t table.Timer) error) {
+// OnTimer has f called for each timer that is due, with the key's state current; the
+// callee sets its Ctx to the key (KeyCursor.SetTimer). The operator must have declared
+// Setup.Timers and Setup.EventTimers.
+func (l *Linker) OnTimer(f func(t table.Timer, d operator.TimeDomain) error) {
 	if l.in.setup == nil {
 		l.t.linkFailed(fmt.Errorf("operator %q has a timer callback but no Setup", l.UID()))
 		return
 	}
 	l.t.timers, l.t.onTimer = l.in.setup.Timers(), f
+	l.t.time.timers = l.in.setup.EventTimers()
 }
 
 // link makes the chain, from its tail to its head.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/weirstream/weir/operator"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/proto/weirpb"
 	"github.com/weirstream/weir/stream"
@@ -45,14 +46,29 @@ func (t *Task) turn() (progress bool, wait time.Duration, err error) {
 	t.meter.due(t)
 	busy := t.backend != nil && t.advance()
 	if t.phase != ended && (!t.room() || t.backend != nil && t.backend.Full()) {
+		t.time.stalled = true
 		listened, err := t.head.listen()
 		if err == nil {
 			err = t.failed()
 		}
 		return busy || listened, t.flushDue(), err
 	}
-	var timerWait, headWait time.Duration
+	var timerWait, headWait, timeWait time.Duration
 	progress, t.atKey = busy, true
+	if t.time.due(t.rt.Turn) {
+		if err := t.tick(); err != nil {
+			return false, 0, err
+		}
+	}
+	if t.time.held > t.rt.Watermark {
+		t.release()
+	}
+	if t.phase != ended && t.rt.Watermark > t.time.passed { // its timers come before the next record
+		if progress, err = t.advanceTime(); err == nil {
+			err = t.failed()
+		}
+		return progress || busy, t.flushDue(), err
+	}
 	switch t.phase {
 	case running:
 		var fired bool
@@ -69,6 +85,11 @@ func (t *Task) turn() (progress bool, wait time.Duration, err error) {
 			return false, 0, err
 		}
 		progress = progress || stepped
+	case expiring:
+		if !t.behind() {
+			t.phase.to(ending)
+		}
+		progress = progress || t.phase == ending
 	case ending:
 		if err := t.endStep(); err != nil {
 			return false, 0, err
@@ -82,10 +103,13 @@ func (t *Task) turn() (progress bool, wait time.Duration, err error) {
 		t.flushDue()
 		return true, 0, nil
 	}
+	if timeWait, err = t.pause(); err != nil {
+		return false, 0, err
+	}
 	for _, o := range t.outputs { // out of input
 		o.Flush()
 	}
-	return false, earlier(timerWait, headWait), nil
+	return false, earlier(earlier(timerWait, headWait), timeWait), nil
 }
 
 // earlier is the shorter of two waits, where 0 means for ever.
@@ -221,7 +245,10 @@ func (t *Task) event(ch int, e stream.Event) error {
 	case stream.CancelBarrierEvent:
 		return t.align(align.Event{Kind: align.BarrierCancelled, Channel: ch, Barrier: e.Barrier})
 	case stream.EndOfInputEvent:
+		t.endTime(ch)
 		return t.align(align.Event{Kind: align.EndOfInput, Channel: ch})
+	case stream.WatermarkEvent, stream.IdleEvent:
+		return t.hearTime(ch, e)
 	}
 	_, from := t.gate.ChannelInput(ch)
 	return fmt.Errorf("subtask %v sent an event of kind %d, which this version does not have", from, e.Kind)
@@ -298,8 +325,8 @@ func (t *Task) fire() (fired bool, wait time.Duration, err error) {
 			break
 		}
 		fired = true
-		t.rt.Operator, t.rt.HasTime = 0, false
-		if err := t.onTimer(d); err != nil {
+		t.rt.Operator, t.rt.Time = 0, operator.NoTime
+		if err := t.onTimer(d, operator.ProcessingTime); err != nil {
 			return true, 0, err
 		}
 		if t.rt.Attention.Load() {
@@ -317,7 +344,9 @@ func (t *Task) inputEnded() {
 	if t.vertex.Inputs != nil && t.isSource() {
 		return // the enumerator's end is not the source's
 	}
-	t.phase.to(ending)
+	if t.phase.to(expiring); !t.behind() {
+		t.phase.to(ending)
+	}
 }
 
 func (t *Task) isSource() bool {
@@ -329,7 +358,7 @@ func (t *Task) isSource() bool {
 func (t *Task) endStep() error {
 	for ; t.endAt < len(t.chain); t.endAt, t.endHook = t.endAt+1, 0 {
 		in := t.chain[t.endAt]
-		t.rt.Operator, t.rt.HasTime = in.number, false
+		t.rt.Operator, t.rt.Time = in.number, operator.NoTime
 		for ; !in.ended && t.endHook < len(in.end); t.endHook++ {
 			done, err := in.end[t.endHook]()
 			if err != nil {
@@ -344,6 +373,9 @@ func (t *Task) endStep() error {
 			}
 		}
 		in.ended = true
+	}
+	if err := t.flushOperators(0); err != nil {
+		return err
 	}
 	t.broadcast(stream.Event{Kind: stream.EndOfInputEvent})
 	t.phase.to(ended)
@@ -376,8 +408,23 @@ type gateHead struct {
 
 func (h *gateHead) open() error { return nil }
 
-// listen has nothing to do: what comes next may be records.
-func (h *gateHead) listen() (bool, error) { return false, nil }
+// listen takes barriers that are next in their channels; what else comes may be records.
+func (h *gateHead) listen() (bool, error) {
+	if h.item.Batch != nil {
+		return false, nil
+	}
+	it, ok := h.t.gate.PollBarrier()
+	if !ok {
+		return false, nil
+	}
+	return true, h.t.event(it.Channel, it.Event)
+}
+
+// activeSplits implements head: there is one source of records, which waits when there
+// are none.
+func (h *gateHead) activeSplits(dst []operator.ActiveSplit) []operator.ActiveSplit {
+	return append(dst, operator.ActiveSplit{Waiting: h.item.Batch == nil})
+}
 
 func (h *gateHead) settle()          {}
 func (h *gateHead) snapshot() error  { return nil }

@@ -4,15 +4,16 @@ import "fmt"
 
 // phase of a subtask attempt.
 //
-//	┌────────────┐   ┌───────┐   ┌──────┐   ┌─────┐   ┌────────┐
-//	│initializing├──▶│running├──▶│ending├──▶│ended├──▶│finished│
-//	└─────┬──────┘   └─┬───┬─┘   └──┬───┘   └──┬──┘   └────────┘
-//	      │            │   └────────┼──────────┼───────────▲  completed(terminal)
-//	      └────────────┴────────────┴──────────┴──▶ canceled, failed
+//	┌────────────┐   ┌───────┐   ┌────────┐   ┌──────┐   ┌─────┐   ┌────────┐
+//	│initializing├──▶│running├──▶│expiring├──▶│ending├──▶│ended├──▶│finished│
+//	└─────┬──────┘   └─┬───┬─┘   └───┬────┘   └──┬───┘   └──┬──┘   └────────┘
+//	      │            │   └─────────┼───────────┼──────────┼───────────▲  completed(terminal)
+//	      └────────────┴─────────────┴───────────┴──────────┴──▶ canceled, failed
 //
 //	initializing  linking, restoring, opening
 //	running       records flow
-//	ending        every input has ended; end-of-input hooks run, no barrier is handled
+//	expiring      every input has ended; timers of event time fire, of which there is no more
+//	ending        end-of-input hooks run, no barrier is handled
 //	ended         only barriers and their cancellations follow
 //
 // From running straight to finished: restored from a terminal checkpoint, whose
@@ -22,6 +23,7 @@ type phase uint8
 const (
 	initializing phase = iota
 	running
+	expiring
 	ending
 	ended
 	phaseFinished
@@ -29,7 +31,7 @@ const (
 	phaseFailed
 )
 
-var phaseNames = [...]string{"INITIALIZING", "RUNNING", "ENDING", "ENDED", "FINISHED", "CANCELED", "FAILED"}
+var phaseNames = [...]string{"INITIALIZING", "RUNNING", "EXPIRING", "ENDING", "ENDED", "FINISHED", "CANCELED", "FAILED"}
 
 // String is the phase's name in logs.
 func (p phase) String() string {
@@ -42,7 +44,8 @@ func (p phase) String() string {
 // follows is the table of transitions.
 var follows = [...][]phase{
 	initializing:  {running, phaseCanceled, phaseFailed},
-	running:       {ending, phaseFinished, phaseCanceled, phaseFailed},
+	running:       {expiring, ending, phaseFinished, phaseCanceled, phaseFailed},
+	expiring:      {ending, phaseFinished, phaseCanceled, phaseFailed},
 	ending:        {ended, phaseFinished, phaseCanceled, phaseFailed},
 	ended:         {phaseFinished, phaseCanceled, phaseFailed},
 	phaseFinished: {},

@@ -102,6 +102,8 @@ type Options struct {
 	// this subtask's part of it, by uid.
 	RestoredCheckpoint stream.CheckpointID
 	Restored           []*weirpb.RestoredOperator
+	// WatermarkInterval is the time between watermarks; 0: 200 ms.
+	WatermarkInterval time.Duration
 	// Stopped: that checkpoint ended the job, and only its commits are missing: sources
 	// stay silent.
 	Stopped bool

@@ -127,6 +127,7 @@ func (h *readerHead[T]) poll() (bool, time.Duration, error) {
 	}
 	n := len(h.b.Values)
 	t.meter.in += uint64(n)
+	t.rt.Split = p.Split
 	switch p.Status {
 	case operator.PollMore:
 	case operator.PollWait:
@@ -167,7 +168,7 @@ func unreadable(err error) error {
 func (h *readerHead[T]) push(all bool) {
 	rt := h.t.rt
 	timed := len(h.b.Times) == len(h.b.Values) && len(h.b.Times) > 0
-	rt.Operator, rt.HasTime = 0, timed
+	rt.Operator, rt.Time = 0, operator.NoTime
 	for h.at < len(h.b.Values) {
 		if timed {
 			rt.Time = h.b.Times[h.at]
@@ -182,6 +183,18 @@ func (h *readerHead[T]) push(all bool) {
 }
 
 func (h *readerHead[T]) settle() { h.push(true) }
+
+// activeSplits implements head. A reader that does not tell its splits apart has one, which
+// waits when the reader can't say when it will have more, or has no split.
+func (h *readerHead[T]) activeSplits(dst []operator.ActiveSplit) []operator.ActiveSplit {
+	if h.state == readerAtEnd {
+		return dst
+	}
+	if s, ok := h.r.(operator.SplitReader); ok {
+		return s.ActiveSplits(dst)
+	}
+	return append(dst, operator.ActiveSplit{Waiting: h.state == readerAsking || h.state == readerWaiting && h.until.IsZero()})
+}
 
 func (h *readerHead[T]) snapshot() error {
 	s, err := h.r.Snapshot(nil)

@@ -15,6 +15,7 @@ import (
 	"github.com/weirstream/weir/statebackend"
 	"github.com/weirstream/weir/statebackend/table"
 	"github.com/weirstream/weir/stream"
+	"github.com/weirstream/weir/stream/watermark"
 	"github.com/weirstream/weir/taskmanager/align"
 	"github.com/weirstream/weir/taskmanager/exchange"
 	"github.com/weirstream/weir/taskmanager/intake"
@@ -46,7 +47,8 @@ type Task struct {
 	outputs   []exchange.Output
 	head      head
 	timers    *table.Timers // nil if there is no timer callback
-	onTimer   func(table.Timer) error
+	onTimer   func(table.Timer, operator.TimeDomain) error
+	time      eventTime
 
 	aligner    *align.Aligner
 	alarm      *time.Timer         // raises Attention when a barrier has waited for long enough
@@ -80,6 +82,8 @@ type head interface {
 	listen() (progress bool, err error)
 	// settle pushes on what was begun, so that a barrier may fall.
 	settle()
+	// activeSplits appends what records are read from; see operator.SplitReader.
+	activeSplits(dst []operator.ActiveSplit) []operator.ActiveSplit
 	// snapshot brings the splits up to date.
 	snapshot() error
 	// position is where it reads, for the report of a failure; "" if it can't tell.
@@ -94,6 +98,9 @@ func New(o Options) (*Task, error) {
 	}
 	if int(o.Subtask.Vertex) >= len(o.Graph.Vertices) || o.Subtask.Index >= o.Graph.Vertices[o.Subtask.Vertex].Parallelism {
 		return nil, fmt.Errorf("make subtask %v: the graph has no such subtask", o.Subtask)
+	}
+	if o.WatermarkInterval <= 0 {
+		o.WatermarkInterval = defaultWatermarkInterval
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -114,6 +121,7 @@ func New(o Options) (*Task, error) {
 		JobID: string(o.JobID), JobName: o.JobName, ClusterID: o.ClusterID,
 		Attempt: o.Attempt.String(), Incarnation: uint64(o.Incarnation),
 		Restored: o.RestoredCheckpoint != 0,
+		Time:     operator.NoTime, Watermark: watermark.Min, WatermarkInterval: o.WatermarkInterval,
 	}
 	t.meter.mark = t.begun
 	return t, nil
@@ -206,6 +214,7 @@ func (t *Task) live() error {
 	if err := t.restoreChannels(); err != nil {
 		return err
 	}
+	t.resumeTime()
 	if err := t.open(); err != nil {
 		return err
 	}

@@ -1,0 +1,295 @@
+package task
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/weirstream/weir/operator"
+	"github.com/weirstream/weir/statebackend/table"
+	"github.com/weirstream/weir/stream"
+	"github.com/weirstream/weir/stream/watermark"
+)
+
+// defaultWatermarkInterval is Flink's pipeline.auto-watermark-interval.
+const defaultWatermarkInterval = 200 * time.Millisecond
+
+// pausesInInterval: the least time between two watermarks that are made because the input
+// pauses: 1/20 of the usual. A watermark flushes every channel.
+const pausesInInterval = 20
+
+// eventTime is the event time of a subtask.
+//
+// Watermarks of the channels are merged by minimum at the head (hearTime). When that
+// advances, Runtime.Watermark does, at once, and the timers up to it fire, slice by slice,
+// before the next record is taken; barriers may fall in between, and the snapshot then has
+// the timers that are left, and the new watermark. When none is left, the watermark goes
+// on along the chain and to the consumers (pass). A TimeKeeper in the chain swallows what
+// comes to it, and begins with its own.
+//
+// After a restore everybody stands where the snapshot was, and says so again.
+type eventTime struct {
+	inputs *watermark.Merger // channels of the gate; nil without one
+	timers *table.Timers     // of the head; nil if it has no timer callback
+	passed int64             // what the head's consumers were told; Runtime.Watermark is ahead of it while timers fire
+	held   int64             // a watermark that waits until all timers are loaded
+	idle   bool              // consumers of the head were told so
+
+	keepers []*instance // operators that make watermarks
+	splits  []operator.ActiveSplit
+	ticked  time.Time // of the last tick
+	wake    time.Time // a keeper wants to be asked; zero: none does
+	stalled bool      // outputs had no room since the last tick
+	every   time.Duration
+}
+
+// resumeTime puts every operator where it was in the snapshot.
+func (t *Task) resumeTime() {
+	e := &t.time
+	for _, in := range t.chain {
+		in.reached = watermark.Min
+		if in.restored.Uid != "" {
+			in.reached = in.restored.Watermark
+		}
+		if in.keeper != nil {
+			in.keeper.Resume(in.reached)
+			e.keepers = append(e.keepers, in)
+		}
+	}
+	e.every, e.ticked = t.o.WatermarkInterval, t.begun
+	t.rt.Watermark, e.passed, e.held = watermark.Min, watermark.Min, watermark.Min
+	if t.gate != nil && !t.isSource() {
+		t.rt.Watermark = t.chain[0].reached
+		if t.chain[0].keeper != nil {
+			t.rt.Watermark = watermark.Min
+		}
+		e.inputs = watermark.New(t.gate.Channels(), t.rt.Watermark)
+	}
+}
+
+// watermarkOf is what the snapshot says of an operator. The head's is the one whose
+// timers are firing.
+func (t *Task) watermarkOf(in *instance) int64 {
+	if in.number == 0 && in.keeper == nil {
+		return t.rt.Watermark
+	}
+	return in.reached
+}
+
+// hearTime takes the watermark, or the idleness, of a channel.
+func (t *Task) hearTime(ch int, e stream.Event) error {
+	m := t.time.inputs
+	if m == nil {
+		return nil // an enumerator has no time
+	}
+	changed := false
+	if e.Kind == stream.IdleEvent {
+		changed = m.Pause(ch)
+	} else {
+		changed = m.Advance(ch, e.Time)
+	}
+	return t.merged(changed)
+}
+
+// endTime takes a channel whose input has ended out of the minimum. At the end of all
+// time is at its end.
+func (t *Task) endTime(ch int) {
+	if m := t.time.inputs; m != nil {
+		m.End(ch)
+		t.time.held = m.At()
+		t.release()
+	}
+}
+
+// merged does what the merged watermark asks for.
+func (t *Task) merged(changed bool) error {
+	m := t.time.inputs
+	if !changed || t.chain[0].keeper != nil {
+		return nil
+	}
+	t.time.held = m.At()
+	t.release()
+	if idle := m.Idle(); idle != t.time.idle {
+		t.time.idle = idle
+		if t.rt.Watermark == t.time.passed { // else advanceTime says both
+			t.tellTime()
+		}
+	}
+	return nil
+}
+
+// tellTime tells the head's consumers where it stands.
+func (t *Task) tellTime() {
+	t.tell(t.chain[0], stream.Event{Kind: stream.WatermarkEvent, Time: t.time.passed})
+	if t.time.idle {
+		t.tell(t.chain[0], stream.Event{Kind: stream.IdleEvent})
+	}
+}
+
+// behind reports whether there are timers to fire up to a watermark that has come.
+func (t *Task) behind() bool {
+	return t.rt.Watermark > t.time.passed || t.time.held > t.rt.Watermark
+}
+
+// release lets the watermark go to where the inputs are, once every timer is known.
+func (t *Task) release() {
+	e := &t.time
+	if e.held <= t.rt.Watermark || t.chain[0].keeper != nil {
+		return
+	}
+	if t.backend == nil || t.backend.Store().TimersLoaded() {
+		t.rt.Watermark = e.held
+	}
+}
+
+// advanceTime fires a slice of the timers up to the watermark. After the last one the
+// watermark is passed on.
+func (t *Task) advanceTime() (progress bool, err error) {
+	e := &t.time
+	if t.silent != 0 { // a stopped job emits nothing more
+		return t.head.listen()
+	}
+	for range timerSlice {
+		if e.timers == nil {
+			break
+		}
+		d, ok := e.timers.Due(t.rt.Watermark)
+		if !ok {
+			break
+		}
+		t.rt.Operator = 0
+		if err := t.onTimer(d, operator.EventTimeDomain); err != nil {
+			return true, err
+		}
+		if t.rt.Attention.Load() {
+			return true, nil
+		}
+	}
+	if e.timers != nil {
+		if next, ok := e.timers.Next(); ok && next <= t.rt.Watermark { // a barrier may come first
+			_, err := t.head.listen()
+			return true, err
+		}
+	}
+	at := t.rt.Watermark
+	if err := t.flushOperators(0); err != nil {
+		return true, err
+	}
+	e.passed = at
+	head := t.chain[0]
+	for _, l := range head.listen {
+		t.rt.Operator, t.rt.Time = head.number, operator.NoTime
+		if err := l.OnWatermark(at); err != nil {
+			return true, err
+		}
+	}
+	head.reached = at
+	if at < watermark.Max { // the end of the input says so itself
+		t.tellTime()
+	}
+	return true, t.failed()
+}
+
+// tell passes an event of time on from an operator: to those chained to it that have no
+// time of their own, and to its consumers elsewhere.
+func (t *Task) tell(from *instance, e stream.Event) {
+	for _, o := range from.outputs {
+		o.Broadcast(e)
+	}
+	for _, in := range from.next {
+		if in.keeper != nil {
+			continue
+		}
+		if e.Kind == stream.WatermarkEvent && e.Time > in.reached {
+			t.rt.Operator, t.rt.Time = in.number, operator.NoTime
+			for _, f := range in.flush {
+				t.rt.Fail(f.Flush())
+			}
+			for _, l := range in.listen {
+				t.rt.Fail(l.OnWatermark(e.Time))
+			}
+			in.reached = e.Time
+		}
+		t.tell(in, e)
+	}
+}
+
+// flushOperators has the operators of the chain from number on emit what they hold back.
+func (t *Task) flushOperators(from int) error {
+	for _, in := range t.chain[from:] {
+		for _, f := range in.flush {
+			t.rt.Operator, t.rt.Time = in.number, operator.NoTime
+			if err := f.Flush(); err != nil {
+				return fmt.Errorf("flush: %w", err)
+			}
+		}
+	}
+	return t.failed()
+}
+
+// due reports whether the keepers are to be asked.
+func (e *eventTime) due(now time.Time) bool {
+	return len(e.keepers) > 0 && (now.Sub(e.ticked) >= e.every || !e.wake.IsZero() && !now.Before(e.wake))
+}
+
+// pause is called when the input pauses: keepers are asked, if they have not just been,
+// and operators emit what they hold. wait is when to ask again.
+func (t *Task) pause() (wait time.Duration, err error) {
+	e := &t.time
+	if t.phase != running {
+		return 0, nil
+	}
+	if err := t.flushOperators(0); err != nil {
+		return 0, err
+	}
+	if len(e.keepers) == 0 {
+		return 0, nil
+	}
+	if left := e.every/pausesInInterval - t.rt.Turn.Sub(e.ticked); left > 0 {
+		return left, nil
+	}
+	if err := t.tick(); err != nil {
+		return 0, err
+	}
+	if !e.wake.IsZero() {
+		wait = max(e.wake.Sub(t.rt.Turn), time.Microsecond)
+	}
+	return wait, nil
+}
+
+// tick asks every keeper how far time has come, and passes that on.
+func (t *Task) tick() error {
+	e := &t.time
+	e.ticked, e.wake = t.rt.Turn, time.Time{}
+	stalled := e.stalled
+	e.stalled = false
+	if t.phase != running || t.silent != 0 {
+		return nil
+	}
+	e.splits = t.head.activeSplits(e.splits[:0])
+	for _, in := range e.keepers {
+		t.rt.Operator = in.number
+		k := in.keeper.Tick(t.rt.Turn, e.splits, stalled)
+		if k.Wait > 0 {
+			if at := t.rt.Turn.Add(k.Wait); e.wake.IsZero() || at.Before(e.wake) {
+				e.wake = at
+			}
+		}
+		advanced := k.Watermark > in.reached
+		if !advanced && k.Idle == in.idle && in.told {
+			continue
+		}
+		if err := t.flushOperators(slices.Index(t.chain, in)); err != nil {
+			return err
+		}
+		in.reached, in.idle, in.told = max(in.reached, k.Watermark), k.Idle, true
+		ev := stream.Event{Kind: stream.WatermarkEvent, Time: in.reached}
+		if advanced || !k.Idle {
+			t.tell(in, ev)
+		}
+		if k.Idle {
+			t.tell(in, stream.Event{Kind: stream.IdleEvent})
+		}
+	}
+	return t.failed()
+}
