@@ -153,6 +153,7 @@ func TestKeyCursor(t *testing.T) {
 func testKeyCursor[K comparable](t *testing.T, key func(int) K) {
 	c := must(codec.ForKey[K]())
 	declare := func(s *Setup) *table.Value[int] {
+		s.EventTimers()
 		s.Timers()
 		return s.Value[int]("v")
 	}
@@ -160,7 +161,7 @@ func testKeyCursor[K comparable](t *testing.T, key func(int) K) {
 	declare(plan)
 	s := running(KeyInfoOf(c), plan.Declared(), nil)
 	v := declare(s)
-	cur := NewKeyCursor(s, c, s.Timers())
+	cur := NewKeyCursor(s, c, true)
 	rt := s.Runtime()
 	at := time.UnixMilli(5000).Add(time.Nanosecond) // rounded up
 	mine := map[K]int{}
@@ -185,7 +186,7 @@ func testKeyCursor[K comparable](t *testing.T, key func(int) K) {
 	}
 	fired := 0
 	for d, ok := s.Timers().Due(5001); ok; d, ok = s.Timers().Due(5001) {
-		if err := cur.SetTimer(d); err != nil {
+		if err := cur.SetTimer(d, ProcessingTime); err != nil {
 			t.Fatal(err)
 		}
 		k := cur.Ctx().Key()

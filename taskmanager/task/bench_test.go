@@ -157,7 +157,7 @@ func BenchmarkShuffle(b *testing.B) {
 	op := r.add("count", transformKind, 2, func(l *Linker) error {
 		s := l.Setup(info)
 		c := &sharedCounter{count: s.Value[int]("count"), key: key}
-		c.cur, c.rt = operator.NewKeyCursor(s, intKey, nil), l.Runtime()
+		c.cur, c.rt = operator.NewKeyCursor(s, intKey, false), l.Runtime()
 		InKeyed(l, operator.KeyedReceiver[int](c))
 		return nil
 	})

@@ -66,7 +66,7 @@ func TestKeyOfFailure(t *testing.T) {
 			op := r.add("keyed", transformKind, 1, func(l *Linker) error {
 				s := l.Setup(info)
 				c := &badKeyed{counter: *newCounter(s, 10, 0), fail: hook == "record"}
-				c.cur, c.rt, c.out = operator.NewKeyCursor(s, intKey, nil), l.Runtime(), Out[int](l)
+				c.cur, c.rt, c.out = operator.NewKeyCursor(s, intKey, false), l.Runtime(), Out[int](l)
 				InKeyed(l, operator.KeyedReceiver[int](c))
 				l.Lifecycle(&failing{hook})
 				return nil

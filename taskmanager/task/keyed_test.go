@@ -43,8 +43,8 @@ func (c *counter) ReceiveKeyed(hash uint64, v int) {
 	}
 }
 
-func (c *counter) onTimer(t table.Timer) error {
-	if err := c.cur.SetTimer(t); err != nil {
+func (c *counter) onTimer(t table.Timer, d operator.TimeDomain) error {
+	if err := c.cur.SetTimer(t, d); err != nil {
 		return err
 	}
 	n, _ := c.count.Get()
@@ -71,6 +71,7 @@ func newCounter(s *operator.Setup, keys int, delay time.Duration) *counter {
 	c := &counter{count: s.Value[int]("count"), keys: keys, delay: delay}
 	if delay > 0 {
 		s.Timers()
+		s.EventTimers()
 	}
 	return c
 }
@@ -83,12 +84,10 @@ func countRig(t testing.TB, src func(r *rig) int, parallelism, keys int, delay t
 	op := r.add("count", transformKind, parallelism, func(l *Linker) error {
 		s := l.Setup(info)
 		c := newCounter(s, keys, delay)
-		var timers *table.Timers
 		if delay > 0 {
-			timers = s.Timers()
 			l.OnTimer(c.onTimer)
 		}
-		c.cur, c.rt, c.out = operator.NewKeyCursor(s, intKey, timers), l.Runtime(), Out[int](l)
+		c.cur, c.rt, c.out = operator.NewKeyCursor(s, intKey, delay > 0), l.Runtime(), Out[int](l)
 		InKeyed(l, operator.KeyedReceiver[int](c))
 		l.Lifecycle(c)
 		return nil

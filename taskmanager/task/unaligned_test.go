@@ -57,7 +57,7 @@ func newJoinRig(t *testing.T) *joinRig {
 	info := operator.KeyInfoOf(intKey)
 	u.echo = u.add("echo", transformKind, 2, func(l *Linker) error {
 		s := l.Setup(info)
-		e := &echo{n: s.Value[int]("n"), rt: l.Runtime(), cur: operator.NewKeyCursor(s, intKey, nil), out: Out[int](l)}
+		e := &echo{n: s.Value[int]("n"), rt: l.Runtime(), cur: operator.NewKeyCursor(s, intKey, false), out: Out[int](l)}
 		InKeyed(l, operator.KeyedReceiver[int](e))
 		return nil
 	})
