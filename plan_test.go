@@ -104,7 +104,7 @@ func TestPlan(t *testing.T) {
 2 odd-map "map" transform auto <-1 forward uint64 (chained)
 3 odd-map-print "print" sink auto <-2 forward float64 (chained)
 4 more "more" source x2 weir.splits:split_list
-5 tally "tally" transform x3 <-1 hash uint64 <-4 hash uint64 all:result names:map seen:value weir.timers:timer
+5 tally "tally" transform x3 <-1 hash uint64 <-4 hash uint64 all:result names:map seen:value weir.event-timers:timer weir.timers:timer
 6 bytes "bytes" transform <-5 forward string
 7 fold "fold" transform <-6 hash uint8 value:value
 8 fold-print "print" sink auto <-7 forward string (chained)

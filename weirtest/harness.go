@@ -126,7 +126,7 @@ func (c collect[T, B]) Receive(v B) { c.h.output = append(c.h.output, v) }
 // begin plans the operator and starts its first subtask.
 func (h *Harness[T, B]) begin() *Harness[T, B] {
 	h.t.Helper()
-	h.now, h.reached = Start, math.MinInt64
+	h.now = Start
 	setup := operator.PlanSetup(uid, h.info)
 	if err := h.make(&subtask[T, B]{h: h, rt: setup.Runtime()}, setup); err != nil {
 		h.t.Fatalf("plan the operator: %v", err)
@@ -162,7 +162,12 @@ func (h *Harness[T, B]) start(n int, from *Snapshot) {
 	if err != nil {
 		h.t.Fatalf("restore at parallelism %d: %v", n, err)
 	}
+	h.reached = math.MaxInt64
 	for i := range n {
+		if from.id == 0 {
+			parts[i].Watermark = restore.NoWatermark
+		}
+		h.reached = min(h.reached, parts[i].Watermark)
 		h.subtasks = append(h.subtasks, h.newSubtask(i, n, from, parts[i]))
 	}
 	for _, s := range h.subtasks {
