@@ -47,7 +47,7 @@ func declareSource[T any](e *Env, id identity, src operator.Source[T], o options
 			},
 		})
 		d.inputs = []input{{
-			upstream:   upstream{from, metapb.Distribution_DISTRIBUTION_DIRECT},
+			upstream:   upstream{from: from, dist: metapb.Distribution_DISTRIBUTION_DIRECT},
 			recordType: reflect.TypeFor[operator.Assignment](),
 			edge: func() (exchange.AnyEdge, []byte, error) {
 				return edgeOf(e, &exchange.Edge[operator.Assignment]{Target: func(a operator.Assignment) int { return a.Reader }})

@@ -39,8 +39,9 @@ type Env struct {
 	lookup func(name string) string // an environment variable of the client, recorded
 
 	plan      *metapb.Plan
-	operators []task.Operator // parallel to plan.Operators
-	timed     []bool          // parallel to plan.Operators: what it emits has event times
+	operators []task.Operator   // parallel to plan.Operators
+	sides     [][]operator.Side // parallel to plan.Operators
+	timed     []bool            // parallel to plan.Operators: what it emits has event times
 	params    map[string]string
 	settings  map[string]string // Plan.config
 	defaults  map[string]string // Plan.defaults
@@ -168,12 +169,14 @@ func sortedSettings(m map[string]string) []*metapb.Setting {
 type upstream struct {
 	from int // index into Plan.Operators
 	dist metapb.Distribution
+	side string // output of it; "" is the main one
 }
 
 // input is one input of an operator: where from, and what is needed to carry its
 // records between subtasks.
 type input struct {
 	upstream
+	port       uint32
 	recordType reflect.Type
 	edge       func() (exchange.AnyEdge, []byte, error) // the edge and its record schema
 }
@@ -224,9 +227,10 @@ func (e *Env) declare(d declaration) int {
 	}
 	built := task.Operator{Link: d.link, Inputs: make([]exchange.AnyEdge, len(d.inputs))}
 	e.plan.Operators = append(e.plan.Operators, op)
+	e.sides = append(e.sides, d.sides)
 	e.timed = append(e.timed, d.timed || slices.ContainsFunc(d.inputs, func(in input) bool { return e.timed[in.from] }))
 	for n, in := range d.inputs {
-		i := &metapb.Input{From: uint32(in.from), Distribution: in.dist, RecordType: in.recordType.String()}
+		i := &metapb.Input{From: uint32(in.from), Side: in.side, Port: in.port, Distribution: in.dist, RecordType: in.recordType.String()}
 		op.Inputs = append(op.Inputs, i)
 		if e.alwaysChained(op, in, len(d.inputs)) {
 			continue // its records never leave the subtask: no codec needed

@@ -8,7 +8,6 @@ import (
 	"github.com/weirstream/weir/codec"
 	"github.com/weirstream/weir/operator"
 	"github.com/weirstream/weir/proto/metapb"
-	"github.com/weirstream/weir/statebackend/table"
 	"github.com/weirstream/weir/taskmanager/task"
 )
 
@@ -30,13 +29,14 @@ func planStates[P any](e *Env, id identity, k operator.KeyInfo, factory func(*Se
 		e.fail(fmt.Errorf("%v: %w", id, err))
 	}
 	_, commits := any(p).(operator.Committer)
-	return planned{setup.Declared(), commits}
+	return planned{setup.Declared(), commits, setup.Sides()}
 }
 
 // planned is what is known of an operator when the job is planned.
 type planned struct {
 	states  []*metapb.State
 	commits bool // it publishes with checkpoints
+	sides   []operator.Side
 }
 
 func notNil(p any) error {
@@ -103,14 +103,7 @@ func linkKeyed[K comparable, T, B any](l *task.Linker, setup *Setup, keys codec.
 	r.ctx = r.cursor.Ctx()
 	task.InKeyed(l, r)
 	if timed {
-		l.OnTimer(func(t table.Timer, d operator.TimeDomain) error {
-			if err := r.cursor.SetTimer(t, d); err != nil {
-				return err
-			}
-			r.enter()
-			defer r.cursor.EndTimer()
-			return hook.OnTimer(r.ctx, r.out)
-		})
+		onTimer(l, r.cursor, r.runs, hook, r.out)
 	}
 	if w, ok := r.p.(keyWalker[K, B]); ok {
 		l.Lifecycle(endOfInputStep(func() (bool, error) { return w.endOfInputStep(r.cursor, r.out) }))
@@ -150,14 +143,19 @@ type keyedProcessor[K comparable, T, B any] struct {
 
 // Warm implements operator.Warmer.
 func (r *keyedProcessor[K, T, B]) Warm(hashes []uint64, values []T) {
-	if !r.cursor.Warm(hashes) {
+	warm(r.runs, r.cursor, r.key, hashes, values)
+}
+
+// warm brings the state of records that come next nearer.
+func warm[K comparable, T any](r runs, cursor *operator.KeyCursor[K], key func(T) K, hashes []uint64, values []T) {
+	if !cursor.Warm(hashes) {
 		return
 	}
 	r.enter() // for the report of a panic in key
 	for i, v := range values {
-		r.cursor.Ahead(hashes[i], r.key(v))
+		cursor.Ahead(hashes[i], key(v))
 	}
-	r.cursor.FetchAhead()
+	cursor.FetchAhead()
 }
 
 // ReceiveKeyed implements operator.KeyedReceiver.

@@ -119,7 +119,7 @@ func (s *Stream[T]) Print() {
 func distributed(from []upstream, dist metapb.Distribution) []upstream {
 	all := make([]upstream, len(from))
 	for i, u := range from {
-		all[i] = upstream{u.from, dist}
+		all[i] = upstream{u.from, dist, u.side}
 	}
 	return all
 }
@@ -154,5 +154,5 @@ func transform[T, U any](s *Stream[T], uid, verb string, given bool, opts []Opti
 
 // streamOf is the output of the operator with the given index.
 func (e *Env) streamOf[T any](index int) *Stream[T] {
-	return &Stream[T]{env: e, from: []upstream{{index, metapb.Distribution_DISTRIBUTION_FORWARD}}}
+	return &Stream[T]{env: e, from: []upstream{{from: index, dist: metapb.Distribution_DISTRIBUTION_FORWARD}}}
 }

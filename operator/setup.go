@@ -54,11 +54,14 @@ type Setup struct {
 	lists    []operatorState
 	results  []namedResult
 	counters []*Counter
-	timers   *table.Timers // of processing time
-	events   *table.Timers // of event time
-	owned    *Owned
-	cursor   interface{ describe() string } // of a keyed operator, once it is linked
-	err      error
+	sides    []Side
+	// broadcasting: a record that every subtask gets is being processed.
+	broadcasting bool
+	timers       *table.Timers // of processing time
+	events       *table.Timers // of event time
+	owned        *Owned
+	cursor       interface{ describe() string } // of a keyed operator, once it is linked
+	err          error
 }
 
 // SetupOptions are what a running operator's declarations are bound to.

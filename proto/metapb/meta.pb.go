@@ -779,6 +779,7 @@ type Input struct {
 	RecordType    string                 `protobuf:"bytes,3,opt,name=record_type,json=recordType,proto3" json:"record_type,omitempty"`       // Go type, for messages
 	RecordSchema  []byte                 `protobuf:"bytes,4,opt,name=record_schema,json=recordSchema,proto3" json:"record_schema,omitempty"` // codec.Schema of the record
 	Port          uint32                 `protobuf:"varint,5,opt,name=port,proto3" json:"port,omitempty"`                                    // logical input of the consumer: union = several inputs on one port
+	Side          string                 `protobuf:"bytes,6,opt,name=side,proto3" json:"side,omitempty"`                                     // side output of the producer; "" = its output
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -846,6 +847,13 @@ func (x *Input) GetPort() uint32 {
 		return x.Port
 	}
 	return 0
+}
+
+func (x *Input) GetSide() string {
+	if x != nil {
+		return x.Side
+	}
+	return ""
 }
 
 type State struct {
@@ -3464,14 +3472,15 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"key_schema\x18\b \x01(\fR\tkeySchema\x12\x16\n" +
 	"\x06hidden\x18\t \x01(\bR\x06hidden\x12\x18\n" +
 	"\acommits\x18\n" +
-	" \x01(\bR\acommits\"\xb5\x01\n" +
+	" \x01(\bR\acommits\"\xc9\x01\n" +
 	"\x05Input\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\rR\x04from\x12>\n" +
 	"\fdistribution\x18\x02 \x01(\x0e2\x1a.weir.meta.v1.DistributionR\fdistribution\x12\x1f\n" +
 	"\vrecord_type\x18\x03 \x01(\tR\n" +
 	"recordType\x12#\n" +
 	"\rrecord_schema\x18\x04 \x01(\fR\frecordSchema\x12\x12\n" +
-	"\x04port\x18\x05 \x01(\rR\x04port\"\x96\x01\n" +
+	"\x04port\x18\x05 \x01(\rR\x04port\x12\x12\n" +
+	"\x04side\x18\x06 \x01(\tR\x04side\"\x96\x01\n" +
 	"\x05State\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12+\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x17.weir.meta.v1.StateKindR\x04kind\x12!\n" +

@@ -30,7 +30,8 @@ type instance struct {
 	plan     *metapb.Operator
 	restored *weirpb.RestoredOperator // empty if there is none
 	setup    *operator.Setup
-	receiver any // Receiver[T] or KeyedReceiver[T]; nil for heads that make records
+	receiver any            // Receiver[T] or KeyedReceiver[T]; nil for heads that make records
+	ports    map[uint32]any // receivers of inputs on other ports than 0
 	ended    bool
 
 	// Of event time; see eventtime.go.
@@ -130,16 +131,28 @@ func (t *Task) linkFailed(err error) {
 func Out[T any](l *Linker) *operator.Collector[T] {
 	t := l.t
 	var next operator.FanOut[T]
-	add := func(r any, to string) {
+	for _, r := range l.receivers("") {
 		if receiver, ok := r.(operator.Receiver[T]); ok {
 			next = append(next, receiver)
-			return
+			continue
 		}
-		t.linkFailed(operator.Fatal(fmt.Errorf("operator %q emits %v, but %q receives %T", l.UID(), reflect.TypeFor[T](), to, r)))
+		t.linkFailed(operator.Fatal(fmt.Errorf("operator %q emits %v, which %T does not receive", l.UID(), reflect.TypeFor[T](), r)))
 	}
+	switch len(next) {
+	case 0:
+		return operator.NewCollector[T](t.rt, l.in.number, operator.Discard[T]{})
+	case 1:
+		return operator.NewCollector(t.rt, l.in.number, next[0])
+	}
+	return operator.NewCollector[T](t.rt, l.in.number, next)
+}
+
+// receivers are those of the operator's output, or of a side output.
+func (l *Linker) receivers(side string) (all []any) {
+	t := l.t
 	for _, in := range t.chain[l.in.number+1:] {
-		if t.chained(in, l.in.index) {
-			add(in.receiver, in.plan.Uid)
+		if t.chained(in, l.in.index) && in.plan.Inputs[0].Side == side {
+			all = append(all, in.receiver)
 			l.in.next = append(l.in.next, in)
 		}
 	}
@@ -149,21 +162,18 @@ func Out[T any](l *Linker) *operator.Collector[T] {
 			continue
 		}
 		to := t.o.Graph.Plan.Operators[edge.ToOperator]
+		if to.Inputs[edge.Input].Side != side {
+			continue
+		}
 		out, err := t.openOutput(e, edge)
 		if err != nil {
 			t.linkFailed(fmt.Errorf("connect operator %q to %q: %w", l.UID(), to.Uid, err))
 			continue
 		}
 		l.in.outputs = append(l.in.outputs, out)
-		add(out, to.Uid)
+		all = append(all, out)
 	}
-	switch len(next) {
-	case 0:
-		return operator.NewCollector[T](t.rt, l.in.number, operator.Discard[T]{})
-	case 1:
-		return operator.NewCollector(t.rt, l.in.number, next[0])
-	}
-	return operator.NewCollector[T](t.rt, l.in.number, next)
+	return all
 }
 
 // chained reports whether in, which is no head, gets its records from the plan's
@@ -190,6 +200,15 @@ func In[T any](l *Linker, r operator.Receiver[T]) { l.in.receiver = r }
 
 // InKeyed says that r receives the operator's records with the hash of their key.
 func InKeyed[T any](l *Linker, r operator.KeyedReceiver[T]) { l.in.receiver = r }
+
+// InPort is In, or InKeyed, for the inputs on another port than 0: r receives those
+// records.
+func InPort(l *Linker, port uint32, r any) {
+	if l.in.ports == nil {
+		l.in.ports = map[uint32]any{}
+	}
+	l.in.ports[port] = r
+}
 
 // Lifecycle registers whichever of operator.Opener, Closer, Preparer, Committer,
 // Snapshotter, Flusher, TimeKeeper, WatermarkListener, Ender and StepEnder x implements, under the operator's name. It may be
@@ -256,6 +275,9 @@ func (t *Task) link() error {
 	for _, in := range slices.Backward(t.chain) {
 		t.rt.Operator = in.number
 		err := o.Program.Operators[in.index].Link(&Linker{t, in})
+		if err == nil && in.setup != nil {
+			err = (&Linker{t, in}).bindSides()
+		}
 		if err == nil {
 			err = t.linkErr
 		}
@@ -272,6 +294,16 @@ func (t *Task) link() error {
 	return t.openGate()
 }
 
+// bindSides connects the operator's side outputs.
+func (l *Linker) bindSides() error {
+	for _, s := range l.in.setup.Sides() {
+		if wrong := s.Bind(l.t.rt, l.in.number, l.receivers(s.Name)); wrong != nil {
+			return operator.Fatal(fmt.Errorf("side output %q has records of %v, which %T does not receive", s.Name, s.Type, wrong))
+		}
+	}
+	return nil
+}
+
 // openGate connects the head to the vertex's inputs, if it has any.
 func (t *Task) openGate() error {
 	head := t.chain[0]
@@ -286,8 +318,13 @@ func (t *Task) openGate() error {
 	}
 	edges := make([]exchange.AnyEdge, len(t.vertex.Inputs))
 	for i, e := range t.vertex.Inputs {
-		edges[i] = t.o.Program.Operators[head.index].Inputs[t.o.Graph.Edges[e].Input]
-		c, err := exchange.NewConsumer(edges[i], t.rt, head.receiver)
+		n := t.o.Graph.Edges[e].Input
+		edges[i] = t.o.Program.Operators[head.index].Inputs[n]
+		receiver := head.receiver
+		if port := head.plan.Inputs[n].Port; port > 0 {
+			receiver = head.ports[port]
+		}
+		c, err := exchange.NewConsumer(edges[i], t.rt, receiver)
 		if err != nil {
 			return fmt.Errorf("connect input %d of operator %q: %w", i, head.plan.Uid, err)
 		}
