@@ -21,7 +21,15 @@ type Side struct {
 	// Bind connects it with the receivers of its records, each a Receiver of Type. It
 	// returns the first that is none.
 	Bind func(rt *Runtime, op int32, receivers []any) (wrong any)
+	// Collect has its records handed to f, for a test.
+	Collect func(rt *Runtime, f func(v any))
 }
+
+// collecting hands records to a function.
+type collecting[T any] func(v any)
+
+// Receive implements Receiver.
+func (c collecting[T]) Receive(v T) { c(v) }
 
 // Side declares a side output and returns where its records are emitted. What nobody
 // reads is dropped.
@@ -48,7 +56,7 @@ func (s *Setup) Side[T any](tag Tag[T]) *Collector[T] {
 		}
 		*out = *NewCollector(rt, op, next.whole())
 		return nil
-	}})
+	}, Collect: func(rt *Runtime, f func(any)) { *out = *NewCollector[T](rt, 0, collecting[T](f)) }})
 	return out
 }
 

@@ -171,3 +171,20 @@ func TestBroadcast(t *testing.T) {
 		t.Errorf("failed with %q", why)
 	}
 }
+
+// TestConnected: a connected operator alone, its side output, over a rescale.
+func TestConnected(t *testing.T) {
+	h := Connected(t, newEnrich, userOf, func(l string) string { u, _, _ := strings.Cut(l, " "); return u })
+	buy := func(user string, cents int64) { h.Push(Start, Left[string](purchase{User: user, Cents: cents})) }
+	buy("ann", 1)
+	buy("bob", 2)
+	h.RestoreAt(2, h.Snapshot())
+	h.Push(Start, Right[purchase]("ann Elm"))
+	buy("ann", 3)
+	if d := cmp.Diff([]string{"ann 1 Elm", "ann 3 Elm"}, h.Output()); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	if d := cmp.Diff([]string{"ann 1", "bob 2"}, h.Side(unknown)); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}

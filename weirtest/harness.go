@@ -37,6 +37,7 @@ type Harness[T, B any] struct {
 	now         time.Time
 	reached     int64 // by event time
 	output      []B
+	sides       map[string][]any
 	cuts        stream.CheckpointID
 	disk        *disk
 }
@@ -72,16 +73,74 @@ func Keyed[K comparable, T, B any, P weir.Processor[K, T, B]](t testing.TB, fact
 				s.rt.Fail(p.Process(cursor.Ctx(), v, out))
 			}
 		}
-		s.timer = func(due table.Timer, d operator.TimeDomain) error {
-			if err := cursor.SetTimer(due, d); err != nil {
-				return err
-			}
-			defer cursor.EndTimer()
-			return hook.OnTimer(cursor.Ctx(), out)
-		}
+		s.timer = timerOf(cursor, hook, out)
 		return nil
 	}
 	return h.begin()
+}
+
+// timerHook is implemented by operators that have a timer callback.
+type timerHook[K comparable, B any] interface {
+	OnTimer(*weir.Ctx[K], *weir.Collector[B]) error
+}
+
+// timerOf calls an operator for a timer that is due.
+func timerOf[K comparable, B any](cursor *operator.KeyCursor[K], hook timerHook[K, B], out *weir.Collector[B]) func(table.Timer, operator.TimeDomain) error {
+	return func(due table.Timer, d operator.TimeDomain) error {
+		if err := cursor.SetTimer(due, d); err != nil {
+			return err
+		}
+		defer cursor.EndTimer()
+		return hook.OnTimer(cursor.Ctx(), out)
+	}
+}
+
+// Either is a record of the one or of the other input of a connected operator.
+type Either[L, R any] struct {
+	Left    L
+	Right   R
+	IsRight bool
+}
+
+// Left is a record of the first input.
+func Left[R, L any](v L) Either[L, R] { return Either[L, R]{Left: v} }
+
+// Right is a record of the second input.
+func Right[L, R any](v R) Either[L, R] { return Either[L, R]{Right: v, IsRight: true} }
+
+// Connected runs an operator for two keyed streams, as Keyed.Connect does.
+func Connected[K comparable, L, R, B any, P weir.CoProcessor[K, L, R, B]](t testing.TB, factory func(*weir.Setup) P, left func(L) K, right func(R) K) *Harness[Either[L, R], B] {
+	t.Helper()
+	key := func(v Either[L, R]) K {
+		if v.IsRight {
+			return right(v.Right)
+		}
+		return left(v.Left)
+	}
+	return Keyed(t, func(s *weir.Setup) weir.Processor[K, Either[L, R], B] {
+		p := either[K, L, R, B]{factory(s)}
+		if hook, ok := any(p.p).(timerHook[K, B]); ok {
+			return &timedEither[K, L, R, B]{p, hook}
+		}
+		return p
+	}, key)
+}
+
+// either is a connected operator whose inputs are one.
+type either[K comparable, L, R, B any] struct{ p weir.CoProcessor[K, L, R, B] }
+
+// Process implements weir.Processor.
+func (e either[K, L, R, B]) Process(c *weir.Ctx[K], v Either[L, R], out *weir.Collector[B]) error {
+	if v.IsRight {
+		return e.p.ProcessRight(c, v.Right, out)
+	}
+	return e.p.ProcessLeft(c, v.Left, out)
+}
+
+// timedEither is either with a timer callback.
+type timedEither[K comparable, L, R, B any] struct {
+	either[K, L, R, B]
+	timerHook[K, B]
 }
 
 // Stream runs an operator for a stream without a key, as Stream.Process does.
@@ -134,7 +193,10 @@ func (h *Harness[T, B]) begin() *Harness[T, B] {
 	if err := setup.Err(); err != nil {
 		h.t.Fatalf("plan the operator: %v", err)
 	}
-	h.declared = setup.Declared()
+	h.declared, h.sides = setup.Declared(), map[string][]any{}
+	for _, s := range setup.Sides() {
+		h.sides[s.Name] = nil
+	}
 	h.start(1, &Snapshot{})
 	h.t.Cleanup(h.close)
 	return h
@@ -344,6 +406,20 @@ func (h *Harness[T, B]) close() {
 		s.close()
 	}
 	h.subtasks = nil
+}
+
+// Side is what was emitted to a side output since the last call.
+func (h *Harness[T, B]) Side[U any](tag weir.Tag[U]) []U {
+	h.t.Helper()
+	if _, declared := h.sides[tag.Name()]; !declared {
+		h.t.Fatalf("Side(%q): the operator declares no such side output", tag.Name())
+	}
+	var all []U
+	for _, v := range h.sides[tag.Name()] {
+		all = append(all, v.(U))
+	}
+	h.sides[tag.Name()] = nil
+	return all
 }
 
 // Output is what was emitted since the last call.

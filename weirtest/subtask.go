@@ -78,6 +78,9 @@ func (h *Harness[T, B]) newSubtask(i, n int, from *Snapshot, part restore.Operat
 	if err == nil {
 		err = s.setup.Err()
 	}
+	for _, side := range s.setup.Sides() {
+		side.Collect(s.rt, func(v any) { h.sides[side.Name] = append(h.sides[side.Name], v) })
+	}
 	if err == nil && s.store != nil {
 		err = s.store.Evolve(from.schemas)
 	}
