@@ -19,8 +19,8 @@ type Side struct {
 	Name string
 	Type reflect.Type
 	// Bind connects it with the receivers of its records, each a Receiver of Type. It
-	// returns the first that is none.
-	Bind func(rt *Runtime, op int32, receivers []any) (wrong any)
+	// returns the index of the first that is none, or -1.
+	Bind func(rt *Runtime, op int32, receivers []any) (wrong int)
 	// Collect has its records handed to f, for a test.
 	Collect func(rt *Runtime, f func(v any))
 }
@@ -45,17 +45,17 @@ func (s *Setup) Side[T any](tag Tag[T]) *Collector[T] {
 			return out
 		}
 	}
-	s.sides = append(s.sides, Side{Name: tag.name, Type: reflect.TypeFor[T](), Bind: func(rt *Runtime, op int32, receivers []any) any {
+	s.sides = append(s.sides, Side{Name: tag.name, Type: reflect.TypeFor[T](), Bind: func(rt *Runtime, op int32, receivers []any) int {
 		var next FanOut[T]
-		for _, r := range receivers {
+		for i, r := range receivers {
 			receiver, ok := r.(Receiver[T])
 			if !ok {
-				return r
+				return i
 			}
 			next = append(next, receiver)
 		}
 		*out = *NewCollector(rt, op, next.whole())
-		return nil
+		return -1
 	}, Collect: func(rt *Runtime, f func(any)) { *out = *NewCollector[T](rt, 0, collecting[T](f)) }})
 	return out
 }

@@ -46,7 +46,9 @@ func (e *enrich) ProcessRight(c *weir.Ctx[string], line string, out *weir.Collec
 }
 
 // limits tells of purchases at or above a limit that rules have set.
-type limits struct{ rules *weir.BroadcastMap[string, int64] }
+type limits struct {
+	rules *weir.BroadcastMap[string, int64]
+}
 
 func newLimits(s *weir.Setup) *limits { return &limits{s.BroadcastMap[string, int64]("rules")} }
 
@@ -146,7 +148,7 @@ func TestBroadcast(t *testing.T) {
 	feed, rules := NewFeed[purchase](t), NewFeed(t, "low 10", "high 2000")
 	c := Run(t, build, TaskManagers(3), Setting("parallelism.default", "3"), ReplaceSource("purchases", feed), ReplaceSource("rules", rules), Capture("limits-print", &got))
 	c.AwaitCheckpoint(2) // behind the rules
-	c.KillTaskManager(2)
+	c.KillTaskManager(1)
 	c.AddTaskManager()
 	feed.Send(all...)
 	c.AwaitCaptured("limits-print", 100)

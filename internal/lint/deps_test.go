@@ -31,6 +31,8 @@ const policy = `
 	# What was asked for. The plan is persisted and hashed, so job speaks metapb.
 	stream, proto/metapb < job, statebackend;
 	stream < taskmanager/align;
+	# Event time: that of a subtask's channels, and that of a source's splits.
+	NONE < stream/watermark < taskmanager/task, weir;
 	job < internal/event, jobmanager/execgraph, jobmanager/slots;
 	job < internal/config;
 	# The views of the REST API: the JobManager fills them, rest serves them, client reads

@@ -131,12 +131,13 @@ func (t *Task) linkFailed(err error) {
 func Out[T any](l *Linker) *operator.Collector[T] {
 	t := l.t
 	var next operator.FanOut[T]
-	for _, r := range l.receivers("") {
+	receivers, uids := l.receivers("")
+	for i, r := range receivers {
 		if receiver, ok := r.(operator.Receiver[T]); ok {
 			next = append(next, receiver)
 			continue
 		}
-		t.linkFailed(operator.Fatal(fmt.Errorf("operator %q emits %v, which %T does not receive", l.UID(), reflect.TypeFor[T](), r)))
+		t.linkFailed(operator.Fatal(fmt.Errorf("operator %q emits %v, but %q receives %T", l.UID(), reflect.TypeFor[T](), uids[i], r)))
 	}
 	switch len(next) {
 	case 0:
@@ -147,12 +148,13 @@ func Out[T any](l *Linker) *operator.Collector[T] {
 	return operator.NewCollector[T](t.rt, l.in.number, next)
 }
 
-// receivers are those of the operator's output, or of a side output.
-func (l *Linker) receivers(side string) (all []any) {
+// receivers are those of the operator's output, or of a side output, and the operators
+// that they lead to.
+func (l *Linker) receivers(side string) (all []any, uids []string) {
 	t := l.t
 	for _, in := range t.chain[l.in.number+1:] {
 		if t.chained(in, l.in.index) && in.plan.Inputs[0].Side == side {
-			all = append(all, in.receiver)
+			all, uids = append(all, in.receiver), append(uids, in.plan.Uid)
 			l.in.next = append(l.in.next, in)
 		}
 	}
@@ -171,9 +173,9 @@ func (l *Linker) receivers(side string) (all []any) {
 			continue
 		}
 		l.in.outputs = append(l.in.outputs, out)
-		all = append(all, out)
+		all, uids = append(all, out), append(uids, to.Uid)
 	}
-	return all
+	return all, uids
 }
 
 // chained reports whether in, which is no head, gets its records from the plan's
@@ -297,8 +299,9 @@ func (t *Task) link() error {
 // bindSides connects the operator's side outputs.
 func (l *Linker) bindSides() error {
 	for _, s := range l.in.setup.Sides() {
-		if wrong := s.Bind(l.t.rt, l.in.number, l.receivers(s.Name)); wrong != nil {
-			return operator.Fatal(fmt.Errorf("side output %q has records of %v, which %T does not receive", s.Name, s.Type, wrong))
+		receivers, uids := l.receivers(s.Name)
+		if wrong := s.Bind(l.t.rt, l.in.number, receivers); wrong >= 0 {
+			return operator.Fatal(fmt.Errorf("side output %q has records of %v, but %q receives %T", s.Name, s.Type, uids[wrong], receivers[wrong]))
 		}
 	}
 	return nil
