@@ -187,7 +187,7 @@ func (c *Coordinator) unpinned(e Unpinned, effects []Effect) []Effect {
 func (c *Coordinator) pinWanted(e PinWanted, effects []Effect) []Effect {
 	i := slices.IndexFunc(c.completed, func(d Completed) bool { return d.Pointer.CheckpointId == uint64(e.ID) })
 	if i < 0 || c.completed[i].Metadata == nil || c.phase >= PhaseFinished {
-		return append(effects, PinRefused{e.ID, e.Pin})
+		return append(effects, PinRefused(e))
 	}
 	p := c.completed[i].Pointer
 	if !slices.Contains(p.Pins, e.Pin) {

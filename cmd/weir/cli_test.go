@@ -290,6 +290,15 @@ func TestWaitsForSlots(t *testing.T) {
 	}
 }
 
+// TestDescribeTrouble: a job that lacks slots and has failed before says so.
+func TestDescribeTrouble(t *testing.T) {
+	m := newModel()
+	j := m.jobs[0]
+	j.State, j.Slots = api.StateRestarting, &api.SlotsWanted{Wanted: 3, Free: 1}
+	j.Failures = append(j.Failures, api.Failure{Time: at(1), Cause: "the job cannot be taken over yet"})
+	golden(t, "describe_trouble.txt", weirCommand(t, m, nil, "describe", "orders").String())
+}
+
 func TestRewrite(t *testing.T) {
 	for in, want := range map[string]string{
 		"run -detached x":             "run --detached x",
