@@ -11,8 +11,13 @@
 // hash of where the checkpoint folder is.
 //
 // A rebase merges adjacent runs and uploads the result in a goroutine of its own, one
-// at a time in a process, and takes its place between two acks. A cut waits for it
-// only when twice as many runs overlap as should.
+// at a time in a process, and takes its place between two acks. An ack lists at most
+// maxOverlap runs at a key: where the rebase has not come yet, Finish merges the newest,
+// which are small, after the cut is durable (squeeze). More are listed only while restored
+// runs lie behind, see below.
+//
+// What the mailbox goroutine evicts while an ack is being made stands in the list behind its
+// cut, and is neither in that ack nor in what is merged for it.
 //
 // Small files of all subtasks in a worker go together into one object for each checkpoint, a
 // pack (packing.go decides, packer.go does it); a snapshot's manifest says where in a pack a
@@ -21,7 +26,8 @@
 //
 // A cold tier reads this job's restored runs where they lie if they can't be linked, while
 // they are brought in the background; until that is done they stay in the list
-// (behind.go).
+// (behind.go). It takes each run once, by Link or when its cut is resolved: there may be
+// operands in it.
 //
 // After a restore the whole digests of the runs taken over are compared in the
 // background, slowly (VerifyBehind).

@@ -148,24 +148,6 @@ func (l *List) Restore(from []statebackend.Restored) error {
 	return nil
 }
 
-// Len is the number of runs.
-func (l *List) Len() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.mu.entries)
-}
-
-// Entries is the number of entries of all runs, shadowed ones and tombstones
-// included.
-func (l *List) Entries() (n uint64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, e := range l.mu.entries {
-		n += e.run.Entries
-	}
-	return n
-}
-
 // Bytes is the size of all runs.
 func (l *List) Bytes() (n int64) {
 	l.mu.Lock()

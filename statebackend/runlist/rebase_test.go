@@ -125,11 +125,19 @@ func (d *dropped) note(t *testing.T, res statebackend.Result) {
 	d.listed = now
 }
 
+// hold lets no rebase begin until it is released.
+func hold(t *testing.T) (release func()) {
+	turn <- struct{}{}
+	release = sync.OnceFunc(func() { <-turn })
+	t.Cleanup(release)
+	return release
+}
+
 // TestRebaseDelaysNoAck: while no rebase gets on, cuts merge the newest runs themselves, so
 // that an ack lists maxOverlap at most, and nobody waits.
 func TestRebaseDelaysNoAck(t *testing.T) {
 	j := newJob(t, objstore.NewMemory("test"), "e1.n1")
-	turn <- struct{}{} // another list's rebase runs
+	release := hold(t) // another list's rebase runs
 	var d dropped
 	var res statebackend.Result
 	small := int64(0)
@@ -144,7 +152,7 @@ func TestRebaseDelaysNoAck(t *testing.T) {
 		d.note(t, res)
 		small += res.NewBytes
 	}
-	<-turn
+	release()
 	j.settle()
 	for range 40 {
 		var err error
@@ -227,7 +235,7 @@ func (l *List) isListing() bool {
 // it, and for no longer than its context.
 func TestSqueezeWaits(t *testing.T) {
 	j := newJob(t, objstore.NewMemory("test"), "e1.n1")
-	turn <- struct{}{}
+	release := hold(t)
 	for range maxOverlap {
 		if _, err := j.cut(t.Context(), 50); err != nil {
 			t.Fatal(err)
@@ -252,9 +260,58 @@ func TestSqueezeWaits(t *testing.T) {
 	if err != nil || overlap(t, res) > maxOverlap {
 		t.Fatalf("%d runs overlap, %v", overlap(t, res), err)
 	}
-	<-turn
+	release()
 	j.settle()
 	j.check(res, 50)
+}
+
+// TestSqueezeAboveRestored: restored runs that a cold tier reads where they lie stay in the
+// list; beside them cuts add no more than two, or what makes eight.
+func TestSqueezeAboveRestored(t *testing.T) {
+	for _, restored := range []int{1, 3, 6, 7, 8} {
+		store := objstore.NewMemory("test")
+		old := newJob(t, store, "e1.n1")
+		release := hold(t)
+		var res statebackend.Result
+		var err error
+		for range restored {
+			if res, err = old.cut(t.Context(), 50); err != nil {
+				t.Fatal(err)
+			}
+		}
+		j := newJob(t, store, "e2.n1")
+		j.id = old.id
+		if err := j.list.Restore([]statebackend.Restored{{Range: stream.AllKeyGroups, Runs: res.Runs, Schemas: res.Schemas}}); err != nil {
+			t.Fatal(err)
+		}
+		behind := func(yes bool) {
+			for _, e := range j.list.copyEntries()[:restored] {
+				e.behind = yes
+			}
+		}
+		behind(true)
+		for range 30 {
+			if res, err = j.cut(t.Context(), 50); err != nil {
+				t.Fatal(err)
+			}
+			if got, most := overlap(t, res), max(maxOverlap, restored+leastYoung); got > most {
+				t.Fatalf("%d runs overlap above %d restored ones, want at most %d", got, restored, most)
+			}
+			for i, e := range j.list.copyEntries()[:restored] {
+				if !e.behind {
+					t.Fatalf("run %d, which the tier reads, has left the list", i)
+				}
+			}
+		}
+		behind(false)
+		if res, err = j.cut(t.Context(), 50); err != nil || overlap(t, res) > maxOverlap {
+			t.Fatalf("%d runs overlap, %v", overlap(t, res), err)
+		}
+		j.check(res, 50)
+		release()
+		j.settle()
+		old.settle()
+	}
 }
 
 // TestEvictedBehindTheCut: what the mailbox goroutine evicts while the ack of a cut is being
@@ -262,7 +319,7 @@ func TestSqueezeWaits(t *testing.T) {
 func TestEvictedBehindTheCut(t *testing.T) {
 	for _, full := range []bool{false, true} {
 		j := newJob(t, objstore.NewMemory("test"), "e1.n1")
-		turn <- struct{}{}
+		release := hold(t)
 		for range maxOverlap {
 			if _, err := j.cut(t.Context(), 50); err != nil {
 				t.Fatal(err)
@@ -304,7 +361,7 @@ func TestEvictedBehindTheCut(t *testing.T) {
 			t.Fatalf("full %v: %d runs overlap", full, n)
 		}
 		j.check(res, 50)
-		<-turn
+		release()
 		j.settle()
 		// The next ack has it.
 		res, err = j.cut(t.Context(), 0)
@@ -359,7 +416,7 @@ func TestEvictionsAloneAreMerged(t *testing.T) {
 		}
 		j.s.Durable(c)
 		j.settle()
-		if n := j.list.Len(); n > 2*lookEvery {
+		if n := len(j.list.copyEntries()); n > 2*lookEvery {
 			t.Fatalf("%d runs", n)
 		}
 	}

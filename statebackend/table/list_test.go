@@ -211,6 +211,69 @@ func TestFullCutHasNoOperands(t *testing.T) {
 	}
 }
 
+// TestLoadedListsAreWhole: a list that the walk does not come by, because nothing of it was
+// below, is whole when its bundle is loaded, whatever has become of its tail.
+func TestLoadedListsAreWhole(t *testing.T) {
+	for _, words := range []bool{true, false} {
+		d := &disk{m: map[string][]byte{}}
+		w := newWorld(t, words, d)
+		w.s.MarkSpilled() // for all that is known: nothing is below
+		want := map[int][]string{}
+		add := func(from, to int) {
+			for k := from; k < to; k++ {
+				w.key(k)
+				w.list.Append(fmt.Sprint(len(want[k])))
+				want[k] = append(want[k], fmt.Sprint(len(want[k])))
+			}
+		}
+		add(0, 300) // dirty
+		add(300, 600)
+		for range 2 {
+			c, err := w.s.Freeze(false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for !w.s.CopyFrozen(1 << 20) {
+			}
+			if err := c.Encode(&ordered{disk: d, t: t}); err != nil {
+				t.Fatal(err)
+			}
+			w.s.Durable(c)
+			add(400, 600) // its first tail is below only
+		}
+		d.m2, d.m = d.m, nil // walks find nothing, single reads do
+		d.keys = nil
+		for _, load := range []func(int) (bool, error){w.s.LoadTimers, w.s.LoadSpilled} {
+			for more := true; more; {
+				var err error
+				if more, err = load(100); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if !w.s.complete() {
+			t.Fatal("not all is loaded")
+		}
+		c, err := w.s.Freeze(true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for !w.s.CopyFrozen(1 << 20) {
+		}
+		if !c.Full() {
+			t.Error("a cut of everything is not full")
+		}
+		w.s.Durable(c)
+		d.m2 = nil
+		for k, list := range want {
+			w.key(k)
+			if got := slices.Collect(w.list.All()); !slices.Equal(got, list) {
+				t.Fatalf("list of %d = %q, want %q", k, got, list)
+			}
+		}
+	}
+}
+
 // TestAppendsWithoutReadsAreNotReadAhead: to read ahead what is only appended to would be in
 // vain.
 func TestAppendsWithoutReadsAreNotReadAhead(t *testing.T) {

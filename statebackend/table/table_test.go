@@ -23,6 +23,7 @@ type disk struct {
 	keys []string // of m, sorted; nil after a change
 
 	gets, merges int
+	m2           map[string][]byte // only Get finds
 }
 
 func (d *disk) Set(k, v []byte) error { d.m[string(k)], d.keys = bytes.Clone(v), nil; return nil }
@@ -77,6 +78,9 @@ func joined(old, add []byte) []byte {
 func (d *disk) Get(dst, key []byte) ([]byte, bool, error) {
 	d.gets++
 	v, ok := d.m[string(key)]
+	if !ok {
+		v, ok = d.m2[string(key)]
+	}
 	return append(dst, v...), ok, nil
 }
 
