@@ -37,7 +37,7 @@ func TestFallbackOfTwoPhaseSinks(t *testing.T) {
 		return id, newest, good
 	}
 	output := filepath.Join(c.dir, "asks")
-	id, newest, good := run(output)
+	id, _, good := run(output)
 	if s := c.run("wait", id, "--timeout", "50s"); s.code != 7 || !strings.Contains(s.stderr, "without consent") {
 		t.Fatalf("wait for a job that should ask: %v", s)
 	}
@@ -66,7 +66,7 @@ func TestFallbackOfTwoPhaseSinks(t *testing.T) {
 		t.Error("nothing is doubled: nothing had been published with the damaged checkpoints")
 	}
 	// By itself.
-	id, newest, _ = run(filepath.Join(c.dir, "always"), "-D", "execution.checkpointing.fallback=always")
+	id, newest, _ := run(filepath.Join(c.dir, "always"), "-D", "execution.checkpointing.fallback=always")
 	if j := c.finished(id); j.Checkpoints.RestoredFrom == nil || j.Checkpoints.RestoredFrom.ID != newest.ID-3 {
 		t.Errorf("restored from %+v, want %d", j.Checkpoints.RestoredFrom, newest.ID-3)
 	}
