@@ -204,7 +204,12 @@ func newTimeKeeper[T any](l *task.Linker, at func(T) int64, w Watermarks[T], o o
 		runs: runsIn(l), at: at, watermarks: w, bound: -1, idleness: defaultIdleness, maxAhead: defaultMaxAhead,
 		ahead: l.Setup(operator.KeyInfo{}).Counter("weir.records-ahead"),
 	}
-	if b, ok := w.(outOfOrder[T]); ok {
+	k.configure(o)
+	return k
+}
+
+func (k *timeKeeper[T]) configure(o options) {
+	if b, ok := k.watermarks.(outOfOrder[T]); ok {
 		k.bound = b.bound.Milliseconds()
 	}
 	if o.idleness != nil {
@@ -213,7 +218,6 @@ func newTimeKeeper[T any](l *task.Linker, at func(T) int64, w Watermarks[T], o o
 	if o.maxAhead != nil {
 		k.maxAhead = *o.maxAhead
 	}
-	return k
 }
 
 // Resume implements operator.TimeKeeper.
@@ -308,12 +312,14 @@ func (k *timeKeeper[T]) Tick(now time.Time, active []operator.ActiveSplit, stall
 // follow brings the merged watermark up to date with a split; wait is when it would be
 // idle.
 func (k *timeKeeper[T]) follow(s *splitTime[T], now time.Time, waiting bool) (wait time.Duration) {
-	read := s.records != s.seen
-	if s.seen = s.records; read || !waiting {
-		s.waiting = time.Time{}
-	} else if wait = k.idleFor(&s.waiting, now); wait < 0 {
-		k.merged.Pause(s.input - 1)
-		return 0
+	if s.records != s.seen || !waiting {
+		s.seen, s.waiting = s.records, time.Time{}
+	}
+	if waiting {
+		if wait = k.idleFor(&s.waiting, now); wait < 0 {
+			k.merged.Pause(s.input - 1)
+			return 0
+		}
 	}
 	at := behind(s.latest, k.bound+1)
 	if s.generator != nil {
