@@ -241,7 +241,7 @@ func (r *rig) restoredFrom(id stream.CheckpointID) map[job.SubtaskID][]*weirpb.R
 		for _, o := range a.Operators {
 			s := o.Subtasks[0]
 			all[sub] = append(all[sub], &weirpb.RestoredOperator{
-				Uid: o.Uid, OperatorStates: s.OperatorStates, Results: s.Results, Ended: s.Ended,
+				Uid: o.Uid, OperatorStates: s.OperatorStates, Results: s.Results, Ended: s.Ended, Watermark: s.Watermark,
 				Keyed: []*weirpb.RestoredKeyed{{FirstGroup: s.FirstGroup, LastGroup: s.LastGroup, Runs: s.Runs, Schemas: s.Schemas}},
 			})
 		}
