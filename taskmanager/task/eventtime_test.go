@@ -235,4 +235,3 @@ func TestStopBetweenTimers(t *testing.T) {
 		r.stop()
 	})
 }
-
