@@ -42,6 +42,49 @@ func TestForwardEdgesAreParted(t *testing.T) {
 	}
 }
 
+// TestSelfUnion: a stream joined with itself, and with another, by key: each record comes as
+// often as its stream stands there, across checkpoints that overtake, a loss and a rescale.
+func TestSelfUnion(t *testing.T) {
+	const keys, each = 20, 100
+	var a, b []string
+	for i := range keys * each {
+		a = append(a, fmt.Sprintf("k%02d", i%keys))
+		b = append(b, fmt.Sprintf("k%02d", i*7%keys))
+	}
+	first, second := weirtest.NewFeed(t, a...), weirtest.NewFeed(t, b...)
+	var got []string
+	j := weirtest.Run(t, func(env *weir.Env) error {
+		s := env.From("a", nil2[string]())
+		s.Union(s).Union(env.From("b", nil2[string]())).KeyBy(weir.Self).
+			Process("notes", func(s *weir.Setup) *notes { return &notes{n: s.Value[int]("n")} }).
+			To("out", sink{})
+		return nil
+	}, weirtest.ReplaceSource("a", first), weirtest.ReplaceSource("b", second), weirtest.Capture("out", &got), weirtest.TaskManagers(2), weirtest.Slots(2),
+		weirtest.Setting("parallelism.default", "2"), weirtest.Setting("execution.checkpointing.interval", "10 ms"),
+		weirtest.Setting("execution.checkpointing.aligned-checkpoint-timeout", "0 s"))
+	j.AwaitCaptured("out", 3*keys*each)
+	first.Send(a...)
+	j.KillTaskManager(0)
+	second.Send(b...)
+	j.AwaitCaptured("out", 6*keys*each)
+	j.Rescale(1)
+	first.Send(a...)
+	first.End()
+	second.End()
+	j.Wait()
+	var want []string
+	for k := range keys {
+		for n := range (3*2 + 2) * each {
+			want = append(want, fmt.Sprintf("k%02d %d", k, n+1))
+		}
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("%.1000s", d)
+	}
+}
+
 // notes counts by key, in one state or two.
 type notes struct{ n, more *weir.Value[int] }
 

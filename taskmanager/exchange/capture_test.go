@@ -451,6 +451,56 @@ func TestCaptureOfRestored(t *testing.T) {
 	})
 }
 
+// TestCopyWithoutHashes: the edge has keys now and had none when the records were captured.
+// Which are whose only user code can say, so a copy has all of them; a restore of it takes
+// those of the key groups of the subtask that made it, and each record is taken once.
+func TestCopyWithoutHashes(t *testing.T) {
+	p := alone(1, 2)
+	bubble(t, graphOf(1, 2, hash), p, 0, func(t *testing.T, s map[string]*site) {
+		plain := &Edge[int]{Codec: codecOf[int](t)}
+		e := &Edge[int]{Codec: codecOf[int](t), Hash: func(v int) uint64 { return uint64(v) << 48 }}
+		b := plain.newBatch(4)
+		for v := range 500 {
+			b.Values = append(b.Values, v*131)
+		}
+		first := appendPieces(nil, plain, b)
+		var copies []*metapb.ChannelState
+		for i := range 2 {
+			c := newConsumer(t, s[p.to[i]].Fabric, i, e, func(int) {})
+			if err := c.Restore(t.Context(), []Held{held(first, nil, stream.RangeOf(i, 2))}); err != nil {
+				t.Fatal(err)
+			}
+			c.BeginCapture(1, Item{}, 0)
+			all := c.EndCapture()
+			if len(all) != 1 {
+				t.Fatalf("%d parts are captured", len(all))
+			}
+			copies = append(copies, written(t, all[0]))
+		}
+		f, err := s["a"].network.NewFabric(FabricOptions{Incarnation: 2, Graph: graphOf(1, 2, hash), Worker: "a", Locations: s["a"].locations})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		var got []int
+		c := newConsumer(t, f, 0, e, func(v int) { got = append(got, v) }) // one subtask for both now
+		var again []Held
+		for i, state := range copies {
+			again = append(again, held(state.Pieces, nil, stream.RangeOf(i, 2)))
+		}
+		if err := c.Restore(t.Context(), again); err != nil {
+			t.Fatal(err)
+		}
+		if err := takeRestored(c); err != nil {
+			t.Fatal(err)
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, b.Values) {
+			t.Errorf("%d records are taken, want %d, each once", len(got), len(b.Values))
+		}
+	})
+}
+
 // FuzzPieces: no bytes make a restore panic, and what it takes it can write again.
 func FuzzPieces(f *testing.F) {
 	e := mixedEdge(f)

@@ -252,6 +252,8 @@ func TestAlignment(t *testing.T) {
 
 		r.inject(2, stream.CheckpointBarrier)
 		equal(t, "next snapshot", listOf(t, r.ackOf("sink", 2), "sink"), 1, 2, 100)
+		one := uint64(len(intEdge(t).Codec.Append(nil, 2))) // came while the other's barrier was waited for
+		equal(t, "bytes during alignment", []uint64{r.ackOf("sink", 1).Timings.ProcessedBytes, r.ackOf("sink", 2).Timings.ProcessedBytes}, one, 0)
 		r.stop()
 	})
 }

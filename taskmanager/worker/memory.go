@@ -138,7 +138,7 @@ type memoryChanged struct{ bytes int64 }
 
 func (e *memoryChanged) handle(w *Worker) {
 	w.memory = divideMemory(e.bytes)
-	if w.o.SetMemory != nil {
+	if w.o.SetMemory != nil && e.bytes > 0 {
 		w.o.SetMemory(e.bytes)
 	}
 	if w.backends != nil {
