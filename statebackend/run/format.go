@@ -17,7 +17,8 @@ import (
 //
 // A run's files are SSTables of Pebble's table format 7 (columnar blocks, block
 // checksums crc32c, footer checksum, comparer "leveldb.BytewiseComparator": the order
-// of bytes), without value blocks, blob references, filters or range keys, every
+// of bytes), without value blocks, blob references or range keys, with a Bloom filter of
+// the keys ("rocksdb.BuiltinBloomFilter") or none, which this package ignores, every
 // sequence number 0, so that Pebble's Ingest takes them as they are. The name of the
 // merger in them is MergerName. Blocks are compressed with snappy or not at all; a reader takes whatever the table format
 // knows.

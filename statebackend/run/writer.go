@@ -9,6 +9,7 @@ import (
 	"path"
 	"runtime"
 
+	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -43,11 +44,18 @@ type Options struct {
 	// from which single keys are read want 4 or 8 KiB.
 	BlockSize   int
 	Compression Compression
+	// Filter gives each file a Bloom filter of its keys, for single reads. Readers of this
+	// package ignore it.
+	Filter bool
 	// InlineLimit: a run that is not larger stays in memory (Run.Inline), no file is made.
 	InlineLimit int
 
 	Attempt string // noted in the Run
 }
+
+// FilterBits is the size of a filter in bits for each key: one in a hundred keys that are
+// not there is looked for in vain.
+const FilterBits = 10
 
 const (
 	defaultTarget = 32 << 20
@@ -278,10 +286,15 @@ func (w *Writer) open() {
 	if w.o.Compression == NoCompression {
 		compression = sstable.NoCompression
 	}
+	filter := sstable.WriterOptions{}.FilterPolicy // none
+	if w.o.Filter {
+		filter = bloom.FilterPolicy(FilterBits)
+	}
 	w.f = &openFile{sink: s, prop: p, w: sstable.NewWriter(s, sstable.WriterOptions{
-		TableFormat: sstable.TableFormatPebblev7,
-		MergerName:  MergerName,
-		BlockSize:   w.o.BlockSize,
+		TableFormat:  sstable.TableFormatPebblev7,
+		MergerName:   MergerName,
+		BlockSize:    w.o.BlockSize,
+		FilterPolicy: filter,
 		// One level of index: it is read whole with the tail anyway.
 		IndexBlockSize:          math.MaxInt32,
 		Compression:             compression,

@@ -40,6 +40,7 @@ type Span struct {
 // that this attempt did not write are checked as when they are read: size and digest
 // of the tail; copied ones as a whole.
 func (l *List) Link(ctx context.Context, dir string) (runs []Linked, err error) {
+	l.filters.Store(true)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.mu.links++

@@ -59,6 +59,7 @@ type List struct {
 	end        context.CancelFunc
 	background sync.WaitGroup
 	damaged    atomic.Pointer[error] // found by VerifyBehind
+	filters    atomic.Bool           // runs get filters, from the first Link on: a cold tier reads them
 
 	// Where foreign runs lie, by entry.base: opened by the first read, until Close. Taken
 	// last.
