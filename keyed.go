@@ -17,10 +17,10 @@ type Keyed[K comparable, T any] struct {
 
 // Process runs an operator of the user's own: factory makes one for each subtask,
 // and is called when the job is planned too, to learn what state it declares.
-// Options: Named, Parallelism.
+// Options: Named, Parallelism, DeadLetters.
 func (k *Keyed[K, T]) Process[B any, P Processor[K, T, B]](uid string, factory func(*Setup) P, opts ...Option) *Stream[B] {
 	id := k.env.identify(uid, "process", k.from)
-	o := k.env.options(id, opts)
+	o := k.env.options(id, opts, optDeadLetters)
 	if !k.env.given(id, factory != nil) {
 		return k.env.streamOf[B](k.env.declare(declaration{identity: id, opts: o}))
 	}

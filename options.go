@@ -21,6 +21,7 @@ type options struct {
 	atEnd       bool
 	idleness    *time.Duration
 	maxAhead    *time.Duration
+	dead        any // Tag[DeadLetter[T]] of the operator's records
 	settings    []setting
 	replaced    *replace.Set
 	used        []string // names of the options given, for the refusal
@@ -90,6 +91,7 @@ const (
 	optAtEnd       = "AtEnd"
 	optIdleness    = "Idleness"
 	optMaxAhead    = "MaxAhead"
+	optDeadLetters = "DeadLetters"
 	optSetting     = "Checkpoint or Set"
 	optReplaced    = "Replaced"
 )

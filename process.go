@@ -49,15 +49,22 @@ func notNil(p any) error {
 // declareProcess declares an operator of the user's own on a stream without a key.
 func declareProcess[T, B any](s *Stream[T], id identity, o options, factory func(*Setup) StreamProcessor[T, B]) *Stream[B] {
 	e := s.env
+	tag, sorts := deadLetters[T](e, id, o)
 	planned := planStates(e, id, operator.KeyInfo{},
 		func(s *Setup) (StreamProcessor[T, B], error) { return factory(s), nil },
-		func(_ *Setup, p StreamProcessor[T, B]) error { return checkHooks[string, B](p, false) })
+		func(s *Setup, p StreamProcessor[T, B]) error {
+			if sorts {
+				s.Side(tag)
+			}
+			return checkHooks[string, B](p, false)
+		})
 	return e.streamOf[B](e.declare(declaration{
 		identity: id, kind: metapb.OperatorKind_OPERATOR_KIND_TRANSFORM, opts: o, inputs: s.inputs(), planned: planned,
 		link: func(l *task.Linker) error {
-			p := factory(l.Setup(operator.KeyInfo{}))
+			setup := l.Setup(operator.KeyInfo{})
+			p := factory(setup)
 			out := task.Out[B](l)
-			task.In(l, &processor[T, B]{runs: runsIn(l), p: p, out: out})
+			task.In(l, &processor[T, B]{runs: runsIn(l), p: p, out: out, dead: linkLetters(l, setup, tag, sorts)})
 			lifecycle(l, p, out)
 			return nil
 		},
@@ -74,9 +81,13 @@ func declareKeyed[K comparable, T, B any](k *Keyed[K, T], id identity, o options
 		return e.streamOf[B](e.declare(declaration{identity: id, opts: o}))
 	}
 	info := operator.KeyInfoOf(keys)
+	tag, sorts := deadLetters[T](e, id, o)
 	planned := planStates(e, id, info,
 		func(s *Setup) (Processor[K, T, B], error) { return factory(s), nil },
 		func(s *Setup, p Processor[K, T, B]) error {
+			if sorts {
+				s.Side(tag)
+			}
 			if _, ok := p.(timerHook[K, B]); ok {
 				s.Timers()
 				s.EventTimers()
@@ -90,7 +101,8 @@ func declareKeyed[K comparable, T, B any](k *Keyed[K, T], id identity, o options
 			setup := l.Setup(info)
 			p := factory(setup)
 			out := task.Out[B](l)
-			linkKeyed(l, setup, keys, &keyedProcessor[K, T, B]{runs: runsIn(l), key: k.key, p: p, out: out})
+			dead := linkLetters(l, setup, tag, sorts)
+			linkKeyed(l, setup, keys, &keyedProcessor[K, T, B]{runs: runsIn(l), key: k.key, p: p, out: out, dead: dead})
 			return nil
 		},
 	}))
@@ -139,6 +151,7 @@ type keyedProcessor[K comparable, T, B any] struct {
 	ctx    *operator.Ctx[K]
 	p      Processor[K, T, B]
 	out    *operator.Collector[B]
+	dead   *letters[T]
 }
 
 // Warm implements operator.Warmer.
@@ -164,7 +177,16 @@ func (r *keyedProcessor[K, T, B]) ReceiveKeyed(hash uint64, v T) {
 	if !r.cursor.Set(hash, r.key(v)) {
 		return
 	}
+	if r.dead != nil {
+		r.dead.sort(r.rt, v, r.safely(v))
+		return
+	}
 	if err := r.p.Process(r.ctx, v, r.out); err != nil {
 		r.rt.Fail(err)
 	}
+}
+
+func (r *keyedProcessor[K, T, B]) safely(v T) (err error) {
+	defer caught(&err)
+	return r.p.Process(r.ctx, v, r.out)
 }

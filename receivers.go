@@ -47,31 +47,51 @@ func (f *filter[T]) Receive(v T) {
 // flatMapper is FlatMap in a subtask.
 type flatMapper[T, U any] struct {
 	runs
-	f   func(T, *operator.Collector[U]) error
-	out *operator.Collector[U]
+	f    func(T, *operator.Collector[U]) error
+	out  *operator.Collector[U]
+	dead *letters[T]
 }
 
 // Receive implements operator.Receiver.
 func (m *flatMapper[T, U]) Receive(v T) {
 	m.enter()
+	if m.dead != nil {
+		m.dead.sort(m.rt, v, m.safely(v))
+		return
+	}
 	if err := m.f(v, m.out); err != nil {
 		m.rt.Fail(err)
 	}
 }
 
+func (m *flatMapper[T, U]) safely(v T) (err error) {
+	defer caught(&err)
+	return m.f(v, m.out)
+}
+
 // processor is a StreamProcessor in a subtask.
 type processor[T, B any] struct {
 	runs
-	p   StreamProcessor[T, B]
-	out *operator.Collector[B]
+	p    StreamProcessor[T, B]
+	out  *operator.Collector[B]
+	dead *letters[T]
 }
 
 // Receive implements operator.Receiver.
 func (r *processor[T, B]) Receive(v T) {
 	r.enter()
+	if r.dead != nil {
+		r.dead.sort(r.rt, v, r.safely(v))
+		return
+	}
 	if err := r.p.Process(v, r.out); err != nil {
 		r.rt.Fail(err)
 	}
+}
+
+func (r *processor[T, B]) safely(v T) (err error) {
+	defer caught(&err)
+	return r.p.Process(v, r.out)
 }
 
 // writer is a sink in a subtask.

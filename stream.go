@@ -38,11 +38,29 @@ func (s *Stream[T]) Filter(uid string, keep func(T) bool, opts ...Option) *Strea
 }
 
 // FlatMap turns each record into any number of others: f emits them. An error of f
-// fails the attempt.
+// fails the attempt, unless the option DeadLetters is given.
 func (s *Stream[T]) FlatMap[U any](uid string, f func(T, *Collector[U]) error, opts ...Option) *Stream[U] {
-	return transform[T, U](s, uid, "flatmap", f != nil, opts, func(l *task.Linker, out *operator.Collector[U]) operator.Receiver[T] {
-		return &flatMapper[T, U]{runs: runsIn(l), f: f, out: out}
-	})
+	e := s.env
+	id := e.identify(uid, "flatmap", s.from)
+	o := e.options(id, opts, optDeadLetters)
+	e.given(id, f != nil)
+	tag, sorts := deadLetters[T](e, id, o)
+	setup := operator.PlanSetup(id.uid, operator.KeyInfo{})
+	if sorts {
+		setup.Side(tag)
+		e.fail(setup.Err())
+	}
+	return e.streamOf[U](e.declare(declaration{
+		identity: id, kind: metapb.OperatorKind_OPERATOR_KIND_TRANSFORM, opts: o, inputs: s.inputs(), planned: planned{sides: setup.Sides()},
+		link: func(l *task.Linker) error {
+			m := &flatMapper[T, U]{runs: runsIn(l), f: f, out: task.Out[U](l)}
+			if sorts {
+				m.dead = linkLetters(l, l.Setup(operator.KeyInfo{}), tag, sorts)
+			}
+			task.In(l, m)
+			return nil
+		},
+	}))
 }
 
 // FlatMapSeq is FlatMap for functions that return an iterator. It costs about
@@ -64,7 +82,7 @@ func (s *Stream[T]) FlatMapSeq[U any](uid string, f func(T) iter.Seq[U], opts ..
 // It is called when the job is planned too, to learn what state it declares.
 func (s *Stream[T]) Process[B any, P StreamProcessor[T, B]](uid string, factory func(*Setup) P, opts ...Option) *Stream[B] {
 	id := s.env.identify(uid, "process", s.from)
-	o := s.env.options(id, opts)
+	o := s.env.options(id, opts, optDeadLetters)
 	if !s.env.given(id, factory != nil) {
 		return s.env.streamOf[B](s.env.declare(declaration{identity: id, opts: o}))
 	}

@@ -61,6 +61,18 @@ func (l *Linker) Number() int32 { return l.in.number }
 // UID is the operator's.
 func (l *Linker) UID() string { return l.in.plan.Uid }
 
+// Position returns a function that says where the source of the subtask reads; "" if it
+// has none.
+func (l *Linker) Position() func() string {
+	t := l.t
+	return func() string {
+		if t.head == nil {
+			return ""
+		}
+		return t.head.position()
+	}
+}
+
 // Restored reports whether the snapshot that the job starts from holds the operator.
 func (l *Linker) Restored() bool { return l.in.restored.Uid != "" }
 
