@@ -61,7 +61,7 @@ func TestMetamorphic(t *testing.T) {
 	pieces := 0
 	for i, s := range sum {
 		pieces += s.Pieces
-		if s.Completed == 0 || s.Aborted == 0 || s.Failed == 0 || s.Crashes == 0 || s.Rescales == 0 || s.DuringCut == 0 || s.Evolved == 0 || s.Operands == 0 || i > 1 && s.Spilled == 0 {
+		if s.Completed == 0 || s.Aborted == 0 || s.Failed == 0 || s.Crashes == 0 || s.Rescales == 0 || s.DuringCut == 0 || s.Evolved == 0 || i != 1 && s.Operands == 0 || i > 1 && s.Spilled == 0 || i != 1 && s.Packed == 0 {
 			t.Errorf("configuration %d did not take every path: %+v", i, s)
 		}
 		t.Logf("configuration %d: %+v", i, s)
@@ -82,4 +82,5 @@ func add(a *statetest.Stats, b statetest.Stats) {
 	a.Evolved += b.Evolved
 	a.Operands += b.Operands
 	a.Pieces += b.Pieces
+	a.Packed += b.Packed
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/statebackend"
@@ -39,6 +40,8 @@ type Stats struct {
 	// Operands are entries of kind MERGE in runs that were listed, Pieces lists of several
 	// schemas.
 	Operands, Pieces int
+	// Packed are files of listed runs that lie in packs.
+	Packed int
 }
 
 // world is a job of one keyed operator with all its subtasks.
@@ -116,6 +119,11 @@ func (w *world) start(from *checkpoint, parallelism int) {
 	w.subs, w.dirs, w.flying = nil, nil, nil
 	w.dropped, w.listed = make([]map[string]bool, parallelism), make([]map[string]bool, parallelism)
 	w.restored = make([]int, parallelism)
+	var packer *runlist.Packer
+	if w.attempt%2 > 0 { // all subtasks are in one worker
+		packer = runlist.NewPacker(w.store, fmt.Sprintf("e1.n%d", w.attempt), 1)
+		packer.Linger = time.Millisecond
+	}
 	for i := range parallelism {
 		rng := stream.RangeOf(i, parallelism)
 		w.dropped[i] = map[string]bool{}
@@ -124,7 +132,7 @@ func (w *world) start(from *checkpoint, parallelism int) {
 			table.Options{Range: rng, KeyLen: table.KeyLenOf(keyCodec), Budget: w.c.Budget, Fail: func(err error) { w.t.Fatalf("store failed: %v", err) }},
 			runlist.Options{
 				Dir: filepath.Join(dir, "runs"), Store: w.store, Attempt: fmt.Sprintf("e1.n%d", w.attempt),
-				Operator: "op", Subtask: i, InlineLimit: w.c.InlineLimit,
+				Operator: "op", Subtask: i, InlineLimit: w.c.InlineLimit, Packer: packer,
 			}, dir)
 		if err != nil {
 			w.t.Fatal(err)
@@ -370,6 +378,7 @@ func (w *world) note(i int, res statebackend.Result) {
 			inline++
 		}
 		for _, f := range r.Files {
+			w.stats.Packed += int(min(f.PackSize, 1))
 			w.checkObject(r, f)
 		}
 	}
