@@ -152,10 +152,16 @@ func (t *Task) advance() (busy bool) {
 	}
 	begin := t.o.Now()
 	busy = t.backend.Advance(copySlice)
+	// A batch may take user code seconds: a slice for each would take minutes. So copying
+	// takes as long as the last turn did, and still at most half of the time.
+	most, copied := min(t.lastTurn, maxCopying), t.backend.Store().CopyFrozen(0)
+	for !copied && t.o.Now().Sub(begin) < most {
+		copied = t.backend.Store().CopyFrozen(copySlice)
+	}
 	if stall := int64(t.o.Now().Sub(begin)); stall > s.ack.Timings.LongestStallNs {
 		s.ack.Timings.LongestStallNs = stall
 	}
-	if t.backend.Store().CopyFrozen(0) { // none is left
+	if copied { // none is left
 		t.copied()
 	}
 	return busy

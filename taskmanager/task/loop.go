@@ -13,9 +13,12 @@ import (
 )
 
 const (
-	// copySlice is how many frozen entries are copied out in a turn: about 50 µs, as
+	// copySlice is how many frozen entries are copied out at once: about 50 µs, as
 	// much as a batch takes, so copying at most halves the throughput while it lasts.
 	copySlice = 4096
+	// maxCopying is how long copying may stall the loop at most, after a turn that took as
+	// long: a quarter of what a checkpoint may.
+	maxCopying = 5 * time.Millisecond
 	// timerSlice is how many timers fire in a turn, as many as records.
 	timerSlice = stream.MaxBatch
 )
@@ -36,7 +39,8 @@ func (t *Task) loop() error {
 // turn does at most one slice of each kind of work. If there was none, wait is how
 // long that lasts at most; 0: until a wake-up.
 func (t *Task) turn() (progress bool, wait time.Duration, err error) {
-	t.rt.Turn = t.o.Now()
+	now := t.o.Now()
+	t.lastTurn, t.rt.Turn = now.Sub(t.rt.Turn), now
 	if t.rt.Attention.Load() {
 		t.rt.Attention.Store(false)
 		if err := t.lookUp(); err != nil || t.phase.over() || t.cancelled() {

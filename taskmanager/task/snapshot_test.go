@@ -11,6 +11,7 @@ import (
 	"github.com/weirstream/weir/operator"
 	"github.com/weirstream/weir/proto/weirpb"
 	"github.com/weirstream/weir/statebackend/objstore/errstore"
+	"github.com/weirstream/weir/statebackend/table"
 	"github.com/weirstream/weir/stream"
 	"github.com/weirstream/weir/taskmanager/exchange"
 )
@@ -270,4 +271,63 @@ func (f *failing) EndOfInput() error {
 		panic("no panic")
 	}
 	return f.fail("end")
+}
+
+// slowCounter counts by key; it waits at the gate, once, and takes its time for each record
+// from then on.
+type slowCounter struct {
+	n    *table.Value[int]
+	cur  *operator.KeyCursor[int]
+	gate chan struct{}
+	slow bool
+}
+
+func (c *slowCounter) ReceiveKeyed(hash uint64, v int) {
+	if !c.cur.Set(hash, v) {
+		return
+	}
+	n, _ := c.n.Get()
+	c.n.Set(n + 1)
+	switch {
+	case v < 0:
+		<-c.gate
+		c.slow = true
+	case c.slow:
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
+// TestCopyingBesideSlowRecords: a batch takes user code five seconds. What a checkpoint has
+// frozen is copied out in the time of one batch, not a slice after each.
+func TestCopyingBesideSlowRecords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, f, gate := newRig(t), &feed{}, make(chan struct{})
+		info := operator.KeyInfoOf(intKey)
+		from := r.source("src", 1, f)
+		op := r.add("count", transformKind, 1, func(l *Linker) error {
+			s := l.Setup(info)
+			c := &slowCounter{n: s.Value[int]("n"), gate: gate}
+			c.cur = operator.NewKeyCursor(s, intKey, false)
+			InKeyed(l, operator.KeyedReceiver[int](c))
+			return nil
+		})
+		s := operator.PlanSetup("count", info)
+		_ = s.Value[int]("n")
+		r.declare(op, s)
+		r.from(op, from, hash, keyedEdge(t, func(v int) int { return v }))
+		r.deploy(0, nil)
+		f.round()
+		synctest.Wait()
+		f.put(0, -1) // holds the subtask
+		synctest.Wait()
+		r.inject(1, stream.CheckpointBarrier)
+		f.put(0, make([]int, 2000)...) // behind the barrier: 20 s of work
+		synctest.Wait()
+		close(gate)
+		time.Sleep(6 * time.Second)
+		if r.ackOf("count", 1) == nil {
+			t.Error("the checkpoint waits for more than a batch of slow records")
+		}
+		r.stop()
+	})
 }

@@ -69,6 +69,7 @@ type Task struct {
 	writing   *snapshot   // the one whose Finish runs, or nil
 	capturing *snapshot   // the one whose records in flight are being captured, or nil
 	timer     *time.Timer
+	lastTurn  time.Duration // how long the turn before this one took, with its sleep
 }
 
 // head is what brings records into the chain.
