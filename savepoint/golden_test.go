@@ -16,7 +16,8 @@ import (
 var golden = flag.String("golden", "", "write the snapshots of this version to testdata/NAME, which must not exist")
 
 // TestGolden restores and reads the snapshots that earlier versions wrote. What stands in
-// testdata is never written again: a new format adds a folder.
+// testdata is never written again: a new format adds a folder. v2 has runs of format 2, and
+// packs.
 func TestGolden(t *testing.T) {
 	if *golden != "" {
 		writeGolden(t, filepath.Join("testdata", *golden))
@@ -59,7 +60,7 @@ func writeGolden(t *testing.T, dir string) {
 	if _, err := os.Stat(dir); err == nil {
 		t.Fatalf("%s is there: what an earlier version wrote must stay", dir)
 	}
-	_, from := small(t, filepath.Join(dir, "job"))
+	_, from := packed(t, filepath.Join(dir, "job"), 60)
 	ok(Copy(context.Background(), from, filepath.Join(dir, "canonical"), canonical))
 	ok(Copy(context.Background(), from, filepath.Join(dir, "native"), native))
 	want := lines(read(t, from, 2))
