@@ -13,6 +13,14 @@
 // only clean entries leave memory, so that memory may exceed the budget by what
 // changes meanwhile.
 //
+// A read finds its key in one of the levels; the filters of the others keep it from looking
+// into their blocks. Runs have them from the moment on when their subtask has a cold tier.
+//
+// Compactions begin when nothing is left to be loaded, one among all databases that share
+// a Shared, and yield to everything else until too many runs wait for one (turns.go). They
+// merge what the list's rebase merges too: Pebble cannot take a merged run in the place of
+// its parts. A third of what uniform access to large state costs goes there.
+//
 // Goroutines: the mailbox goroutine of the subtask, except Snapshot.Finish, which
 // runs anywhere; Pebble's own for compactions, of which one runs at a time among all
 // databases that share a Shared.
