@@ -104,7 +104,7 @@ func FuzzLoad(f *testing.F) {
 			return
 		}
 		// What was taken is written again as it was, but for pieces.
-		if value[0]&envelopePieces != 0 {
+		if len(value) > 0 && value[0]&envelopePieces != 0 {
 			return
 		}
 		c, err := w.s.Freeze(true)
