@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/weirstream/weir/codec"
@@ -91,11 +90,10 @@ func BenchmarkAppendCold(b *testing.B) {
 	}
 	cutNow(b, be, 1)
 	r := rand.New(rand.NewPCG(1, 1))
-	element := strings.Repeat("y", 20)
 	b.ResetTimer()
 	for i := range b.N {
 		setKey(be, r.Uint64N(keys))
-		l.Append(element)
+		l.Append("yyyyyyyyyyyyyyyyyyyy")
 		if i%32 == 0 {
 			for be.Advance(0) {
 			}
@@ -110,12 +108,12 @@ func BenchmarkGrowingLists(b *testing.B) {
 	shared := pebble.NewShared(8 << 20)
 	defer shared.Close()
 	be, l := listBackend(b, shared, 0)
-	element := strings.Repeat("y", 100)
+	r := rand.New(rand.NewPCG(1, 1))
 	add := func(n int) {
 		for k := range uint64(1000) {
 			setKey(be, k)
 			for range n {
-				l.Append(element)
+				l.Append(fmt.Sprintf("%016x%016x%016x%016x%016x%016x", r.Uint64(), r.Uint64(), r.Uint64(), r.Uint64(), r.Uint64(), r.Uint64()))
 			}
 		}
 	}
