@@ -2,8 +2,11 @@ package pebble
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
 
 	pdb "github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/objstorage/remote"
@@ -59,7 +62,10 @@ func (c *cold) attach(ctx context.Context, runs []runlist.Linked) error {
 // unsynced is a file system that leaves it to the kernel when bytes reach the disk:
 // the tier is a cache that dies with its attempt, and a sync takes milliseconds of
 // the mailbox goroutine.
-type unsynced struct{ vfs.FS }
+type unsynced struct {
+	vfs.FS
+	closing *atomic.Bool
+}
 
 func (u unsynced) file(f vfs.File, err error) (vfs.File, error) {
 	if err != nil {
@@ -70,7 +76,46 @@ func (u unsynced) file(f vfs.File, err error) (vfs.File, error) {
 
 // Create implements vfs.FS, and so do those below.
 func (u unsynced) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return u.file(u.FS.Create(name, c))
+	f, err := u.file(u.FS.Create(name, c))
+	if err == nil && strings.HasSuffix(name, ".sst") {
+		f = untilClosing{f, u.closing}
+	}
+	return f, err
+}
+
+func (u unsynced) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	f, err := u.FS.Open(name, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return untilClosing{f, u.closing}, nil
+}
+
+// untilClosing is a table that can be read and written until the tier is being closed:
+// from then on only a compaction does, Pebble waits for its compactions, and one that
+// fails has ended, at the next block that is not in the cache or at the end of a table
+// (0.7 s for ~100 MB otherwise, which a failover would wait for).
+type untilClosing struct {
+	vfs.File
+	closing *atomic.Bool
+}
+
+var errClosing = errors.New("the cold tier is being closed")
+
+// ReadAt implements vfs.File.
+func (f untilClosing) ReadAt(p []byte, off int64) (int, error) {
+	if f.closing.Load() {
+		return 0, errClosing
+	}
+	return f.File.ReadAt(p, off)
+}
+
+// Write implements vfs.File.
+func (f untilClosing) Write(p []byte) (int, error) {
+	if f.closing.Load() {
+		return 0, errClosing
+	}
+	return f.File.Write(p)
 }
 
 func (u unsynced) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/objstorage/remote"
 
@@ -16,6 +17,8 @@ import (
 // behind is the storage, to Pebble, of files that are not in the tier's folder yet: it
 // reads those of the run list, and does nothing else.
 type behind struct {
+	closing atomic.Bool // the tier is being closed; see unsynced.Open
+
 	mu    sync.Mutex
 	files map[string]*runlist.Behind // guarded by mu: by name
 }
@@ -50,7 +53,7 @@ func (s *behind) ReadObject(ctx context.Context, name string) (remote.ObjectRead
 	if err != nil {
 		return nil, 0, err
 	}
-	return objectReader{r}, b.Size(), nil
+	return objectReader{r, &s.closing}, b.Size(), nil
 }
 
 // Size implements remote.Storage.
@@ -78,10 +81,16 @@ func (s *behind) Delete(string) error { return nil }
 // Close implements io.Closer.
 func (s *behind) Close() error { return nil }
 
-type objectReader struct{ r objstore.Reader }
+type objectReader struct {
+	r       objstore.Reader
+	closing *atomic.Bool
+}
 
 // ReadAt implements remote.ObjectReader.
 func (o objectReader) ReadAt(_ context.Context, p []byte, off int64) error {
+	if o.closing.Load() {
+		return errClosing
+	}
 	return objstore.ReadFull(o.r, p, off)
 }
 

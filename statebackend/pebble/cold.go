@@ -66,7 +66,7 @@ func (s *Shared) options(g *gate, dir string, b *behind) *pdb.Options {
 		Merger:             merger,
 		FormatMajorVersion: pdb.FormatNewest,
 		Logger:             quiet{},
-		FS:                 unsynced{vfs.Default},
+		FS:                 unsynced{vfs.Default, &b.closing},
 		// Nothing is written through the memtable, so nothing waits for level 0; the runs
 		// of a restore may all come to lie there.
 		MemTableSize:          1 << 20,
@@ -289,6 +289,7 @@ func (c *cold) close() error {
 		return nil
 	}
 	c.gate.debt.runs.Add(closing)
+	c.behind.closing.Store(true)
 	err := errors.Join(c.closeIter(), c.db.Close(), os.RemoveAll(c.dir))
 	c.db, c.gate = nil, nil
 	return err

@@ -28,3 +28,6 @@ func Compact(b *Backend) error {
 
 // FilterHits is how many reads of files were saved by their filters.
 func FilterHits(b *Backend) int64 { return b.cold.db.Metrics().Filter.Hits }
+
+// BeginClose is the beginning of Close.
+func BeginClose(b *Backend) { b.cold.behind.closing.Store(true) }
