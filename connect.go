@@ -51,8 +51,8 @@ func (k *Keyed[K, T]) Connect[R, B any, P CoProcessor[K, T, R, B]](uid string, o
 	return declareTwo(k, id, o, func(keys codec.Key[K]) []input { return atPort(1, other.inputs(keys)) },
 		func(s *Setup) CoProcessor[K, T, R, B] { return factory(s) },
 		func(p CoProcessor[K, T, R, B], r *twoInputs[K, B], l *task.Linker) {
-			task.InKeyed(l, &side[K, T, B]{r, k.key, p.ProcessLeft})
-			task.InPort(l, 1, operator.KeyedReceiver[R](&side[K, R, B]{r, other.key, p.ProcessRight}))
+			task.InKeyed(l, &keyedInput[K, T, B]{r, k.key, p.ProcessLeft})
+			task.InPort(l, 1, operator.KeyedReceiver[R](&keyedInput[K, R, B]{r, other.key, p.ProcessRight}))
 		})
 }
 
@@ -71,7 +71,7 @@ func (k *Keyed[K, T]) ConnectBroadcast[R, B any, P BroadcastProcessor[K, T, R, B
 	return declareTwo(k, id, o, func(codec.Key[K]) []input { return atPort(1, other.s.inputs()) },
 		func(s *Setup) BroadcastProcessor[K, T, R, B] { return factory(s) },
 		func(p BroadcastProcessor[K, T, R, B], r *twoInputs[K, B], l *task.Linker) {
-			task.InKeyed(l, &side[K, T, B]{r, k.key, p.Process})
+			task.InKeyed(l, &keyedInput[K, T, B]{r, k.key, p.Process})
 			task.InPort(l, 1, operator.Receiver[R](&fromBroadcast[R, B]{runs: r.runs, setup: r.setup, out: r.out, on: p.OnBroadcast}))
 		})
 }
@@ -143,20 +143,20 @@ type twoInputs[K comparable, B any] struct {
 	out    *operator.Collector[B]
 }
 
-// side is one keyed input of a connected operator.
-type side[K comparable, T, B any] struct {
+// keyedInput is one keyed input of a connected operator.
+type keyedInput[K comparable, T, B any] struct {
 	*twoInputs[K, B]
 	key     func(T) K
 	process func(*Ctx[K], T, *operator.Collector[B]) error
 }
 
 // Warm implements operator.Warmer.
-func (s *side[K, T, B]) Warm(hashes []uint64, values []T) {
+func (s *keyedInput[K, T, B]) Warm(hashes []uint64, values []T) {
 	warm(s.runs, s.cursor, s.key, hashes, values)
 }
 
 // ReceiveKeyed implements operator.KeyedReceiver.
-func (s *side[K, T, B]) ReceiveKeyed(hash uint64, v T) {
+func (s *keyedInput[K, T, B]) ReceiveKeyed(hash uint64, v T) {
 	s.enter()
 	if !s.cursor.Set(hash, s.key(v)) {
 		return

@@ -242,7 +242,7 @@ func (k *timeKeeper[T]) Receive(v T) {
 		k.rt.Time = at
 	}
 	if int(k.rt.Split) >= len(k.splits) {
-		k.grow()
+		k.grow(k.rt.Split)
 	}
 	s := &k.splits[k.rt.Split]
 	s.records++
@@ -259,9 +259,9 @@ func (k *timeKeeper[T]) Receive(v T) {
 	k.out.Emit(v)
 }
 
-// grow makes room for the current split.
-func (k *timeKeeper[T]) grow() {
-	for int(k.rt.Split) >= len(k.splits) {
+// grow makes room for the split with that number.
+func (k *timeKeeper[T]) grow(id int32) {
+	for int(id) >= len(k.splits) {
 		k.splits = append(k.splits, k.newSplit())
 	}
 }
@@ -282,9 +282,7 @@ func (k *timeKeeper[T]) Tick(now time.Time, active []operator.ActiveSplit, stall
 		k.splits[i].active = false
 	}
 	for _, a := range active { // first, so that time has somebody to wait for
-		for int(a.ID) >= len(k.splits) {
-			k.splits = append(k.splits, k.newSplit())
-		}
+		k.grow(a.ID)
 		s := &k.splits[a.ID]
 		if s.active = true; s.input == 0 {
 			s.input = k.merged.Add() + 1

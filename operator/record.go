@@ -49,6 +49,17 @@ func (f FanOut[T]) Receive(v T) {
 	}
 }
 
+// Whole is the receiver that hands on to all of f, without a detour where it is one.
+func (f FanOut[T]) Whole() Receiver[T] {
+	switch len(f) {
+	case 0:
+		return Discard[T]{}
+	case 1:
+		return f[0]
+	}
+	return f
+}
+
 // Discard is the receiver of an output that nobody reads.
 type Discard[T any] struct{}
 

@@ -54,7 +54,7 @@ func (s *Setup) Side[T any](tag Tag[T]) *Collector[T] {
 			}
 			next = append(next, receiver)
 		}
-		*out = *NewCollector(rt, op, next.whole())
+		*out = *NewCollector(rt, op, next.Whole())
 		return -1
 	}, Collect: func(rt *Runtime, f func(any)) { *out = *NewCollector[T](rt, 0, collecting[T](f)) }})
 	return out
@@ -62,14 +62,3 @@ func (s *Setup) Side[T any](tag Tag[T]) *Collector[T] {
 
 // Sides lists the side outputs declared so far.
 func (s *Setup) Sides() []Side { return s.sides }
-
-// whole is the receiver that hands on to all of f.
-func (f FanOut[T]) whole() Receiver[T] {
-	switch len(f) {
-	case 0:
-		return Discard[T]{}
-	case 1:
-		return f[0]
-	}
-	return f
-}

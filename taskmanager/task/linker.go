@@ -151,13 +151,7 @@ func Out[T any](l *Linker) *operator.Collector[T] {
 		}
 		t.linkFailed(operator.Fatal(fmt.Errorf("operator %q emits %v, but %q receives %T", l.UID(), reflect.TypeFor[T](), uids[i], r)))
 	}
-	switch len(next) {
-	case 0:
-		return operator.NewCollector[T](t.rt, l.in.number, operator.Discard[T]{})
-	case 1:
-		return operator.NewCollector(t.rt, l.in.number, next[0])
-	}
-	return operator.NewCollector[T](t.rt, l.in.number, next)
+	return operator.NewCollector(t.rt, l.in.number, next.Whole())
 }
 
 // receivers are those of the operator's output, or of a side output, and the operators
