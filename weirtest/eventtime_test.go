@@ -186,3 +186,24 @@ func TestEventTimeOverKills(t *testing.T) {
 		})
 	}
 }
+
+// TestEventTimeBehindAnEdge: event time may begin in another subtask than the source's;
+// the job ends, and every timer has fired.
+func TestEventTimeBehindAnEdge(t *testing.T) {
+	build := func(env *weir.Env) error {
+		env.From("one", weir.Source[purchase](neverPurchases{})).Rebalance().
+			EventTime(func(o purchase) time.Time { return time.UnixMilli(o.At) }, time.Second).
+			KeyBy(userOf).
+			Process("minutes", newMinute).
+			Print()
+		return nil
+	}
+	in := NewFeed(t, purchase{"ann", 1, 10}, purchase{"bob", 2, 20}, purchase{"ann", 3, 59_999})
+	in.End()
+	var got []string
+	Run(t, build, Setting("parallelism.default", "2"), ReplaceSource("one", in), Capture("minutes-print", &got)).Wait()
+	slices.Sort(got)
+	if d := cmp.Diff([]string{"ann 60000 4", "bob 60000 2"}, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}

@@ -77,35 +77,29 @@ func (t *Task) watermarkOf(in *instance) int64 {
 }
 
 // hearTime takes the watermark, or the idleness, of a channel.
-func (t *Task) hearTime(ch int, e stream.Event) error {
-	m := t.time.inputs
-	if m == nil {
-		return nil // an enumerator has no time
+func (t *Task) hearTime(ch int, e stream.Event) {
+	switch m := t.time.inputs; {
+	case m == nil: // an enumerator has no time
+	case e.Kind == stream.IdleEvent:
+		t.merged(m.Pause(ch))
+	default:
+		t.merged(m.Advance(ch, e.Time))
 	}
-	changed := false
-	if e.Kind == stream.IdleEvent {
-		changed = m.Pause(ch)
-	} else {
-		changed = m.Advance(ch, e.Time)
-	}
-	return t.merged(changed)
 }
 
 // endTime takes a channel whose input has ended out of the minimum. At the end of all
 // time is at its end.
 func (t *Task) endTime(ch int) {
 	if m := t.time.inputs; m != nil {
-		m.End(ch)
-		t.time.held = m.At()
-		t.release()
+		t.merged(m.End(ch))
 	}
 }
 
 // merged does what the merged watermark asks for.
-func (t *Task) merged(changed bool) error {
+func (t *Task) merged(changed bool) {
 	m := t.time.inputs
 	if !changed || t.chain[0].keeper != nil {
-		return nil
+		return
 	}
 	t.time.held = m.At()
 	t.release()
@@ -115,7 +109,6 @@ func (t *Task) merged(changed bool) error {
 			t.tellTime()
 		}
 	}
-	return nil
 }
 
 // tellTime tells the head's consumers where it stands.

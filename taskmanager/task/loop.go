@@ -252,7 +252,8 @@ func (t *Task) event(ch int, e stream.Event) error {
 		t.endTime(ch)
 		return t.align(align.Event{Kind: align.EndOfInput, Channel: ch})
 	case stream.WatermarkEvent, stream.IdleEvent:
-		return t.hearTime(ch, e)
+		t.hearTime(ch, e)
+		return nil
 	}
 	_, from := t.gate.ChannelInput(ch)
 	return fmt.Errorf("subtask %v sent an event of kind %d, which this version does not have", from, e.Kind)
