@@ -8,6 +8,7 @@ import (
 
 	"github.com/weirstream/weir/codec"
 	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/statebackend/envelope"
 	"github.com/weirstream/weir/statebackend/run"
 )
 
@@ -15,8 +16,8 @@ import (
 // under other ordinals.
 func TestListInPieces(t *testing.T) {
 	narrow, wide := ok(codec.For[int8]()), ok(codec.For[int64]())
-	pieces := []run.Piece{{Schema: 0, Count: 2, Elements: narrow.Append(narrow.Append(nil, 1), -2)}, {Schema: 3, Count: 1, Elements: wide.Append(nil, 300)}}
-	value := run.AppendList(nil, run.Envelope{Kind: uint8(metapb.StateKind_STATE_KIND_LIST)}, pieces)
+	pieces := []envelope.Piece{{Schema: 0, Count: 2, Elements: narrow.Append(narrow.Append(nil, 1), -2)}, {Schema: 3, Count: 1, Elements: wide.Append(nil, 300)}}
+	value := envelope.AppendList(nil, envelope.Head{Kind: uint8(metapb.StateKind_STATE_KIND_LIST)}, pieces)
 
 	o := &decoder[string, int64]{keys: keys, values: wide, movers: map[uint64]codec.Mover{0: ok(wide.From(narrow.Schema())), 3: nil}}
 	if list, err := o.list(raw{value: value}); err != nil || !slices.Equal(list, []int64{1, -2, 300}) {
@@ -40,11 +41,11 @@ func TestListInPieces(t *testing.T) {
 	if err != nil || !keep {
 		t.Fatal(keep, err)
 	}
-	head, payload, err := run.DecodeEnvelope(v)
+	head, payload, err := envelope.Decode(v)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := run.Split(nil, head, payload); err != nil || len(got) != 2 || got[0].Schema != 0 || got[1].Schema != 1 || got[1].Count != 1 {
+	if got, err := envelope.Split(nil, head, payload); err != nil || len(got) != 2 || got[0].Schema != 0 || got[1].Schema != 1 || got[1].Count != 1 {
 		t.Errorf("rewritten as %+v, %v", got, err)
 	}
 	// Of what nobody lists, nothing is taken along.

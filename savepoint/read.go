@@ -12,6 +12,7 @@ import (
 
 	"github.com/weirstream/weir/codec"
 	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/statebackend/envelope"
 	"github.com/weirstream/weir/statebackend/run"
 	"github.com/weirstream/weir/stream"
 )
@@ -342,7 +343,7 @@ func (o *decoder[K, V]) wholeKey(e raw) (K, error) {
 
 // open takes a value out of its envelope; move says how it is brought up to date.
 func (o *decoder[K, V]) open(e raw) (payload []byte, move codec.Mover, err error) {
-	head, payload, err := run.DecodeEnvelope(e.value)
+	head, payload, err := envelope.Decode(e.value)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -363,11 +364,11 @@ func (o *decoder[K, V]) mover(ordinal uint64) (codec.Mover, error) {
 
 // list decodes the elements of an entry that has a list.
 func (o *decoder[K, V]) list(e raw) (list []V, err error) {
-	head, payload, err := run.DecodeEnvelope(e.value)
+	head, payload, err := envelope.Decode(e.value)
 	if err != nil {
 		return nil, err
 	}
-	pieces, err := run.Split(nil, head, payload)
+	pieces, err := envelope.Split(nil, head, payload)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/weirstream/weir/codec"
 	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/statebackend/envelope"
 	"github.com/weirstream/weir/statebackend/run"
 	"github.com/weirstream/weir/stream"
 )
@@ -119,7 +120,7 @@ func (r *Reader) showKeyed(ctx context.Context, sub *metapb.SubtaskSnapshot, nam
 
 // decode fills in what an entry says.
 func (s *Shown) decode(key codec.Schema, schemas map[version]*metapb.Schema, e run.Entry) error {
-	head, payload, err := run.DecodeEnvelope(e.Value)
+	head, payload, err := envelope.Decode(e.Value)
 	if err != nil {
 		return err
 	}
@@ -149,7 +150,7 @@ func (s *Shown) decode(key codec.Schema, schemas map[version]*metapb.Schema, e r
 	switch metapb.StateKind(head.Kind) {
 	case metapb.StateKind_STATE_KIND_TIMER:
 	case metapb.StateKind_STATE_KIND_LIST:
-		pieces, err := run.Split(nil, head, payload)
+		pieces, err := envelope.Split(nil, head, payload)
 		if err != nil {
 			return err
 		}
@@ -163,7 +164,7 @@ func (s *Shown) decode(key codec.Schema, schemas map[version]*metapb.Schema, e r
 }
 
 // showList decodes the elements of a list by their schemas, or shows its payload.
-func showList(pieces []run.Piece, schema func(ordinal uint64) codec.Schema, payload []byte) any {
+func showList(pieces []envelope.Piece, schema func(ordinal uint64) codec.Schema, payload []byte) any {
 	all := []any{}
 	for _, p := range pieces {
 		c := schema(p.Schema)

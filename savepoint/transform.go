@@ -12,6 +12,7 @@ import (
 
 	"github.com/weirstream/weir/codec"
 	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/statebackend/envelope"
 	"github.com/weirstream/weir/statebackend/run"
 	"github.com/weirstream/weir/stream"
 )
@@ -258,7 +259,7 @@ func MapValues[K, V, W any](uid, state string, f func(k K, v V) (w W, keep bool,
 				if err != nil || !keep {
 					return nil, false, err
 				}
-				return to.Append(run.AppendEnvelope(dst, run.Envelope{Kind: uint8(k.kind)}), w), true, nil
+				return to.Append(envelope.Append(dst, envelope.Head{Kind: uint8(k.kind)}), w), true, nil
 			}
 		}
 		t.touch(op).maps[id.Id] = m
@@ -392,7 +393,7 @@ func (r *rewritten) value(e run.Entry) (value []byte, keep bool, err error) {
 		}
 		return r.buf, keep, err
 	}
-	head, payload, err := run.DecodeEnvelope(e.Value)
+	head, payload, err := envelope.Decode(e.Value)
 	if err != nil {
 		return nil, false, err
 	}
@@ -407,13 +408,13 @@ func (r *rewritten) value(e run.Entry) (value []byte, keep bool, err error) {
 		return e.Value, true, nil
 	}
 	head.Schema = ordinal
-	r.buf = append(run.AppendEnvelope(r.buf[:0], head), payload...)
+	r.buf = append(envelope.Append(r.buf[:0], head), payload...)
 	return r.buf, true, nil
 }
 
 // pieces is what becomes of a list whose elements have several schemas.
-func (r *rewritten) pieces(id uint32, head run.Envelope, payload []byte) (value []byte, keep bool, err error) {
-	pieces, err := run.Split(nil, head, payload)
+func (r *rewritten) pieces(id uint32, head envelope.Head, payload []byte) (value []byte, keep bool, err error) {
+	pieces, err := envelope.Split(nil, head, payload)
 	if err != nil {
 		return nil, false, err
 	}
@@ -424,7 +425,7 @@ func (r *rewritten) pieces(id uint32, head run.Envelope, payload []byte) (value 
 		}
 		pieces[i].Schema = ordinal
 	}
-	r.buf = run.AppendList(r.buf[:0], head, pieces)
+	r.buf = envelope.AppendList(r.buf[:0], head, pieces)
 	return r.buf, true, nil
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/weirstream/weir/codec"
 	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/statebackend/envelope"
 	"github.com/weirstream/weir/statebackend/run"
 	"github.com/weirstream/weir/stream"
 )
@@ -204,7 +205,7 @@ func (s *stateWriter[K, V]) begin(k K) {
 
 // envelope begins the value.
 func (s *stateWriter[K, V]) envelope() {
-	s.o.value = run.AppendEnvelope(s.o.value[:0], run.Envelope{Kind: uint8(s.kind)})
+	s.o.value = envelope.Append(s.o.value[:0], envelope.Head{Kind: uint8(s.kind)})
 }
 
 func (s *stateWriter[K, V]) add() error {

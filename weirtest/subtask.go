@@ -16,7 +16,7 @@ import (
 	"github.com/weirstream/weir/operator"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/statebackend"
-	kept "github.com/weirstream/weir/statebackend/run"
+	"github.com/weirstream/weir/statebackend/envelope"
 	"github.com/weirstream/weir/statebackend/table"
 	"github.com/weirstream/weir/stream"
 )
@@ -277,7 +277,7 @@ func (c *cells) Merge(key, value []byte) (err error) {
 	if !ok {
 		return c.Set(key, value)
 	}
-	c.m[string(key)], err = kept.Join(nil, old, value)
+	c.m[string(key)], err = envelope.Join(nil, old, value)
 	return err
 }
 

@@ -42,6 +42,13 @@ const policy = `
 
 	# State.
 	statebackend/objstore < statebackend/objstore/errstore, statebackend/objstore/storetest;
+	# The layout of a value is one for who writes them (tables, savepoints) and for who merges
+	# runs without codecs (runs, Pebble's merger).
+	statebackend < statebackend/envelope < statebackend/run, statebackend/table, savepoint;
+	# Which schemas values have, and how older ones are read, needs no table.
+	codec, statebackend/envelope < statebackend/evolution < statebackend/table;
+	# Parts of the table that know nothing of it: which keys are below, and which timer is next.
+	NONE < statebackend/table/bloom, statebackend/table/timerheap < statebackend/table;
 	statebackend, codec < statebackend/table;
 	statebackend, statebackend/objstore < statebackend/run;
 	statebackend/table, statebackend/run < statebackend/runlist;

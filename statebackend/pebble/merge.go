@@ -7,6 +7,7 @@ import (
 
 	pdb "github.com/cockroachdb/pebble/v2"
 
+	"github.com/weirstream/weir/statebackend/envelope"
 	"github.com/weirstream/weir/statebackend/run"
 )
 
@@ -39,6 +40,6 @@ func (o *operands) Finish(bool) ([]byte, io.Closer, error) {
 	if o.older {
 		slices.Reverse(o.values)
 	}
-	v, err := run.Join(nil, o.values...)
+	v, err := envelope.Join(nil, o.values...)
 	return v, nil, err
 }

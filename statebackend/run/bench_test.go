@@ -9,6 +9,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/weirstream/weir/statebackend/envelope"
 	"github.com/weirstream/weir/stream"
 )
 
@@ -35,7 +36,7 @@ func benchRun(tb testing.TB, o Options, slab []byte) Run {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	val := AppendEnvelope(make([]byte, 0, 10), Envelope{Kind: 1})[:10]
+	val := envelope.Append(make([]byte, 0, 10), envelope.Head{Kind: 1})[:10]
 	for i := 0; i < len(slab); i += 16 {
 		binary.LittleEndian.PutUint32(val[2:], uint32(i)*2654435761>>12)
 		if err := w.Set(slab[i:i+16], val); err != nil {

@@ -28,5 +28,6 @@
 // Invariants: A1 (the run list is the truth; a rebase merges adjacent runs), I3
 // (durable before it is acknowledged), I12 (one name, one content), I17.
 //
-// Read format.go first, then run.go, writer.go, table.go, operand.go and merge.go.
+// Read format.go first, then run.go, writer.go, table.go, operand.go and merge.go;
+// what a value is made of stands in package envelope.
 package run

@@ -36,24 +36,8 @@ import (
 // The points of a run lie above its range deletions. How operands are joined stands in
 // operand.go.
 //
-// A value begins with an envelope:
-//
-//	byte 0     kind of the state (bits 0-3, metapb.StateKind), has-time (bit 4),
-//	           compressed (bit 5), in pieces (bit 6); bit 7 is 0
-//	uvarint    ordinal of the schema in the run's schema table, counted from 1; 0: the
-//	           schema that the subtask's snapshot lists for the state id. 0 if in pieces
-//	8 bytes    only if has-time: time of the last write or of expiry, ms, big endian,
-//	           sign bit flipped
-//	…          payload
-//
-// The payload of a list is the number of its elements (uvarint), then these, one behind
-// the other. In pieces, which only lists can be, are elements of several schemas: the number
-// of pieces (uvarint), two or more, of which no two neighbours have the same schema, each
-//
-//	uvarint    ordinal of the schema
-//	uvarint    number of elements, not 0
-//	uvarint    their length in bytes
-//	…          the elements
+// A value begins with an envelope: package statebackend/envelope has its layout, which is of the
+// same version.
 //
 // The table property "weir.run" (Pebble puts one byte of its own before it) is
 //
@@ -135,66 +119,6 @@ func lastGroup(end []byte) stream.KeyGroup {
 	} else {
 		return g - 1
 	}
-}
-
-// Envelope is the head of a value.
-type Envelope struct {
-	Kind       uint8  // metapb.StateKind
-	Compressed bool   // the payload is compressed; no writer yet
-	HasTime    bool   // Time counts
-	Pieces     bool   // the payload is a list in pieces; see Split
-	Schema     uint64 // ordinal in the run's schema table; 0 = as the snapshot says
-	Time       int64  // ms
-}
-
-const (
-	envelopeKind       = 0x0f
-	envelopeTime       = 0x10
-	envelopeCompressed = 0x20
-	envelopePieces     = 0x40
-	envelopeReserved   = 0x80
-)
-
-// AppendEnvelope appends the encoding of e to dst; the payload follows.
-func AppendEnvelope(dst []byte, e Envelope) []byte {
-	head := e.Kind & envelopeKind
-	if e.HasTime {
-		head |= envelopeTime
-	}
-	if e.Compressed {
-		head |= envelopeCompressed
-	}
-	if e.Pieces {
-		head |= envelopePieces
-	}
-	dst = append(dst, head)
-	dst = binary.AppendUvarint(dst, e.Schema)
-	if e.HasTime {
-		dst = binary.BigEndian.AppendUint64(dst, uint64(e.Time)^1<<63)
-	}
-	return dst
-}
-
-// DecodeEnvelope splits a value into its envelope and its payload.
-func DecodeEnvelope(value []byte) (e Envelope, payload []byte, err error) {
-	if len(value) == 0 || value[0]&envelopeReserved != 0 {
-		return e, nil, fmt.Errorf("value of %d bytes has no envelope that format %d knows: %w", len(value), FormatVersion, ErrCorrupt)
-	}
-	e.Kind = value[0] & envelopeKind
-	e.HasTime = value[0]&envelopeTime != 0
-	e.Compressed = value[0]&envelopeCompressed != 0
-	e.Pieces = value[0]&envelopePieces != 0
-	ordinal, n := binary.Uvarint(value[1:])
-	rest := value[1+max(n, 0):]
-	if n <= 0 || n > 1 && value[n] == 0 || e.HasTime && len(rest) < 8 || e.Pieces && ordinal != 0 {
-		return Envelope{}, nil, fmt.Errorf("value of %d bytes has a broken envelope: %w", len(value), ErrCorrupt)
-	}
-	e.Schema = ordinal
-	if e.HasTime {
-		e.Time = int64(binary.BigEndian.Uint64(rest) ^ 1<<63)
-		rest = rest[8:]
-	}
-	return e, rest, nil
 }
 
 // properties are the contents of the table property "weir.run".

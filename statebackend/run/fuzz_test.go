@@ -1,11 +1,9 @@
 package run
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"reflect"
-	"slices"
 	"testing"
 
 	"github.com/weirstream/weir/statebackend/objstore"
@@ -31,70 +29,6 @@ func FuzzProperties(f *testing.F) {
 		again, err := decodeProperties(p.append(nil))
 		if err != nil || !reflect.DeepEqual(p, again) {
 			t.Fatalf("%+v, again %+v, %v", p, again, err)
-		}
-	})
-}
-
-func FuzzEnvelope(f *testing.F) {
-	f.Add([]byte("\x01\x00x"))
-	f.Add([]byte{0x31, 1, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
-	f.Add([]byte{0x10, 0})
-	f.Add([]byte{0xc0, 0})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		e, payload, err := DecodeEnvelope(b)
-		if err != nil {
-			if !errors.Is(err, ErrCorrupt) {
-				t.Fatal(err)
-			}
-			return
-		}
-		if got := append(AppendEnvelope(nil, e), payload...); !bytes.Equal(got, b) {
-			t.Fatalf("%x: %+v encodes as %x", b, e, got)
-		}
-	})
-}
-
-// FuzzJoin: values of any bytes are refused or joined, and a joined value splits into what
-// the others had.
-func FuzzJoin(f *testing.F) {
-	f.Add([]byte("\x02\x00\x01x"), []byte("\x02\x01\x02yz"))
-	f.Add([]byte("\x42\x00\x02\x00\x01\x01x\x01\x01\x01y"), []byte("\x12\x01\x80\x00\x00\x00\x00\x00\x00\x05\x01z"))
-	f.Add([]byte("\x02\x00\x00"), []byte("\x02\x00\x00"))
-	f.Add([]byte("\x42\x00\x01\x00\x01\x01x"), []byte("\x01\x00x"))
-	f.Fuzz(func(t *testing.T, a, b []byte) {
-		joined, err := Join(nil, a, b)
-		if err != nil {
-			if !errors.Is(err, ErrCorrupt) {
-				t.Fatal(err)
-			}
-			return
-		}
-		split := func(values ...[]byte) (all []Piece) {
-			for _, v := range values {
-				e, payload, err := DecodeEnvelope(v)
-				if err != nil {
-					t.Fatal(err)
-				}
-				pieces, err := Split(nil, e, payload)
-				if err != nil {
-					t.Fatal(err)
-				}
-				for _, p := range pieces {
-					if n := len(all); n > 0 && all[n-1].Schema == p.Schema {
-						all[n-1].Count += p.Count
-						all[n-1].Elements = slices.Concat(all[n-1].Elements, p.Elements)
-					} else if p.Count > 0 {
-						all = append(all, p)
-					}
-				}
-			}
-			return all
-		}
-		same := func(x, y Piece) bool {
-			return x.Schema == y.Schema && x.Count == y.Count && bytes.Equal(x.Elements, y.Elements)
-		}
-		if got, want := split(joined), split(a, b); !slices.EqualFunc(got, want, same) {
-			t.Fatalf("%x and %x make %x: %+v, want %+v", a, b, joined, got, want)
 		}
 	})
 }

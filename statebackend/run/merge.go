@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+
+	"github.com/weirstream/weir/statebackend/envelope"
 )
 
 // Merged is a Source that merges others: what a newer one says of a key, or clears,
@@ -216,7 +218,7 @@ func (m *Merged) join() (Entry, bool) {
 		m.order = append(m.order, m.operands[from:m.ends[i]])
 	}
 	if m.err == nil {
-		if m.value, m.err = Join(m.value[:0], m.order...); m.err != nil {
+		if m.value, m.err = envelope.Join(m.value[:0], m.order...); m.err != nil {
 			m.err = fmt.Errorf("key %x: %w", m.key, m.err)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/weirstream/weir/statebackend/envelope"
 	"github.com/weirstream/weir/statebackend/objstore"
 	"github.com/weirstream/weir/stream"
 )
@@ -35,11 +36,11 @@ func isList(k string) bool { return k[5] == 2 }
 
 // readList is a list's value, each of its elements (of one byte) with its schema before it.
 func readList(v string) string {
-	e, payload, err := DecodeEnvelope([]byte(v))
+	e, payload, err := envelope.Decode([]byte(v))
 	if err != nil {
 		panic(err)
 	}
-	pieces, err := Split(nil, e, payload)
+	pieces, err := envelope.Split(nil, e, payload)
 	if err != nil {
 		panic(err)
 	}
@@ -106,10 +107,10 @@ func randomOps(r *rand.Rand) (ops []op) {
 			for i := range elements {
 				elements[i] = byte('a' + r.IntN(26))
 			}
-			v := append(AppendEnvelope(nil, Envelope{Kind: kindList, Schema: uint64(r.IntN(2))}), byte(n))
+			v := append(envelope.Append(nil, envelope.Head{Kind: kindList, Schema: uint64(r.IntN(2))}), byte(n))
 			points[k] = op{[]Kind{KindSet, KindMerge, KindMerge}[r.IntN(3)], k, string(append(v, elements...))}
 		default:
-			v := AppendEnvelope(nil, Envelope{Kind: 1, Schema: uint64(r.IntN(2))})
+			v := envelope.Append(nil, envelope.Head{Kind: 1, Schema: uint64(r.IntN(2))})
 			points[k] = op{KindSet, k, fmt.Sprintf("%s%d", v, r.IntN(1000))}
 		}
 	}
@@ -399,7 +400,7 @@ func (j *joiner) MergeOlder(v []byte) error {
 }
 
 func (j *joiner) Finish(bool) ([]byte, io.Closer, error) {
-	v, err := Join(nil, j.values...)
+	v, err := envelope.Join(nil, j.values...)
 	return v, nil, err
 }
 

@@ -1,13 +1,5 @@
 package run
 
-import (
-	"encoding/binary"
-	"fmt"
-	"math"
-
-	"github.com/weirstream/weir/proto/metapb"
-)
-
 // Operands: an append to a list that is not in memory, or of which a run holds the most,
 // is written as an entry of kind MERGE with the new elements only. What a key's entries
 // make, newest run first, is
@@ -19,126 +11,9 @@ import (
 //     older as the DELETE did.
 //   - a SET, DELETE or range clear over a MERGE: the MERGE is gone.
 //
-// Nobody who joins has codecs. So elements stay as they were encoded, and each stretch of
-// them keeps the ordinal of its schema: a list in pieces. Whoever decodes the list
-// brings the pieces up to date one by one, and writes it, if it does, in one. A joined value
-// has the time of its newest operand.
+// envelope.Join joins them.
 
 // MergerName is the merger that the files name, and whoever reads them must: Pebble takes
 // no file that names another. It is the default's name because that is in files of version
 // 1, which are to be read beside those of version 2.
 const MergerName = "pebble.concatenate"
-
-// Piece is a stretch of a list whose elements have one schema.
-type Piece struct {
-	Schema   uint64 // ordinal, as in an Envelope
-	Count    uint64 // elements
-	Elements []byte
-}
-
-const kindList = uint8(metapb.StateKind_STATE_KIND_LIST)
-
-// Split appends the pieces of a list to dst: one, unless its elements have several schemas.
-// payload is what followed the envelope e; the pieces alias it.
-func Split(dst []Piece, e Envelope, payload []byte) ([]Piece, error) {
-	if e.Kind != kindList || e.Compressed {
-		return dst, fmt.Errorf("value of kind %d (compressed: %v) is no list: %w", e.Kind, e.Compressed, ErrCorrupt)
-	}
-	d := decoder{b: payload}
-	if !e.Pieces {
-		n := d.uvarint()
-		if d.failed || n == 0 && len(d.b) > 0 {
-			return dst, fmt.Errorf("list of %d bytes has a count that is none: %w", len(payload), ErrCorrupt)
-		}
-		return append(dst, Piece{e.Schema, n, d.b}), nil
-	}
-	first, n := len(dst), d.uvarint()
-	for len(d.b) > 0 {
-		p := Piece{Schema: d.uvarint(), Count: d.uvarint()}
-		p.Elements = d.bytes(d.uvarint())
-		if d.failed || p.Count == 0 || len(dst) > first && dst[len(dst)-1].Schema == p.Schema {
-			return dst, fmt.Errorf("piece %d of a list of %d bytes is broken: %w", len(dst)-first+1, len(payload), ErrCorrupt)
-		}
-		dst = append(dst, p)
-	}
-	if d.failed || n < 2 || n != uint64(len(dst)-first) {
-		return dst, fmt.Errorf("list has %d of %d pieces: %w", len(dst)-first, n, ErrCorrupt)
-	}
-	return dst, nil
-}
-
-// AppendList appends the value that pieces make to dst. e gives kind and time. Neighbours
-// of one schema become one piece.
-func AppendList(dst []byte, e Envelope, pieces []Piece) []byte {
-	stretches, last := 0, -1
-	for i, p := range pieces {
-		if p.Count == 0 {
-			continue
-		}
-		if last < 0 || pieces[last].Schema != p.Schema {
-			stretches++
-		}
-		last = i
-	}
-	e.Pieces, e.Schema = stretches > 1, 0
-	if stretches == 1 {
-		e.Schema = pieces[last].Schema
-	}
-	dst = AppendEnvelope(dst, e)
-	switch {
-	case last < 0:
-		return append(dst, 0)
-	case e.Pieces:
-		dst = binary.AppendUvarint(dst, uint64(stretches))
-	}
-	for from := 0; from <= last; {
-		if pieces[from].Count == 0 {
-			from++
-			continue
-		}
-		schema, to, count, size := pieces[from].Schema, from, uint64(0), 0
-		for ; to <= last && (pieces[to].Count == 0 || pieces[to].Schema == schema); to++ {
-			count += pieces[to].Count
-			size += len(pieces[to].Elements)
-		}
-		if e.Pieces {
-			dst = binary.AppendUvarint(dst, schema)
-		}
-		dst = binary.AppendUvarint(dst, count)
-		if e.Pieces {
-			dst = binary.AppendUvarint(dst, uint64(size))
-		}
-		for ; from < to; from++ {
-			dst = append(dst, pieces[from].Elements...)
-		}
-	}
-	return dst
-}
-
-// Join appends the value that lists make, older first, to dst.
-func Join(dst []byte, values ...[]byte) ([]byte, error) {
-	if len(values) == 1 {
-		return append(dst, values[0]...), nil
-	}
-	var few [8]Piece
-	pieces := few[:0]
-	var newest Envelope
-	for i, v := range values {
-		e, payload, err := DecodeEnvelope(v)
-		if err == nil {
-			pieces, err = Split(pieces, e, payload)
-		}
-		if err != nil {
-			return dst, fmt.Errorf("join operand %d of %d: %w", i+1, len(values), err)
-		}
-		newest = e
-	}
-	count := uint64(0)
-	for _, p := range pieces {
-		// Each is at most 2⁶³, or it is refused now.
-		if count += p.Count; p.Count > math.MaxInt64 || count > math.MaxInt64 {
-			return dst, fmt.Errorf("join %d operands: too many elements: %w", len(values), ErrCorrupt)
-		}
-	}
-	return AppendList(dst, newest, pieces), nil
-}

@@ -1,21 +1,24 @@
 package run
 
 import (
-	"errors"
 	"fmt"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/weirstream/weir/proto/metapb"
+	"github.com/weirstream/weir/statebackend/envelope"
 	"github.com/weirstream/weir/stream"
 )
+
+const kindList = uint8(metapb.StateKind_STATE_KIND_LIST)
 
 // TestOperands: what the entries of one key make, by whether the oldest run is among those
 // that are merged.
 func TestOperands(t *testing.T) {
 	k := "\x00\x01\x00\x00\x00\x02k"
 	list := func(schema uint64, s string) string {
-		return string(AppendList(nil, Envelope{Kind: kindList}, []Piece{{schema, uint64(len(s)), []byte(s)}}))
+		return string(envelope.AppendList(nil, envelope.Head{Kind: kindList}, []envelope.Piece{{Schema: schema, Count: uint64(len(s)), Elements: []byte(s)}}))
 	}
 	set := func(schema uint64, s string) op { return op{KindSet, k, list(schema, s)} }
 	add := func(schema uint64, s string) op { return op{KindMerge, k, list(schema, s)} }
@@ -72,46 +75,5 @@ func TestOperands(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// TestJoinRefuses: values that are no lists, or broken ones.
-func TestJoinRefuses(t *testing.T) {
-	good := "\x02\x00\x01x"
-	for name, v := range map[string]string{
-		"no envelope":            "",
-		"a value":                "\x01\x00x",
-		"compressed":             "\x22\x00\x01x",
-		"no count":               "\x02\x00",
-		"elements, but none":     "\x02\x00\x00x",
-		"one piece":              "\x42\x00\x01\x00\x01\x01x",
-		"no pieces":              "\x42\x00",
-		"fewer pieces":           "\x42\x00\x03\x00\x01\x01x\x01\x01\x01y",
-		"more pieces":            "\x42\x00\x02\x00\x01\x01x\x01\x01\x01y\x00\x01\x01z",
-		"piece with no elements": "\x42\x00\x02\x00\x01\x01x\x01\x00\x00",
-		"twice the same schema":  "\x42\x00\x02\x01\x01\x01x\x01\x01\x01y",
-		"piece cut off":          "\x42\x00\x02\x00\x01\x01x\x01\x01\x02y",
-		"schema and pieces":      "\x42\x01\x02\x00\x01\x01x\x01\x01\x01y",
-		"too many elements":      "\x02\x00\xff\xff\xff\xff\xff\xff\xff\xff\x7fx",
-	} {
-		for _, values := range [][][]byte{{[]byte(good), []byte(v)}, {[]byte(v), []byte(good)}} {
-			if b, err := Join(nil, values...); !errors.Is(err, ErrCorrupt) {
-				t.Errorf("%s: %x, %v", name, b, err)
-			}
-		}
-	}
-}
-
-// TestJoinTakesTheNewestTime: a joined value has the time of its newest operand.
-func TestJoinTakesTheNewestTime(t *testing.T) {
-	at := func(ms int64) []byte {
-		return append(AppendEnvelope(nil, Envelope{Kind: kindList, HasTime: true, Time: ms}), 1, 'x')
-	}
-	v, err := Join(nil, at(5), at(3))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if e, _, err := DecodeEnvelope(v); err != nil || !e.HasTime || e.Time != 3 {
-		t.Fatalf("%+v, %v", e, err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/statebackend"
+	"github.com/weirstream/weir/statebackend/envelope"
 	"github.com/weirstream/weir/statebackend/objstore"
 	"github.com/weirstream/weir/statebackend/run"
 	"github.com/weirstream/weir/statebackend/runlist"
@@ -404,7 +405,7 @@ func (w *world) count(r run.Run) {
 	for e, ok := it.Next(); ok; e, ok = it.Next() {
 		kinds[e.Kind]++
 		if e.Kind == run.KindSet || e.Kind == run.KindMerge {
-			if head, _, err := run.DecodeEnvelope(e.Value); err != nil {
+			if head, _, err := envelope.Decode(e.Value); err != nil {
 				w.t.Fatal(err)
 			} else if head.Pieces {
 				w.stats.Pieces++

@@ -147,7 +147,7 @@ func (t *tbl[V]) arrived(hash, word uint64, enc, value []byte, ok bool) error {
 	var v V
 	var err error
 	if ok {
-		if payload, err = t.open(value); err != nil {
+		if payload, err = t.values.Open(value); err != nil {
 			return err
 		}
 	}

@@ -1,7 +1,6 @@
 package table
 
 import (
-	"math/rand/v2"
 	"testing"
 
 	"github.com/weirstream/weir/stream"
@@ -128,33 +127,5 @@ func TestReadAhead(t *testing.T) {
 	}
 	if s.Entries() != 2*keys {
 		t.Errorf("%d entries, want %d", s.Entries(), 2*keys)
-	}
-}
-
-func TestFilter(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2))
-	for _, n := range []int{0, 1, 1000, 100_000} {
-		var f filter
-		in := make([]uint64, n)
-		grew := int64(0)
-		for i := range in {
-			in[i] = r.Uint64()
-			grew += f.add(in[i])
-			grew += f.add(in[i])
-		}
-		for _, h := range in {
-			if !f.has(h) {
-				t.Fatalf("%x was put in and is not there", h)
-			}
-		}
-		false1 := 0
-		for range 20_000 {
-			if f.has(r.Uint64()) {
-				false1++
-			}
-		}
-		if false1 > 20_000/12 || grew != f.bytes() || f.bytes() > int64(4*n)+1024 {
-			t.Errorf("%d hashes in %d bytes (%d): %d false of 20,000", n, f.bytes(), grew, false1)
-		}
 	}
 }

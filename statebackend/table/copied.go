@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/weirstream/weir/statebackend"
+	"github.com/weirstream/weir/statebackend/envelope"
 	"github.com/weirstream/weir/stream"
 )
 
@@ -299,7 +300,7 @@ func (s *sorted[V]) emit(group stream.KeyGroup, e *encoder) error {
 			}
 			continue
 		}
-		e.value = appendEnvelope(e.value[:0], t.d.Kind, t.ordinal)
+		e.value = envelope.Append(e.value[:0], envelope.Head{Kind: uint8(t.d.Kind), Schema: t.values.Ordinal})
 		e.value = t.hooks.encode(e.value, s.chunks[a.chunk].slab, &sl.val)
 		put := e.sink.Set
 		if h := t.hooks.tails; h != nil && h.partial(&sl.val) {

@@ -39,7 +39,7 @@
 //
 // Keys in a run: group (2 bytes, big endian), state id (4 bytes, big endian), key,
 // namespace (a map's key); of a timer: group, state id, time (8 bytes, big endian,
-// sign bit flipped), key. Values: see envelope.go.
+// sign bit flipped), key. Values: see package envelope; those of older schemas: package evolution.
 //
 // Read store.go first, then segment.go, tbl.go, copied.go, cut.go and list.go.
 package table

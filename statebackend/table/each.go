@@ -101,7 +101,7 @@ func each[V any](t *tbl[V], b int, hot func(k Key, g *segment[V], at int) error,
 				k.Word, k.Enc = wordOf(k.Enc), nil
 			}
 			var payload []byte
-			if payload, err = t.open(value); err != nil {
+			if payload, err = t.values.Open(value); err != nil {
 				err = fmt.Errorf("read state %q from the cold tier: %w", t.d.Name, err)
 				return false
 			}

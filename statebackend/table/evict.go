@@ -1,6 +1,10 @@
 package table
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"github.com/weirstream/weir/statebackend/table/bloom"
+)
 
 // Eviction moves a bundle's entries to the cold tier in two steps: CutBundles copies
 // out the dirty ones for an eviction run, which is appended to the run list and
@@ -47,7 +51,7 @@ func (s *Store) CutBundles(first, limit int) (c *Cut, n int) {
 func (s *Store) DropClean(b int) int64 {
 	was, dropped := s.memory, 0
 	if !s.spilled[b] { // all that the cold tier will have is what goes now
-		s.below[b] = &filter{}
+		s.below[b] = &bloom.Set{}
 	}
 	for _, t := range s.states {
 		dropped += t.dropClean(b)

@@ -35,7 +35,7 @@ func listing(s *Store) string {
 	for _, l := range s.Schemas() {
 		text := fmt.Sprintf("%d/%d", l.StateId, l.Ordinal)
 		for _, st := range s.states {
-			if t := st.(*tbl[ref]); uint32(t.d.ID) == l.StateId && t.ordinal == uint64(l.Ordinal) {
+			if t := st.(*tbl[ref]); uint32(t.d.ID) == l.StateId && t.values.Ordinal == uint64(l.Ordinal) {
 				text += "*"
 			}
 		}

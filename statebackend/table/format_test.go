@@ -9,6 +9,7 @@ import (
 
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/statebackend"
+	"github.com/weirstream/weir/statebackend/envelope"
 	"github.com/weirstream/weir/stream"
 )
 
@@ -104,7 +105,7 @@ func FuzzLoad(f *testing.F) {
 			return
 		}
 		// What was taken is written again as it was, but for pieces.
-		if len(value) > 0 && value[0]&envelopePieces != 0 {
+		if head, _, err := envelope.Decode(value); err != nil || head.Pieces {
 			return
 		}
 		c, err := w.s.Freeze(true)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/weirstream/weir/codec"
 	"github.com/weirstream/weir/statebackend"
+	"github.com/weirstream/weir/statebackend/evolution"
 )
 
 // List is one list for each key; an empty list and none are the same. It is always
@@ -63,7 +64,7 @@ func NewList[E any](s *Store, d statebackend.Descriptor, c codec.Codec[E]) (*Lis
 			n, b, err := splitList(payload)
 			return tail{ref: ref{n: n}, saved: uint32(len(b)), savedN: n, unread: true}, b, err
 		},
-		from: moveMany(c),
+		from: evolution.Many(c),
 		tails: &tails[tail]{
 			partial:  func(v *tail) bool { return v.partial },
 			unread:   func(v *tail) bool { return v.unread },

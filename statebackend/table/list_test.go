@@ -9,6 +9,7 @@ import (
 	"github.com/weirstream/weir/codec"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/statebackend"
+	"github.com/weirstream/weir/statebackend/envelope"
 	"github.com/weirstream/weir/stream"
 )
 
@@ -365,7 +366,7 @@ func TestPieces(t *testing.T) {
 		t.Fatalf("%d entries, %d operands", len(d.m), d.merges)
 	}
 	for key, v := range d.m {
-		if v[0]&envelopePieces == 0 {
+		if head, _, err := envelope.Decode(v); err != nil || !head.Pieces {
 			t.Fatalf("value %x is not in pieces", v)
 		}
 		// Damage is found, not read.

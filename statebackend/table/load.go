@@ -53,7 +53,7 @@ func (t *tbl[V]) opened(b int) {
 }
 
 func (t *tbl[V]) load(group stream.KeyGroup, rest, value []byte, again bool) error {
-	payload, err := t.open(value)
+	payload, err := t.values.Open(value)
 	if err != nil {
 		return err
 	}

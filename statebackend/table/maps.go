@@ -11,6 +11,7 @@ import (
 
 	"github.com/weirstream/weir/codec"
 	"github.com/weirstream/weir/statebackend"
+	"github.com/weirstream/weir/statebackend/evolution"
 )
 
 // Map is one map for each key. It is always that of the current record's key, and
@@ -51,7 +52,7 @@ func NewMap[K, V any](s *Store, d statebackend.Descriptor, kc codec.Key[K], vc c
 		ref:    func(l *link) *ref { return &l.ref },
 		encode: func(dst, slab []byte, l *link) []byte { return append(dst, slab[l.ref.pos:l.ref.pos+l.ref.len]...) },
 		decode: func(b []byte) (link, []byte, error) { return link{}, b, nil },
-		from:   moveOne(vc),
+		from:   evolution.One(vc),
 		split:  s.splitMapKey,
 		relink: m.relink,
 		loaded: func(g *segment[link], at int, user []byte, hash uint64) {
@@ -330,7 +331,7 @@ func (m *Map[K, V]) coldEntries(t *tbl[link], es []entry) []entry {
 		if _, _, _, ok := m.findEncoded(t, false); ok {
 			return true
 		}
-		payload, err := t.open(value)
+		payload, err := t.values.Open(value)
 		if err != nil {
 			s.fail(fmt.Errorf("read state %q from the cold tier: %w", t.d.Name, err))
 			return false

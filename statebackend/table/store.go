@@ -6,8 +6,9 @@ import (
 	"math/bits"
 	"slices"
 
-	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/statebackend"
+	"github.com/weirstream/weir/statebackend/evolution"
+	"github.com/weirstream/weir/statebackend/table/bloom"
 	"github.com/weirstream/weir/stream"
 )
 
@@ -63,10 +64,10 @@ type Store struct {
 	enc  []byte
 	gen  uint64
 
-	states  []state          // in order of creation
-	listed  []*metapb.Schema // see Schemas; by state id and ordinal
-	spilled []bool           // by bundle: the cold tier may hold keys that the table does not
-	below   []*filter        // by bundle, if spilled: the keys that it holds; nil: not known
+	states  []state // in order of creation
+	listing evolution.Listing
+	spilled []bool       // by bundle: the cold tier may hold keys that the table does not
+	below   []*bloom.Set // by bundle, if spilled: the keys that it holds; nil: not known
 	ahead   ahead
 	loading loading
 	timers  timersBelow
@@ -87,8 +88,8 @@ type Store struct {
 // state is what the store asks of its tables.
 type state interface {
 	desc() statebackend.Descriptor
-	from(l *metapb.Schema) (payloadMover, error)
-	setSchema(ordinal uint64, movers map[uint64]payloadMover)
+	evolving() evolution.State
+	evolved(r evolution.Reader)
 	bytes() int64
 	warm(hashes []uint64) uint64
 	entries() int
@@ -120,7 +121,7 @@ func New(o Options) *Store {
 	s.first = int(o.Range.First) >> s.shift
 	s.bundles = int(o.Range.Last)>>s.shift - s.first + 1
 	s.spilled = make([]bool, s.bundles)
-	s.below = make([]*filter, s.bundles)
+	s.below = make([]*bloom.Set, s.bundles)
 	return s
 }
 

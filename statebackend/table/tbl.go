@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/weirstream/weir/statebackend"
+	"github.com/weirstream/weir/statebackend/evolution"
 	"github.com/weirstream/weir/stream"
 )
 
@@ -16,10 +17,6 @@ type tbl[V any] struct {
 	d     statebackend.Descriptor
 	words bool // slots are found by the store's word; else by bytes
 	hooks hooks[V]
-
-	// Immutable after Store.Evolve.
-	ordinal uint64 // of the schema of the values written
-	older   older
 
 	dirs []dir[V] // by bundle
 	mem  int64
@@ -36,6 +33,8 @@ type tbl[V any] struct {
 	dirty  []*segment[V] // segments with a dirty bit, each once
 	frozen []*segment[V] // of the cut being copied
 	part   *copied[V]    // of the cut being copied
+
+	values evolution.Reader // changes with Store.Evolve only
 }
 
 // hooks are what a kind of state adds to tbl.
@@ -49,7 +48,7 @@ type hooks[V any] struct {
 	decode func(payload []byte) (v V, bytes []byte, err error)
 	// from returns how payloads of another schema become those that decode takes; a nil
 	// mover if they are the same. nil: there are no schemas.
-	from func(writer []byte) (payloadMover, error)
+	from func(writer []byte) (evolution.Mover, error)
 	// place appends what follows the state id in a full key to dst; key is the
 	// slot's. nil: the key itself.
 	place func(dst, key []byte) []byte
@@ -92,7 +91,7 @@ func (t *tbl[V]) partial(g *segment[V], at int) bool {
 }
 
 func newTbl[V any](s *Store, d statebackend.Descriptor, words bool, h hooks[V]) *tbl[V] {
-	t := &tbl[V]{s: s, d: d, words: words, hooks: h, dirs: make([]dir[V], s.bundles)}
+	t := &tbl[V]{s: s, d: d, words: words, hooks: h, dirs: make([]dir[V], s.bundles), values: evolution.NewReader(d.Kind)}
 	if h.place == nil {
 		t.hooks.place = func(dst, key []byte) []byte { return append(dst, key...) }
 	}
@@ -220,7 +219,7 @@ func (t *tbl[V]) readCold(group stream.KeyGroup, key []byte) (payload []byte, ok
 	value, ok, err := s.opt.Cold.Get(s.value[:0], s.key)
 	if err == nil && ok {
 		s.value = value
-		payload, err = t.open(value)
+		payload, err = t.values.Open(value)
 	}
 	if err != nil {
 		s.fail(fmt.Errorf("read state %q from the cold tier: %w", t.d.Name, err))

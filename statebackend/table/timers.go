@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"github.com/weirstream/weir/statebackend"
+	"github.com/weirstream/weir/statebackend/table/timerheap"
 )
 
 // Timers are times at which a key wants to be called. A key has at most one timer
@@ -16,8 +17,8 @@ import (
 type Timers struct {
 	name   string
 	t      *tbl[struct{}]
-	queues []queue // by bundle
-	next   int64   // earliest time in the queues that may fire; math.MaxInt64 = none
+	queues []timerheap.Heap // by bundle; they may hold deleted ones: the table decides
+	next   int64            // earliest time in the queues that may fire; math.MaxInt64 = none
 	full   []byte
 	fired  []byte
 }
@@ -30,27 +31,13 @@ type Timer struct {
 	At   int64
 }
 
-// queue is a bundle's heap of timers by time. It may hold deleted ones: the table
-// decides.
-type queue struct {
-	heap []item
-	keys []byte // of the items, if keys are bytes
-	dead int    // bytes of keys that no item refers to
-}
-
-type item struct {
-	at   int64
-	hash uint64
-	key  uint64 // the word, or position<<32 | length in queue.keys
-}
-
 const none = math.MaxInt64
 
 var errTimer = errors.New("timer with a value")
 
 // NewTimers declares timers in s.
 func NewTimers(s *Store, d statebackend.Descriptor) (*Timers, error) {
-	m := &Timers{name: d.Name, queues: make([]queue, s.bundles), next: none}
+	m := &Timers{name: d.Name, queues: make([]timerheap.Heap, s.bundles), next: none}
 	m.t = newTbl(s, d, false, hooks[struct{}]{
 		encode: func(dst, _ []byte, _ *struct{}) []byte { return dst },
 		decode: func(b []byte) (v struct{}, _ []byte, err error) {
@@ -176,24 +163,24 @@ func (m *Timers) Due(now int64) (d Timer, ok bool) {
 	for m.next <= now && m.next != none {
 		b := 0
 		for i := range m.queues {
-			if h := m.queues[i].heap; len(h) > 0 && h[0].at == m.next && !s.timers.in(i) {
+			if at, ok := m.queues[i].First(); ok && at == m.next && !s.timers.in(i) {
 				b = i
 				break
 			}
 		}
 		it := m.pop(&m.queues[b])
 		if s.opt.KeyWidth > 0 {
-			s.SetWord(it.hash, it.key)
+			s.SetWord(it.Hash, it.Word)
 		} else {
-			s.SetKey(it.hash, m.fired)
+			s.SetKey(it.Hash, m.fired)
 		}
-		g, i, _, ok := m.find(it.at)
+		g, i, _, ok := m.find(it.At)
 		if !ok || g.slots[i].meta&flagGone != 0 {
 			continue // deleted, or a second item of one that has fired
 		}
 		m.t.mark(g, i)
 		m.t.bury(&g.slots[i])
-		return Timer{Hash: s.hash, Word: s.word, Enc: s.enc, At: it.at}, true
+		return Timer{Hash: s.hash, Word: s.word, Enc: s.enc, At: it.At}, true
 	}
 	return Timer{}, false
 }
@@ -201,7 +188,7 @@ func (m *Timers) Due(now int64) (d Timer, ok bool) {
 // Len is the number of items in the queues, deleted ones included.
 func (m *Timers) Len() (n int) {
 	for i := range m.queues {
-		n += len(m.queues[i].heap)
+		n += m.queues[i].Len()
 	}
 	return n
 }
@@ -209,83 +196,36 @@ func (m *Timers) Len() (n int) {
 func (m *Timers) push(at int64, hash, word uint64, enc []byte) {
 	b := m.t.s.bundleOf(hash)
 	q := &m.queues[b]
-	was := q.bytes()
+	was := q.Bytes()
 	if m.t.s.opt.KeyWidth == 0 {
-		word = uint64(len(q.keys))<<32 | uint64(len(enc))
-		q.keys = append(q.keys, enc...)
-	}
-	q.heap = append(q.heap, item{at, hash, word})
-	i := len(q.heap) - 1
-	for i > 0 {
-		up := (i - 1) / 4
-		if q.heap[up].at <= q.heap[i].at {
-			break
-		}
-		q.heap[up], q.heap[i] = q.heap[i], q.heap[up]
-		i = up
+		q.PushBytes(at, hash, enc)
+	} else {
+		q.Push(at, hash, word)
 	}
 	if !m.t.s.timers.in(b) {
 		m.next = min(m.next, at)
 	}
-	if now := q.bytes(); now != was {
+	if now := q.Bytes(); now != was {
 		m.t.grew(now - was)
 	}
 }
 
 // pop takes the earliest item out of q; its key is copied to fired.
-func (m *Timers) pop(q *queue) item {
-	h := q.heap
-	top := h[0]
-	last := len(h) - 1
-	h[0] = h[last]
-	q.heap = h[:last]
-	q.down()
+func (m *Timers) pop(q *timerheap.Heap) (it timerheap.Item) {
 	if m.t.s.opt.KeyWidth == 0 {
-		n := int(uint32(top.key))
-		m.fired = append(m.fired[:0], q.keys[top.key>>32:top.key>>32+uint64(n)]...)
-		q.dead += n
-		if q.dead > 4096 && q.dead > len(q.keys)/2 {
-			q.compact()
-		}
+		it, m.fired = q.PopBytes(m.fired[:0])
+	} else {
+		it = q.Pop()
 	}
 	m.findNext()
-	return top
+	return it
 }
 
 func (m *Timers) findNext() {
 	m.next = none
 	for i := range m.queues {
-		if h := m.queues[i].heap; len(h) > 0 && !m.t.s.timers.in(i) {
-			m.next = min(m.next, h[0].at)
+		if at, ok := m.queues[i].First(); ok && !m.t.s.timers.in(i) {
+			m.next = min(m.next, at)
 		}
 	}
 }
-
-func (q *queue) down() {
-	h, i := q.heap, 0
-	for {
-		small := i
-		for c := 4*i + 1; c <= 4*i+4 && c < len(h); c++ {
-			if h[c].at < h[small].at {
-				small = c
-			}
-		}
-		if small == i {
-			return
-		}
-		h[i], h[small] = h[small], h[i]
-		i = small
-	}
-}
-
-func (q *queue) compact() {
-	old := q.keys
-	q.keys, q.dead = make([]byte, 0, len(old)-q.dead+64), 0
-	for i := range q.heap {
-		pos, n := q.heap[i].key>>32, uint64(uint32(q.heap[i].key))
-		q.heap[i].key = uint64(len(q.keys))<<32 | n
-		q.keys = append(q.keys, old[pos:pos+n]...)
-	}
-}
-
-func (q *queue) bytes() int64 { return int64(cap(q.heap))*24 + int64(cap(q.keys)) }

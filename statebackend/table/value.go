@@ -7,6 +7,7 @@ import (
 	"github.com/weirstream/weir/codec"
 	"github.com/weirstream/weir/internal/footprint"
 	"github.com/weirstream/weir/statebackend"
+	"github.com/weirstream/weir/statebackend/evolution"
 )
 
 // Value is one value for each key. It is always that of the current record's key.
@@ -37,7 +38,7 @@ func NewValue[V any](s *Store, d statebackend.Descriptor, c codec.Codec[V]) (*Va
 				v, err = decodeAll(c, b)
 				return v, nil, err
 			},
-			from: moveOne(c),
+			from: evolution.One(c),
 		})
 		return v, s.add(v.inline)
 	}
@@ -45,7 +46,7 @@ func NewValue[V any](s *Store, d statebackend.Descriptor, c codec.Codec[V]) (*Va
 		ref:    func(r *ref) *ref { return r },
 		encode: func(dst, slab []byte, r *ref) []byte { return append(dst, slab[r.pos:r.pos+r.len]...) },
 		decode: func(b []byte) (ref, []byte, error) { return ref{}, b, nil },
-		from:   moveOne(c),
+		from:   evolution.One(c),
 	})
 	return v, s.add(v.coded)
 }
