@@ -201,15 +201,15 @@ func (l List) PlanRebase(most int) (from, to int) {
 
 // PlanSmall is PlanRebase for now, not for long: it takes the youngest runs at the most
 // crowded key, as few as needed, and older ones there only while each is no larger than
-// all that are younger.
-func (l List) PlanSmall(most int) (from, to int) {
+// all that are younger, and all are no more than so many bytes.
+func (l List) PlanSmall(most int, bytes int64) (from, to int) {
 	crowd := l.crowd()
 	if most = max(most, 1); len(crowd) <= most {
 		return 0, 0
 	}
 	to = crowd[len(crowd)-1] + 1
 	i := most - 1
-	for i > 0 && l[crowd[i-1]].Bytes <= l[crowd[i]:to].Bytes() {
+	for i > 0 && l[crowd[i-1]].Bytes <= l[crowd[i]:to].Bytes() && l[crowd[i-1]:to].Bytes() <= bytes {
 		i--
 	}
 	return crowd[i], to

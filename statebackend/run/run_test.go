@@ -209,20 +209,29 @@ func TestOverlapAndPlan(t *testing.T) {
 		t.Fatal(from, to)
 	}
 	// For now, only as many as must be, unless older ones are no larger.
-	if from, to := l.PlanSmall(8); from != 1 || to != 9 {
+	if from, to := l.PlanSmall(8, 1<<40); from != 1 || to != 9 {
 		t.Fatal(from, to)
 	}
 	sizes := List{}
 	for i, n := range []int64{9000, 900, 400, 200, 90, 40, 20, 9, 4} {
 		sizes = append(sizes, runOver(fmt.Sprint(i), n, a, d))
 	}
-	if from, to := sizes.PlanSmall(8); from != 7 || to != 9 {
+	if from, to := sizes.PlanSmall(8, 1<<40); from != 7 || to != 9 {
 		t.Fatal(from, to)
 	}
-	if from, to := sizes.PlanSmall(5); from != 4 || to != 9 {
+	if from, to := sizes.PlanSmall(5, 1<<40); from != 4 || to != 9 {
 		t.Fatal(from, to)
 	}
-	if from, to := sizes.PlanSmall(9); from != to {
+	equal := List{}
+	for i := range 9 {
+		equal = append(equal, runOver(fmt.Sprint(i), 100, a, d))
+	}
+	for bytes, first := range map[int64]int{0: 7, 299: 7, 300: 6, 450: 5, 1 << 40: 0} {
+		if from, to := equal.PlanSmall(8, bytes); from != first || to != 9 {
+			t.Fatal(bytes, from, to)
+		}
+	}
+	if from, to := sizes.PlanSmall(9, 1<<40); from != to {
 		t.Fatal(from, to)
 	}
 	// Many more than allowed: at least as many are merged as bring them down.

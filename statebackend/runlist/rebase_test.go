@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 
@@ -312,6 +313,42 @@ func TestSqueezeAboveRestored(t *testing.T) {
 		j.settle()
 		old.settle()
 	}
+}
+
+// TestSqueezeLeavesRestored: the first cut after a restore does not merge gigabytes, which no
+// rebase has come to yet, only as many runs as it must.
+func TestSqueezeLeavesRestored(t *testing.T) {
+	store := objstore.NewMemory("test")
+	old := newJob(t, store, "e1.n1")
+	release := hold(t)
+	var res statebackend.Result
+	var err error
+	for range maxOverlap {
+		if res, err = old.cut(t.Context(), 50); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, r := range res.Runs {
+		r.Bytes = 100 << 20 // it says so
+	}
+	j := newJob(t, store, "e2.n1")
+	j.id = old.id
+	if err := j.list.Restore([]statebackend.Restored{{Range: stream.AllKeyGroups, Runs: res.Runs, Schemas: res.Schemas}}); err != nil {
+		t.Fatal(err)
+	}
+	restored := j.list.copyEntries()
+	for n := range 5 {
+		if res, err = j.cut(t.Context(), 50); err != nil {
+			t.Fatal(err)
+		}
+		if left := j.list.copyEntries(); overlap(t, res) > maxOverlap || !slices.Equal(left[:maxOverlap-1], restored[:maxOverlap-1]) {
+			t.Fatalf("cut %d: %d runs, with others than the restored ones among the first %d", n+1, len(left), maxOverlap-1)
+		}
+	}
+	release()
+	j.settle()
+	old.settle()
+	j.check(res, 50)
 }
 
 // TestEvictedBehindTheCut: what the mailbox goroutine evicts while the ack of a cut is being
