@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/weirstream/weir/internal/replace"
+	"github.com/weirstream/weir/operator"
 )
 
 // Option tunes an operator or a job. Which of the two it is for, each says; one
@@ -21,6 +22,8 @@ type options struct {
 	atEnd       bool
 	idleness    *time.Duration
 	maxAhead    *time.Duration
+	asking      operator.Asking
+	timeout     *time.Duration
 	dead        any // Tag[DeadLetter[T]] of the operator's records
 	settings    []setting
 	replaced    *replace.Set

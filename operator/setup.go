@@ -35,6 +35,7 @@ const (
 	timersName     = "weir.timers"
 	eventTimers    = "weir.event-timers"
 	splitsName     = "weir.splits"
+	requestsName   = "weir.requests"
 )
 
 // maxStateName bounds the names of states, results and counters, in bytes.
@@ -238,7 +239,7 @@ func (s *Setup) bind(d *statebackend.Descriptor, codecErr error) bool {
 
 // declare checks a name and notes the declaration.
 func (s *Setup) declare(st *metapb.State) bool {
-	reserved := st.Name == timersName || st.Name == eventTimers || st.Name == splitsName
+	reserved := slices.Contains([]string{timersName, eventTimers, splitsName, requestsName}, st.Name)
 	switch {
 	case st.Name == "" || len(st.Name) > maxStateName:
 		s.fail(fmt.Errorf("operator %q: the name of a state must have 1 to %d bytes, %q has %d", s.o.UID, maxStateName, st.Name, len(st.Name)))

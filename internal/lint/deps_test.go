@@ -57,6 +57,8 @@ const policy = `
 	# The contract with user code; keyed state handles are thin covers of the table's.
 	statebackend/table, codec, job < operator;
 	operator < window, connectors, operator/operatortest;
+	# Requests to other systems about records: nothing of it is the author's door.
+	operator < operator/requests < weir;
 	statebackend/objstore < connectors;
 
 	# Checkpoints. restore hands out runs, so it knows the shape of a snapshot only.

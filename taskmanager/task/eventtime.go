@@ -70,7 +70,7 @@ func (t *Task) resumeTime() {
 // watermarkOf is what the snapshot says of an operator. The head's is the one whose
 // timers are firing.
 func (t *Task) watermarkOf(in *instance) int64 {
-	if in.number == 0 && in.keeper == nil {
+	if in.number == 0 && in.keeper == nil && in.async == nil {
 		return t.rt.Watermark
 	}
 	return in.reached
@@ -113,9 +113,9 @@ func (t *Task) merged(changed bool) {
 
 // tellTime tells the head's consumers where it stands.
 func (t *Task) tellTime() {
-	t.tell(t.chain[0], stream.Event{Kind: stream.WatermarkEvent, Time: t.time.passed})
+	t.hand(t.chain[0], stream.Event{Kind: stream.WatermarkEvent, Time: t.time.passed})
 	if t.time.idle {
-		t.tell(t.chain[0], stream.Event{Kind: stream.IdleEvent})
+		t.hand(t.chain[0], stream.Event{Kind: stream.IdleEvent})
 	}
 }
 
@@ -176,11 +176,30 @@ func (t *Task) advanceTime() (progress bool, err error) {
 			return true, err
 		}
 	}
-	head.reached = at
+	if head.async == nil {
+		head.reached = at
+	}
 	if at < watermark.Max { // the end of the input says so itself
 		t.tellTime()
 	}
 	return true, t.failed()
+}
+
+// hand tells in, whose timers have fired, an event of time, and passes it on, unless there
+// are records of in's that it must not overtake.
+func (t *Task) hand(in *instance, e stream.Event) {
+	if in.async != nil {
+		in.async.Hold(e)
+		return
+	}
+	t.pass(in, e)
+}
+
+func (t *Task) pass(in *instance, e stream.Event) {
+	if e.Kind == stream.WatermarkEvent {
+		in.reached = max(in.reached, e.Time)
+	}
+	t.tell(in, e)
 }
 
 // tell passes an event of time on from an operator: to those chained to it that have no
@@ -201,9 +220,8 @@ func (t *Task) tell(from *instance, e stream.Event) {
 			for _, l := range in.listen {
 				t.rt.Fail(l.OnWatermark(e.Time))
 			}
-			in.reached = e.Time
 		}
-		t.tell(in, e)
+		t.hand(in, e)
 	}
 }
 

@@ -38,6 +38,7 @@ type instance struct {
 	next    []*instance       // chained to it
 	outputs []exchange.Output // of its own
 	keeper  operator.TimeKeeper
+	async   operator.Asynchronous
 	listen  []operator.WatermarkListener
 	flush   []operator.Flusher
 	reached int64 // watermark that its consumers were told
@@ -219,7 +220,7 @@ func InPort(l *Linker, port uint32, r any) {
 }
 
 // Lifecycle registers whichever of operator.Opener, Closer, Preparer, Committer,
-// Snapshotter, Flusher, TimeKeeper, WatermarkListener, Ender and StepEnder x implements, under the operator's name. It may be
+// Snapshotter, Flusher, TimeKeeper, WatermarkListener, Asynchronous, Ender and StepEnder x implements, under the operator's name. It may be
 // called several times for an operator.
 func (l *Linker) Lifecycle(x any) {
 	in := l.in
@@ -247,10 +248,31 @@ func (l *Linker) Lifecycle(x any) {
 	if v, ok := x.(operator.TimeKeeper); ok {
 		in.keeper = v
 	}
+	if v, ok := x.(operator.Asynchronous); ok {
+		l.asynchronous(v)
+	}
 	if v, ok := x.(operator.StepEnder); ok {
 		in.end = append(in.end, v.EndOfInputStep)
 	} else if v, ok := x.(operator.Ender); ok {
 		in.end = append(in.end, func() (bool, error) { return true, v.EndOfInput() })
+	}
+}
+
+// Asynchronous registers the operator as one whose results come later, with its Lifecycle.
+// wake is for other goroutines; pass takes what the operator held of event time.
+func (l *Linker) Asynchronous() (pass func(stream.Event), wake func()) {
+	t, in := l.t, l.in
+	return func(e stream.Event) { t.pass(in, e) }, t.wakeUp
+}
+
+func (l *Linker) asynchronous(a operator.Asynchronous) {
+	l.in.async = a
+	l.t.asyncs = append(l.t.asyncs, a)
+	for _, in := range l.t.chain[l.in.number+1:] {
+		if in.keeper != nil { // a restored request's record is of no split any more
+			l.t.linkFailed(operator.Fatal(fmt.Errorf("operator %q gives records their event time in the same subtask behind %q, which asks about them: give it before that, or have a Rebalance in between",
+				in.plan.Uid, l.UID())))
+		}
 	}
 }
 

@@ -49,6 +49,7 @@ func (t *Task) turn() (progress bool, wait time.Duration, err error) {
 	}
 	t.meter.due(t)
 	busy := t.backend != nil && t.advance()
+	busy = t.answer() || busy
 	if t.phase != ended && (!t.room() || t.backend != nil && t.backend.Full()) {
 		t.time.stalled = true
 		listened, err := t.head.listen()
@@ -95,10 +96,11 @@ func (t *Task) turn() (progress bool, wait time.Duration, err error) {
 		}
 		progress = progress || t.phase == ending
 	case ending:
-		if err := t.endStep(); err != nil {
+		var stepped bool
+		if stepped, err = t.endStep(); err != nil {
 			return false, 0, err
 		}
-		progress = true
+		progress = progress || stepped
 	}
 	if err := t.failed(); err != nil {
 		return false, 0, err
@@ -130,13 +132,36 @@ func (t *Task) failed() error {
 	return err
 }
 
+// room reports whether another batch of records may be taken.
 func (t *Task) room() bool {
+	for _, a := range t.asyncs {
+		if !a.Room() {
+			return false
+		}
+	}
+	return t.outputRoom()
+}
+
+func (t *Task) outputRoom() bool {
 	for _, o := range t.outputs {
 		if !o.Room() {
 			return false
 		}
 	}
 	return true
+}
+
+// answer has asynchronous operators hand on what has come for them. A stopped job emits
+// nothing more.
+func (t *Task) answer() (progress bool) {
+	if len(t.asyncs) == 0 || t.silent != 0 || !t.outputRoom() {
+		return false
+	}
+	t.atKey = false
+	for _, a := range t.asyncs {
+		progress = a.Advance() || progress
+	}
+	return progress
 }
 
 func (t *Task) flushDue() (wait time.Duration) {
@@ -359,28 +384,31 @@ func (t *Task) isSource() bool {
 }
 
 // endStep runs a piece of the end-of-input hooks, head first; after the last one the
-// end is passed on.
-func (t *Task) endStep() error {
+// end is passed on. There is no progress while results are outstanding.
+func (t *Task) endStep() (progress bool, err error) {
 	for ; t.endAt < len(t.chain); t.endAt, t.endHook = t.endAt+1, 0 {
 		in := t.chain[t.endAt]
+		if in.async != nil && in.async.Pending() {
+			return false, nil
+		}
 		t.rt.Operator, t.rt.Time = in.number, operator.NoTime
 		for ; !in.ended && t.endHook < len(in.end); t.endHook++ {
 			done, err := in.end[t.endHook]()
 			if err != nil {
-				return fmt.Errorf("at the end of the input: %w", err)
+				return false, fmt.Errorf("at the end of the input: %w", err)
 			}
 			if !done {
-				return nil
+				return true, nil
 			}
 			if t.rt.Attention.Load() {
 				t.endHook++
-				return nil
+				return true, nil
 			}
 		}
 		in.ended = true
 	}
 	if err := t.flushOperators(0); err != nil {
-		return err
+		return false, err
 	}
 	t.broadcast(stream.Event{Kind: stream.EndOfInputEvent})
 	t.phase.to(ended)
@@ -392,10 +420,10 @@ func (t *Task) endStep() error {
 	t.delayed = nil
 	for _, c := range delayed {
 		if err := t.command(c); err != nil {
-			return err
+			return false, err
 		}
 	}
-	return nil
+	return true, nil
 }
 
 func (t *Task) broadcast(e stream.Event) {

@@ -45,6 +45,7 @@ type Task struct {
 	gate      *exchange.Gate
 	consumers []intake.Consumer // by input of the vertex
 	outputs   []exchange.Output
+	asyncs    []operator.Asynchronous // of the chain, tail first
 	head      head
 	timers    *table.Timers // nil if there is no timer callback
 	onTimer   func(table.Timer, operator.TimeDomain) error
