@@ -332,7 +332,7 @@ func (m *JobManager) Submit(ctx context.Context, s Submission) (id job.ID, warni
 		return "", nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	// Before the job is on record: one whose folder is of no use would stay there, broken.
-	if err := m.tryFolder(ctx, chosen.CheckpointFolder(s.ID)); err != nil {
+	if err := m.tryFolder(ctx, chosen.CheckpointDir); err != nil {
 		return "", nil, api.NewError(api.ErrInvalid, "CHECKPOINT_DIR", fmt.Sprintf("%s %s can't be used: %v", config.CheckpointDir.Key, chosen.CheckpointDir, err),
 			"-D "+config.CheckpointDir.Key+"=FOLDER, one that the JobManager and all TaskManagers can write")
 	}
@@ -360,7 +360,8 @@ func (m *JobManager) Submit(ctx context.Context, s Submission) (id job.ID, warni
 	}
 }
 
-// tryFolder reports why checkpoints can't be written to folder, or nil.
+// tryFolder reports why checkpoints can't be written below folder, or nil. It is the folder of
+// all jobs: that of this one would stay if the job were refused.
 func (m *JobManager) tryFolder(ctx context.Context, folder string) error {
 	store, err := m.stores(folder)
 	if err != nil {

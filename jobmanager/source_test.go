@@ -122,6 +122,9 @@ func TestRestoreRefused(t *testing.T) {
 		if _, err := w.manager.API().Job(t.Context(), secondJob); code(err) != "JOB_NOT_FOUND" {
 			t.Errorf("a refused job: %v", err)
 		}
+		if _, err := os.Stat(filepath.Join(w.dir, "checkpoints", string(secondJob))); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the checkpoint folder of a refused job: %v", err)
+		}
 	})
 }
 
@@ -211,20 +214,17 @@ func TestDisposalSurvivesTheLeader(t *testing.T) {
 	}
 }
 
-// TestDisposalHalfDone: an earlier leader has deleted the _metadata and died.
+// TestDisposalHalfDone: an earlier leader has begun to delete it and died.
 func TestDisposalHalfDone(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.join("tm1")
 		w.mustSubmit()
 		w.checkpoints(1)
 		path := w.savepoint(filepath.Join(w.dir, "sp"))
-		if err := os.WriteFile(filepath.Join(path, "000001.sst"), []byte("x"), 0o600); err != nil {
-			t.Fatal(err)
-		}
 		w.fault("disposals/", 1<<30, true, ha.ErrUnknown) // on record, not begun
 		go func() { _, _ = w.manager.API().Dispose(t.Context(), api.DisposalRequest{Path: path, TriggerID: "d1"}) }()
 		synctest.Wait()
-		if err := os.Remove(filepath.Join(path, "_metadata")); err != nil {
+		if err := os.Rename(filepath.Join(path, "_metadata"), filepath.Join(path, "_deleting")); err != nil {
 			t.Fatal(err)
 		}
 		w.depose()

@@ -23,16 +23,28 @@ type Deleted struct {
 	Kept int `json:"kept"`
 }
 
+// deleting is the name that the content of _metadata has while a snapshot is deleted: whoever
+// deletes it again finds in it what is left to be done.
+const deleting = "_deleting"
+
 // Delete removes the snapshot at path: _metadata first, so that nobody finds a half of
 // it, then the runs that nobody else lists. Of a checkpoint those are the ones that no
 // other checkpoint in its job's folder lists; if one of those can't be read, or a job
 // still writes there, runs could be lost that are needed, so the caller makes sure that
 // the job has ended. Runs of a snapshot that was restored from are never removed.
 //
-// A folder of which the _metadata is damaged is not touched: what belongs to it isn't
-// known.
+// What a deletion that was cut off has left goes when it is deleted again; until then it is
+// no snapshot any more. A folder of which the _metadata is damaged is not touched: what
+// belongs to it isn't known.
 func Delete(ctx context.Context, path string) (Deleted, error) {
 	s, err := Open(ctx, path)
+	if errors.Is(err, ErrNotFound) {
+		half, herr := openAs(ctx, path, deleting)
+		if errors.Is(herr, ErrNotFound) {
+			return Deleted{}, err
+		}
+		s, err = half, herr
+	}
 	if err != nil {
 		return Deleted{}, err
 	}
@@ -57,13 +69,57 @@ func (s *Snapshot) delete(ctx context.Context) (Deleted, error) {
 	if err != nil {
 		return d, err
 	}
-	names := map[string]int64{}
+	if err := begin(s.folder); err != nil {
+		return d, err
+	}
+	names, kept := s.ownFiles(needed)
+	d.Kept = kept
+	for name, size := range names {
+		if err := base.Delete(ctx, name); err != nil {
+			return d, err
+		}
+		d.Files++
+		d.Bytes += size
+	}
+	if err := folder.Delete(ctx, deleting); err != nil {
+		return d, err
+	}
+	if err := os.Remove(s.folder); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return d, fmt.Errorf("something else lies in the folder: %w", err)
+	}
+	if !s.meta.SelfContained && filepath.Base(s.Base()) == s.meta.JobId {
+		_ = os.Remove(s.Base()) // only if it was the job's last
+	}
+	return d, nil
+}
+
+// begin gives _metadata in folder its other name, as far as that has not been done. It needs
+// no room: a full disk is a reason to delete.
+func begin(folder string) error {
+	err := os.Rename(filepath.Join(folder, metadata.FileName), filepath.Join(folder, deleting))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(folder)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close()) // before anything of it goes
+}
+
+// ownFiles are the files that go with the snapshot, with their sizes as far as they are
+// known; kept counts listings of those that stay.
+func (s *Snapshot) ownFiles(needed map[string]bool) (names map[string]int64, kept int) {
+	names = map[string]int64{}
 	for _, op := range s.meta.Operators {
 		for _, sub := range op.Subtasks {
 			for _, r := range sub.Runs {
 				for _, f := range r.Files {
 					if r.BasePath != "" || needed[f.Name] {
-						d.Kept++
+						kept++
 					} else {
 						names[f.Name] = int64(cmp.Or(f.PackSize, f.Size))
 					}
@@ -76,25 +132,12 @@ func (s *Snapshot) delete(ctx context.Context) (Deleted, error) {
 			names[p.c.File] = 0
 		}
 	}
-	for _, p := range ownedParts(s.meta) {
+	for _, p := range ownedParts(s.meta, s.meta.SelfContained) {
 		if p.f.BasePath == "" && !needed[p.place()] {
 			names[p.place()] = int64(p.f.Size)
 		}
 	}
-	if err := folder.Delete(ctx, metadata.FileName); err != nil {
-		return d, err
-	}
-	for name, size := range names {
-		if err := base.Delete(ctx, name); err != nil {
-			return d, err
-		}
-		d.Files++
-		d.Bytes += size
-	}
-	if err := os.Remove(s.folder); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return d, fmt.Errorf("something else lies in the folder: %w", err)
-	}
-	return d, nil
+	return names, kept
 }
 
 // neededByOthers are the files that other checkpoints of the job's folder list.

@@ -14,19 +14,23 @@ import (
 	"github.com/weirstream/weir/statebackend/run"
 )
 
-// ownedPart is a task-owned file that a subtask's state refers to. One that is gone is no
-// damage: its operator has deleted it, because it has no use for it any more.
+// ownedPart is a task-owned file that a subtask's state refers to. One of a checkpoint that
+// is gone is no damage: its operator has deleted it, because it has no use for it any more.
+// The copies of a self-contained snapshot are nobody's but its own.
 type ownedPart struct {
-	at  Problem
-	sub *metapb.SubtaskSnapshot
-	f   *metapb.OwnedFile
+	at   Problem
+	sub  *metapb.SubtaskSnapshot
+	f    *metapb.OwnedFile
+	must bool // be there
 }
 
-func ownedParts(m *metapb.CheckpointMetadata) (parts []ownedPart) {
+// ownedParts are those of m; alone: it is self-contained.
+func ownedParts(m *metapb.CheckpointMetadata, alone bool) (parts []ownedPart) {
 	for _, op := range m.Operators {
 		for _, sub := range op.Subtasks {
 			for _, f := range sub.Owned {
-				parts = append(parts, ownedPart{Problem{Operator: op.Uid, Subtask: int(sub.Index), Run: "task-owned file", File: f.Name}, sub, f})
+				at := Problem{Operator: op.Uid, Subtask: int(sub.Index), Run: "task-owned file", File: cmp.Or(f.File, f.Name)}
+				parts = append(parts, ownedPart{at, sub, f, alone && f.BasePath == ""})
 			}
 		}
 	}
@@ -39,7 +43,7 @@ func (p ownedPart) place() string { return cmp.Or(p.f.File, p.f.Name) }
 // verify compares size and digest; there is false if the file is gone.
 func (p ownedPart) verify(ctx context.Context, open run.Opener) (there bool, err error) {
 	r, err := open(ctx, p.place())
-	if errors.Is(err, objstore.ErrNotFound) {
+	if errors.Is(err, objstore.ErrNotFound) && !p.must {
 		return false, nil
 	}
 	if err != nil {
@@ -69,7 +73,7 @@ const ownedSuffix = ".owned"
 // listed no more.
 func (c *copier) takeOwned(ctx context.Context, m *metapb.CheckpointMetadata) error {
 	kept := map[*metapb.SubtaskSnapshot][]*metapb.OwnedFile{}
-	parts := ownedParts(m)
+	parts := ownedParts(m, c.s.meta.SelfContained)
 	for _, p := range parts {
 		open := c.s.opener(&metapb.Run{BasePath: p.f.BasePath})
 		there, err := p.verify(ctx, open)
@@ -80,7 +84,7 @@ func (c *copier) takeOwned(ctx context.Context, m *metapb.CheckpointMetadata) er
 			continue
 		}
 		name := run.File{Name: p.f.Name}.Base() + ownedSuffix // unique: names of one folder are
-		if err := c.takeFile(ctx, open, p.place(), name); errors.Is(err, objstore.ErrNotFound) {
+		if err := c.takeFile(ctx, open, p.place(), name); errors.Is(err, objstore.ErrNotFound) && !p.must {
 			continue // deleted in this moment
 		} else if err != nil {
 			p.at.Err = err

@@ -2,7 +2,6 @@ package savepoint
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"sync"
@@ -54,28 +53,5 @@ func TestCopyAfterCrash(t *testing.T) {
 	}
 	if _, err := Copy(ctx, from, to, canonical); err != nil {
 		t.Error(err)
-	}
-}
-
-// TestDeleteRest takes what a cut off deletion has left, and nothing else.
-func TestDeleteRest(t *testing.T) {
-	ctx := context.Background()
-	for name, deleted := range map[string]bool{"000001.sst": true, "a" + channelSuffix: true, "notes.txt": false, "_metadata": false} {
-		dir := filepath.Join(t.TempDir(), "sp")
-		file := filepath.Join(dir, name)
-		if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(file, []byte("x"), 0o600), os.WriteFile(filepath.Join(dir, "000002.sst"), nil, 0o600)); err != nil {
-			t.Fatal(err)
-		}
-		for range 2 {
-			if err := DeleteRest(ctx, "file://"+dir); err != nil {
-				t.Error(err)
-			}
-		}
-		if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) != deleted {
-			t.Errorf("%s: %v", name, err)
-		}
-		if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) != deleted {
-			t.Errorf("folder with %s: %v", name, err)
-		}
 	}
 }

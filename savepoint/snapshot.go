@@ -49,6 +49,11 @@ type Snapshot struct {
 // itself, as a path or a file:// URI. Runs are checked when they are read; Verify
 // reads them all. Close it in the end.
 func Open(ctx context.Context, path string) (*Snapshot, error) {
+	return openAs(ctx, path, metadata.FileName)
+}
+
+// openAs is Open of a snapshot whose _metadata has that name.
+func openAs(ctx context.Context, path, name string) (*Snapshot, error) {
 	folder, err := folderOf(path)
 	if err != nil {
 		return nil, err
@@ -58,7 +63,7 @@ func Open(ctx context.Context, path string) (*Snapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("snapshot %s: %w", path, err)
 	}
-	file, err := objstore.Get(ctx, store, metadata.FileName, metadata.MaxSize)
+	file, err := objstore.Get(ctx, store, name, metadata.MaxSize)
 	if err == nil {
 		s.size = int64(len(file))
 		s.meta, err = decode(file)
@@ -123,6 +128,9 @@ func whatIsIn(folder string) string {
 	}
 	var inside []string
 	for _, e := range entries {
+		if e.Name() == deleting {
+			return "its deletion was begun and not finished: delete it again"
+		}
 		if _, err := os.Stat(filepath.Join(folder, e.Name(), metadata.FileName)); err == nil {
 			inside = append(inside, e.Name())
 		}

@@ -99,7 +99,7 @@ func (s *Snapshot) Verify(ctx context.Context) (Verified, error) {
 			v.Problems = append(v.Problems, &p.at)
 		}
 	}
-	for _, p := range ownedParts(s.meta) {
+	for _, p := range ownedParts(s.meta, s.meta.SelfContained) {
 		there, bad := p.verify(ctx, s.opener(&metapb.Run{BasePath: p.f.BasePath}))
 		if there {
 			v.Files++

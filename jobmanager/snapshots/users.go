@@ -91,11 +91,10 @@ func LocalPath(folder string) string {
 // or half gone, is the work of an earlier leader.
 func (u *Users) Dispose(ctx context.Context, path string, again bool) *api.Error {
 	s, err := savepoint.Open(ctx, path)
-	if again && errors.Is(err, savepoint.ErrNotFound) {
-		if err := savepoint.DeleteRest(ctx, path); err != nil {
-			return Error(err)
+	if errors.Is(err, savepoint.ErrNotFound) { // or half gone
+		if _, err = savepoint.Delete(ctx, path); err == nil || again && errors.Is(err, savepoint.ErrNotFound) {
+			return nil
 		}
-		return nil
 	}
 	if err != nil {
 		return Error(err)
