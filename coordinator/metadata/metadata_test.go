@@ -50,28 +50,54 @@ func sample() *metapb.CheckpointMetadata {
 	}
 }
 
+// later is sample with what came to version 1 later: schemas, records in flight, files of
+// tasks, and how it was made.
+func later() *metapb.CheckpointMetadata {
+	m := sample()
+	m.Type = metapb.SnapshotType_SNAPSHOT_TYPE_NATIVE
+	m.Operators[0].KeySchema = []byte("key schema")
+	first, second := m.Operators[0].Subtasks[0], m.Operators[0].Subtasks[1]
+	first.Schemas = []*metapb.Schema{
+		{StateId: 1, Schema: []byte("s0"), Kind: metapb.StateKind_STATE_KIND_VALUE},
+		{StateId: 1, Ordinal: 1, Schema: []byte("s1"), Kind: metapb.StateKind_STATE_KIND_VALUE},
+		{StateId: 2, Schema: []byte("s"), Kind: metapb.StateKind_STATE_KIND_MAP, NamespaceSchema: []byte("ns")},
+	}
+	const hash = metapb.Distribution_DISTRIBUTION_HASH
+	first.ChannelStates = []*metapb.ChannelState{
+		{FromUid: "source", Distribution: hash, RecordSchema: []byte("r"), Records: 2, File: "chk-7/inflight-e17.n2-v1-0", Size: 90, Digest: []byte{5}, Attempt: "e17.n2"},
+		{FromUid: "other", Input: 1, Distribution: hash, RecordSchema: []byte("r"), Records: 1, File: "chk-7/inflight-e17.n2-v1-0", Offset: 90, Size: 40, Digest: []byte{6}, Attempt: "e17.n2"},
+	}
+	second.ChannelStates = []*metapb.ChannelState{{FromUid: "source", Distribution: hash, Records: 1, Pieces: []byte("piece"), Size: 5, Digest: []byte{7}}}
+	m.Operators[1].Subtasks[0].Owned = []*metapb.OwnedFile{
+		{Name: "taskowned/0123456789ab-3-0-0", Size: 10, Digest: []byte{8}},
+		{Name: "taskowned/0123456789ab-3-0-1", Size: 11, Digest: []byte{9}, BasePath: "/elsewhere", File: "0123456789ab-3-0-1.owned"},
+	}
+	return m
+}
+
 // TestGolden: files of version 1 are read for ever, and are written the same.
 func TestGolden(t *testing.T) {
-	got, err := Encode(sample())
-	if err != nil {
-		t.Fatal(err)
-	}
-	const name = "testdata/v1._metadata"
-	if *update {
-		if err := os.WriteFile(name, got, 0o644); err != nil {
+	for name, sample := range map[string]*metapb.CheckpointMetadata{"testdata/v1._metadata": sample(), "testdata/v1-later._metadata": later()} {
+		got, err := Encode(sample)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	want, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("Encode gives other bytes than %s", name)
-	}
-	m, err := Decode(want)
-	if err != nil || !proto.Equal(m, sample()) {
-		t.Errorf("decoded %v, %v", m, err)
+		if *update {
+			if err := os.WriteFile(name, got, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("Encode gives other bytes than %s", name)
+		}
+		m, err := Decode(want)
+		if err != nil || !proto.Equal(m, sample) {
+			t.Errorf("decoded %v, %v", m, err)
+		}
 	}
 }
 
@@ -164,8 +190,25 @@ func TestRefused(t *testing.T) {
 		"state id twice":     func(m *metapb.CheckpointMetadata) { m.StateIds[1].Id = 1 },
 		"state twice":        func(m *metapb.CheckpointMetadata) { m.StateIds[1].Name = "n" },
 		"state id too high":  func(m *metapb.CheckpointMetadata) { m.NextStateId = 2 },
+		"flight climbs":      func(m *metapb.CheckpointMetadata) { sub(m, 0).ChannelStates[1].File = "../chk-6/inflight" },
+		"flight absolute":    func(m *metapb.CheckpointMetadata) { sub(m, 0).ChannelStates[0].File = "/etc/passwd" },
+		"flight in two ways": func(m *metapb.CheckpointMetadata) { sub(m, 0).ChannelStates[0].Pieces = []byte{1} },
+		"flight wraps":       func(m *metapb.CheckpointMetadata) { sub(m, 0).ChannelStates[1].Offset = 1<<64 - 40 },
+		"owned climbs":       func(m *metapb.CheckpointMetadata) { m.Operators[1].Subtasks[0].Owned[0].Name = "taskowned/../x" },
+		"owned lies outside": func(m *metapb.CheckpointMetadata) { m.Operators[1].Subtasks[0].Owned[1].File = "../x" },
+		"owned base":         func(m *metapb.CheckpointMetadata) { m.Operators[1].Subtasks[0].Owned[1].BasePath = "x" },
+		"schemas not sorted": func(m *metapb.CheckpointMetadata) { sub(m, 0).Schemas[0].StateId = 2 },
+		"alone, owned outside": func(m *metapb.CheckpointMetadata) {
+			m.SelfContained, m.StillReads, sub(m, 1).Runs[1].BasePath = true, nil, ""
+		},
+		"alone, run outside": func(m *metapb.CheckpointMetadata) {
+			m.SelfContained, m.StillReads, m.Operators[1].Subtasks[0].Owned[1].BasePath = true, nil, ""
+		},
+		"alone, still reads": func(m *metapb.CheckpointMetadata) {
+			m.SelfContained, sub(m, 1).Runs[1].BasePath, m.Operators[1].Subtasks[0].Owned[1].BasePath = true, "", ""
+		},
 	} {
-		m := sample()
+		m := later()
 		spoil(m)
 		if _, err := Encode(m); !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrVersion) {
 			t.Errorf("%s: encoded: %v", name, err)
@@ -190,8 +233,10 @@ func FuzzDecode(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	payload, _ := proto.Marshal(sample())
-	f.Add(payload)
+	for _, m := range []*metapb.CheckpointMetadata{sample(), later()} {
+		payload, _ := proto.Marshal(m)
+		f.Add(payload)
+	}
 	f.Add([]byte{})
 	f.Add(file)
 	f.Fuzz(func(t *testing.T, payload []byte) {

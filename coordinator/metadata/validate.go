@@ -122,18 +122,37 @@ func validateSubtask(uid string, s *metapb.SubtaskSnapshot) error {
 			}
 		}
 	}
-	for _, f := range s.Owned {
-		for _, name := range []string{f.Name, f.File} {
-			if err := validateName(name); err != nil && (name != "" || f.Name == "") {
-				return fmt.Errorf("operator %q subtask %d: task-owned file: %w", uid, s.Index, err)
-			}
-		}
-		if f.BasePath != "" && !strings.HasPrefix(f.BasePath, "/") && !strings.Contains(f.BasePath, "://") {
-			return fmt.Errorf("%w: operator %q subtask %d: task-owned file %q: base path %q is not absolute", ErrInvalid, uid, s.Index, f.Name, f.BasePath)
-		}
+	if err := validateBeside(s); err != nil {
+		return fmt.Errorf("operator %q subtask %d: %w", uid, s.Index, err)
 	}
 	if !slices.IsSortedFunc(s.Schemas, func(a, b *metapb.Schema) int { return cmp.Compare(a.StateId, b.StateId) }) {
 		return fmt.Errorf("%w: operator %q subtask %d: schemas are not sorted", ErrInvalid, uid, s.Index)
+	}
+	return nil
+}
+
+// validateBeside looks at what lies beside the runs: records in flight and task-owned files.
+func validateBeside(s *metapb.SubtaskSnapshot) error {
+	for _, c := range s.ChannelStates {
+		if c.File == "" {
+			continue
+		}
+		if err := validateName(c.File); err != nil {
+			return fmt.Errorf("records in flight from %q: %w", c.FromUid, err)
+		}
+		if len(c.Pieces) > 0 || c.Offset+c.Size < c.Offset {
+			return fmt.Errorf("%w: records in flight from %q: %d bytes inline, and %d at %d of %q", ErrInvalid, c.FromUid, len(c.Pieces), c.Size, c.Offset, c.File)
+		}
+	}
+	for _, f := range s.Owned {
+		for _, name := range []string{f.Name, f.File} {
+			if err := validateName(name); err != nil && (name != "" || f.Name == "") {
+				return fmt.Errorf("task-owned file: %w", err)
+			}
+		}
+		if f.BasePath != "" && !strings.HasPrefix(f.BasePath, "/") && !strings.Contains(f.BasePath, "://") {
+			return fmt.Errorf("%w: task-owned file %q: base path %q is not absolute", ErrInvalid, f.Name, f.BasePath)
+		}
 	}
 	return nil
 }
@@ -151,6 +170,11 @@ func validateSelfContained(m *metapb.CheckpointMetadata) error {
 			for _, r := range s.Runs {
 				if r.BasePath != "" {
 					return fmt.Errorf("%w: it is self-contained and operator %q subtask %d lists run %q of %s", ErrInvalid, op.Uid, s.Index, r.Id, r.BasePath)
+				}
+			}
+			for _, f := range s.Owned {
+				if f.BasePath != "" {
+					return fmt.Errorf("%w: it is self-contained and operator %q subtask %d lists task-owned file %q of %s", ErrInvalid, op.Uid, s.Index, f.Name, f.BasePath)
 				}
 			}
 		}
