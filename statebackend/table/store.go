@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
+	"sync/atomic"
 
 	"github.com/weirstream/weir/statebackend"
 	"github.com/weirstream/weir/statebackend/evolution"
@@ -22,7 +23,7 @@ type Options struct {
 	// KeyLen returns the length of the encoded key at the head of b. Needed for map
 	// state under keys of bytes; see KeyLenOf.
 	KeyLen func(b []byte) (int, error)
-	// Budget is the memory for entries in bytes; 0 means no bound.
+	// Budget is the memory for entries in bytes; 0 means no bound. SetBudget changes it.
 	Budget int64
 	// Cold is the tier below; nil: none, and exceeding Budget is an error.
 	Cold Cold
@@ -57,6 +58,8 @@ type Store struct {
 	first   int   // number of the first bundle, counted from group 0
 	bundles int
 	evicts  bool // there is a cold tier
+
+	budget atomic.Int64 // bytes; 0: no bound
 
 	// The current key. gen changes with it; handles that cached a slot compare it.
 	hash uint64
@@ -113,6 +116,7 @@ func New(o Options) *Store {
 		panic(fmt.Sprintf("weir: BUG: key width %d", o.KeyWidth))
 	}
 	s := &Store{opt: o, gen: 1, evicts: o.Cold != nil}
+	s.budget.Store(o.Budget)
 	// A bundle is a power-of-two block of key groups such that the range has 64 to 128
 	// of them (fewer if it has fewer groups).
 	if n := o.Range.Size(); n > 64 {
@@ -152,8 +156,12 @@ func (s *Store) Err() error { return s.err }
 // Memory is the bytes that all states take, with their slack.
 func (s *Store) Memory() int64 { return s.memory }
 
-// Budget is Options.Budget.
-func (s *Store) Budget() int64 { return s.opt.Budget }
+// Budget is the memory for entries now, in bytes; 0: no bound.
+func (s *Store) Budget() int64 { return s.budget.Load() }
+
+// SetBudget changes it. Any goroutine may call it; what is above a smaller budget leaves as
+// always, with the next Advance of the backend.
+func (s *Store) SetBudget(bytes int64) { s.budget.Store(bytes) }
 
 // Descriptors returns the states in the order of their creation.
 func (s *Store) Descriptors() []statebackend.Descriptor {
@@ -204,8 +212,10 @@ func (s *Store) add(st state) error {
 // grew accounts n bytes to st and fails the store when nothing can be evicted.
 func (s *Store) grew(st state, n int64) {
 	s.memory += n
-	if n > 0 && s.opt.Budget > 0 && s.memory > s.opt.Budget && s.opt.Cold == nil && s.err == nil {
-		s.fail(s.budgetError(st))
+	if n > 0 && s.opt.Cold == nil && s.err == nil {
+		if budget := s.Budget(); budget > 0 && s.memory > budget {
+			s.fail(s.budgetError(st))
+		}
 	}
 }
 
@@ -217,7 +227,7 @@ func (s *Store) budgetError(last state) error {
 		}
 	}
 	return fmt.Errorf("state %q takes %d of %d bytes, the budget of the subtask is %d bytes: %w (raise taskmanager.memory.process.size, or use state.backend.type: pebble)",
-		largest.desc().Name, largest.bytes(), s.memory, s.opt.Budget, statebackend.ErrBudget)
+		largest.desc().Name, largest.bytes(), s.memory, s.Budget(), statebackend.ErrBudget)
 }
 
 // bundleOf is the index of the bundle that hash falls in.

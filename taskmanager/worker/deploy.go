@@ -22,6 +22,8 @@ type deployment struct {
 	live        int           // tasks that have not returned
 	over        chan struct{} // closed when all have
 	shared      *shared       // what its cold tiers share
+	tables      *tables       // its keyed state in memory
+	keyed       int           // subtasks of all deployments that share the memory for it
 }
 
 // deployGrace is how long a deployment waits for the goroutines of an older one.
@@ -109,7 +111,7 @@ func (w *Worker) startDeployment(d *weirpb.Deploy) {
 		return
 	}
 	w.deployments[dep.incarnation] = dep
-	dep.live, dep.shared = len(dep.tasks), w.backends.take()
+	dep.live, dep.shared = len(dep.tasks), w.backends.take(dep.tables, dep.keyed)
 	for _, t := range dep.tasks {
 		go func() {
 			err := t.Run(context.Background())
@@ -143,7 +145,8 @@ func (w *Worker) newDeployment(d *weirpb.Deploy) (*deployment, error) {
 		return nil, fmt.Errorf("deploy: %w", err)
 	}
 	attempt := job.Attempt{Epoch: d.Attempt.GetEpoch(), N: d.Attempt.GetN()}
-	newBackend := w.backends.factory(store, attempt, w.o.WorkerID, w.keyedSubtasks(graph, d), int64(d.InlineLimit))
+	dep.tables, dep.keyed = w.backends.newTables(), w.keyedSubtasks(graph, d)
+	newBackend := w.backends.factory(store, attempt, w.o.WorkerID, dep.tables, int64(d.InlineLimit))
 	for _, s := range d.Subtasks {
 		t, err := w.newTask(d, s, graph, dep.fabric, attempt, newBackend, store)
 		if err != nil {
@@ -242,7 +245,7 @@ func (e *returned) handle(w *Worker) {
 	if e.dep.live == 0 {
 		e.dep.fabric.Close()
 		close(e.dep.over)
-		w.backends.give(e.dep.shared)
+		w.backends.give(e.dep.tables, e.dep.shared)
 		delete(w.deployments, e.dep.incarnation)
 	}
 	waiting := w.waiting

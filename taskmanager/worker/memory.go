@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"github.com/weirstream/weir/codec"
 	"github.com/weirstream/weir/job"
@@ -14,6 +15,7 @@ import (
 	"github.com/weirstream/weir/statebackend/objstore"
 	"github.com/weirstream/weir/statebackend/pebble"
 	"github.com/weirstream/weir/statebackend/runlist"
+	"github.com/weirstream/weir/statebackend/table"
 	"github.com/weirstream/weir/taskmanager/task"
 )
 
@@ -60,6 +62,37 @@ type backends struct {
 	dir    string
 	shared *shared   // of deployments to come; nil with heap
 	old    []*shared // of those that live still
+	keyed  int       // subtasks that share memory.tables, as the newest deployment has it
+	live   []*tables // of the deployments that live
+}
+
+// tables are the keyed states in memory of one deployment's subtasks.
+type tables struct {
+	grows bool // only: what is in memory can't go anywhere
+
+	mu     sync.Mutex // stores are made by the subtasks' goroutines
+	budget int64      // guarded by mu: of each, bytes
+	stores []*table.Store
+}
+
+// add gives a new store its budget, from now on.
+func (t *tables) add(s *table.Store) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.SetBudget(t.budget)
+	t.stores = append(t.stores, s)
+}
+
+func (t *tables) set(budget int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.grows {
+		budget = max(budget, t.budget)
+	}
+	t.budget = budget
+	for _, s := range t.stores {
+		s.SetBudget(budget)
+	}
 }
 
 // shared is what the cold tiers of some deployments share.
@@ -83,13 +116,15 @@ func newBackends(settings map[string]string, m memory, dir string) (*backends, e
 	return b, nil
 }
 
-// resize has the deployments to come share m. Those that live keep what they have: a slot's
-// part of the worker's memory is the same however many slots it has.
+// resize has the tables that live, and those to come, share m. The caches of those that live
+// stay as they are: a slot's part of the worker's memory is the same however many slots it
+// has.
 func (b *backends) resize(m memory) {
 	if b.kind == "heap" {
 		m.tables, m.cache = m.tables+m.cache, 0 // nothing is cached: it is all in the tables
 	}
 	b.memory = m
+	b.share()
 	if b.kind != "pebble" || b.shared != nil && b.shared.cache == m.cache {
 		return
 	}
@@ -100,15 +135,36 @@ func (b *backends) resize(m memory) {
 	b.sweep()
 }
 
-// take is called for a deployment that begins, give with what it has taken when it is over.
-func (b *backends) take() *shared {
+// newTables are those of a deployment.
+func (b *backends) newTables() *tables { return &tables{grows: b.kind == "heap"} }
+
+// budget is one keyed subtask's part of the tables' memory, bytes. The copies of its cuts
+// have theirs beside it.
+func (b *backends) budget() int64 {
+	return int64(float64(b.memory.tables)*(1-copiesShare)) / int64(max(1, b.keyed))
+}
+
+// share gives each table that lives its part: one that had memory to itself must not keep it
+// when others come, and is not to do without what others have left.
+func (b *backends) share() {
+	for _, t := range b.live {
+		t.set(b.budget())
+	}
+}
+
+// take is called for a deployment that begins, with its tables, give with what it has taken
+// when it is over. From now on keyed subtasks share the tables' memory.
+func (b *backends) take(t *tables, keyed int) *shared {
+	b.live, b.keyed = append(b.live, t), keyed
+	b.share()
 	if b.shared != nil {
 		b.shared.users++
 	}
 	return b.shared
 }
 
-func (b *backends) give(s *shared) {
+func (b *backends) give(t *tables, s *shared) {
+	b.live = slices.DeleteFunc(b.live, func(l *tables) bool { return l == t })
 	if s != nil {
 		s.users--
 		b.sweep()
@@ -147,18 +203,18 @@ func (e *memoryChanged) handle(w *Worker) {
 }
 
 // factory makes the keyed state of the subtasks of one attempt in the worker of that number,
-// keyed many of which share the memory. A run of up to inline bytes travels in an ack
-// instead of a file.
-func (b *backends) factory(store objstore.Store, attempt job.Attempt, worker uint64, keyed int, inline int64) func(task.BackendConfig) (task.Backend, error) {
+// and notes it in all; see take. A run of up to inline bytes travels in an ack instead of a
+// file. Any goroutine may call what it returns.
+func (b *backends) factory(store objstore.Store, attempt job.Attempt, worker uint64, all *tables, inline int64) func(task.BackendConfig) (task.Backend, error) {
 	packer := runlist.NewPacker(store, attempt.String(), worker)
-	mine, memory := b.shared, b.memory
+	mine := b.shared
 	return func(c task.BackendConfig) (task.Backend, error) {
+		store := store
 		dir := filepath.Join(b.dir, attempt.String(), fmt.Sprintf("v%d-%d", int(c.Subtask.Vertex), c.Subtask.Index))
 		runs := filepath.Join(dir, "runs")
 		if err := os.MkdirAll(runs, 0o700); err != nil {
 			return nil, fmt.Errorf("make folder for runs: %w", err)
 		}
-		c.Table.Budget = int64(float64(memory.tables)*(1-copiesShare)) / int64(max(1, keyed))
 		if s, ok := store.(*inlineOnly); ok {
 			store = s.of(c.UID, c.Subtask.Index)
 		}
@@ -170,8 +226,18 @@ func (b *backends) factory(store objstore.Store, attempt job.Attempt, worker uin
 			list.MemoryLimit, list.Packer = inline, nil
 		}
 		if b.kind == "heap" {
-			return heap.New(heap.Options{Table: c.Table, Runs: list})
+			h, err := heap.New(heap.Options{Table: c.Table, Runs: list})
+			if err != nil {
+				return nil, err
+			}
+			all.add(h.Store())
+			return h, nil
 		}
-		return pebble.New(pebble.Options{Table: c.Table, Runs: list, Shared: mine.Shared, Dir: filepath.Join(dir, "cold")})
+		p, err := pebble.New(pebble.Options{Table: c.Table, Runs: list, Shared: mine.Shared, Dir: filepath.Join(dir, "cold")})
+		if err != nil {
+			return nil, err
+		}
+		all.add(p.Store())
+		return p, nil
 	}
 }

@@ -6,6 +6,10 @@ import (
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/proto/weirpb"
+	"github.com/weirstream/weir/statebackend/objstore"
+	"github.com/weirstream/weir/statebackend/table"
+	"github.com/weirstream/weir/stream"
+	"github.com/weirstream/weir/taskmanager/task"
 )
 
 // TestResize: deployments share the memory that the worker has when they begin. A cache of
@@ -16,13 +20,14 @@ func TestResize(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.close()
-	first := b.take()
+	one, two := b.newTables(), b.newTables()
+	first := b.take(one, 1)
 	b.resize(divideMemory(100 << 20)) // no news
 	if b.shared != first || len(b.old) != 0 {
 		t.Error("a worker whose memory is as before has another cache")
 	}
 	b.resize(divideMemory(200 << 20))
-	second := b.take()
+	second := b.take(two, 1)
 	if second == first || second.cache != 2*first.cache && second.cache != 2*first.cache+1 || len(b.old) != 1 {
 		t.Errorf("caches of %d and %d bytes, %d are old", first.cache, second.cache, len(b.old))
 	}
@@ -31,8 +36,8 @@ func TestResize(t *testing.T) {
 	if len(b.old) != 2 { // the one that nobody took is closed already
 		t.Errorf("%d old caches, want those of the two deployments", len(b.old))
 	}
-	b.give(first)
-	b.give(second)
+	b.give(one, first)
+	b.give(two, second)
 	if len(b.old) != 0 {
 		t.Errorf("%d old caches are kept for nobody", len(b.old))
 	}
@@ -46,7 +51,8 @@ func TestResize(t *testing.T) {
 	if got := heap.memory.tables; got < 3*small-3 || got > 3*small+3 {
 		t.Errorf("tables have %d bytes after they had %d with a third of the memory", got, small)
 	}
-	heap.give(heap.take()) // there is nothing to share
+	one = heap.newTables()
+	heap.give(one, heap.take(one, 1)) // there is nothing to share
 }
 
 // TestKeyedSubtasksOfAllRegions: a region that starts again takes its part of the state
@@ -84,6 +90,62 @@ func TestKeyedSubtasksOfAllRegions(t *testing.T) {
 	}
 	if n := w.keyedSubtasks(g, d); n != 3 {
 		t.Errorf("%d keyed subtasks share the memory, want 3", n)
+	}
+}
+
+// TestBudgetsOfLiveTables: tables have equal parts of the memory that the worker has now, not
+// of what it had when they were made: nobody keeps what others need, or does without what is
+// left. On heap, which can't evict, none becomes smaller.
+func TestBudgetsOfLiveTables(t *testing.T) {
+	for kind, evicts := range map[string]bool{"heap": false, "pebble": true} {
+		b, err := newBackends(map[string]string{"state.backend.type": kind}, divideMemory(100<<20), t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(b.close)
+		made := func(all *tables, n int) (stores []*table.Store) {
+			newBackend := b.factory(objstore.NewMemory("test"), job.Attempt{Epoch: 1, N: 1}, 7, all, 0)
+			for i := range n {
+				k, err := newBackend(task.BackendConfig{UID: kind, Subtask: job.SubtaskID{Index: i}, Table: table.Options{Range: stream.AllKeyGroups, KeyWidth: 8}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { k.Close() })
+				stores = append(stores, k.(interface{ Store() *table.Store }).Store())
+			}
+			return stores
+		}
+		is := func(when string, want int64, all ...*table.Store) {
+			t.Helper()
+			for i, s := range all {
+				if s.Budget() != want || want == 0 {
+					t.Errorf("%s, %s: table %d has %d bytes, want %d", kind, when, i, s.Budget(), want)
+				}
+			}
+		}
+		one, two := b.newTables(), b.newTables()
+		b.take(one, 1)
+		first := made(one, 1)
+		alone := b.budget()
+		is("alone", alone, first...)
+		b.resize(divideMemory(200 << 20)) // a slot more, for three keyed subtasks
+		is("with more memory", b.budget(), first...)
+		most := b.budget()
+		shared := b.take(two, 4)
+		others := made(two, 3)
+		is("with others", b.budget(), others...)
+		if evicts {
+			is("with others", b.budget(), first...)
+		} else {
+			is("with others", most, first...)
+		}
+		if all := b.budget() * 4; all > most || all < most-4 {
+			t.Errorf("%s: all have %d bytes, there are %d", kind, all, most)
+		}
+		b.give(two, shared)
+		b.resize(divideMemory(800 << 20))
+		is("that is over", most/4, others...) // nobody's any more
+		is("of those that live", b.budget(), first...)
 	}
 }
 
