@@ -85,7 +85,11 @@ func (t *Task) guard(f func() error) (err error) {
 // failure completes err with what is known about its circumstances.
 func (t *Task) failure(err error) *Failure {
 	number, ofUser := t.rt.Err()
-	if ofUser == nil || !errors.Is(err, ofUser) {
+	input := errors.As(err, new(*restoreError)) // not of a record, nor of whoever had the last one
+	switch {
+	case input:
+		number = 0
+	case ofUser == nil || !errors.Is(err, ofUser):
 		number = t.rt.Operator
 	}
 	f := &Failure{
@@ -98,14 +102,13 @@ func (t *Task) failure(err error) *Failure {
 	// Neither is mended by a restart. State that outgrows its memory is as large after it.
 	f.Fatal = operator.IsFatal(err) || errors.Is(err, statebackend.ErrSchema) || errors.Is(err, operator.ErrKey) ||
 		errors.Is(err, statebackend.ErrBudget)
-	restoring := t.phase == initializing || errors.As(err, new(*restoreError))
-	f.Damaged = restoring && t.o.RestoredCheckpoint != 0 && notAsWritten(err)
+	f.Damaged = (t.phase == initializing || input) && t.o.RestoredCheckpoint != 0 && notAsWritten(err)
 	if p := (*panicError)(nil); errors.As(err, &p) {
 		f.Stack = p.stack
 	}
 	// What follows asks code that may be the one that failed.
 	_ = t.guard(func() error {
-		if t.atKey && t.chain[0].setup != nil {
+		if t.atKey && !input && t.chain[0].setup != nil {
 			f.Key = t.chain[0].setup.CurrentKey()
 		}
 		return nil
