@@ -178,6 +178,8 @@ func TestSqueezeBesideMerging(t *testing.T) {
 	store := objstore.NewMemory("test")
 	j := newJob(t, store, "e1.n1")
 	reached, goOn := make(chan struct{}), make(chan struct{})
+	release := sync.OnceFunc(func() { close(goOn) })
+	t.Cleanup(release) // before Close, which waits for the rebase
 	var once sync.Once
 	j.list.o.Store = failing{store, func() bool {
 		if m := j.list.mergingNow(); m != nil && !j.list.isListing() {
@@ -207,7 +209,7 @@ func TestSqueezeBesideMerging(t *testing.T) {
 			t.Fatalf("%d runs overlap; a cut merged those of the rebase: %v", got, !j.list.holds(m.old))
 		}
 	}
-	close(goOn)
+	release()
 	j.settle()
 	if j.list.holds(m.old) {
 		t.Fatal("what the rebase has merged was for nothing")
@@ -364,36 +366,14 @@ func TestEvictedBehindTheCut(t *testing.T) {
 		}
 		s := j.begin(50)
 		s.full = full
-		// Finish has listed the cut, and does not upload yet.
-		l := j.list
-		l.change.Lock()
-		if _, err := l.addCut(t.Context(), s); err != nil {
-			t.Fatal(err)
-		}
-		if err := j.cuts.Resolve(func([]string) error { return nil }); err != nil {
-			t.Fatal(err)
-		}
-		j.set(50, 999)
-		c, _ := j.s.CutBundles(0, 1000)
-		if _, err := l.Add(t.Context(), c); err != nil {
-			t.Fatal(err)
-		}
-		j.s.Durable(c)
-		runs, err := []*metapb.Run(nil), error(nil)
-		if full {
-			_, err = l.mergeAll(t.Context())
-		} else {
-			_, err = l.squeeze(t.Context())
-		}
-		if err == nil {
-			runs, err = l.upload(t.Context(), s.ID, nil)
-		}
-		l.unlist()
-		l.change.Unlock()
-		if err != nil {
-			t.Fatal(err)
-		}
-		res := statebackend.Result{Runs: runs, Schemas: s.schemas}
+		res := j.finishWith(s, func() {
+			j.set(50, 999)
+			c, _ := j.s.CutBundles(0, 1000)
+			if _, err := j.list.Add(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+			j.s.Durable(c)
+		})
 		if n := overlap(t, res); n > maxOverlap || full && n != 1 {
 			t.Fatalf("full %v: %d runs overlap", full, n)
 		}
@@ -401,12 +381,42 @@ func TestEvictedBehindTheCut(t *testing.T) {
 		release()
 		j.settle()
 		// The next ack has it.
-		res, err = j.cut(t.Context(), 0)
+		res, err := j.cut(t.Context(), 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		j.checkAll(res, 50, 999)
 	}
+}
+
+// finishWith is Finish of s, with what the mailbox goroutine does between the listing of the
+// cut and its upload. It lets go of the list's lock whatever happens: Close, at the end of a
+// test that has failed, waits for a rebase that waits for it.
+func (j *job) finishWith(s *Snapshot, meanwhile func()) statebackend.Result {
+	j.t.Helper()
+	l := j.list
+	l.change.Lock()
+	defer l.change.Unlock()
+	defer l.unlist()
+	if _, err := l.addCut(j.t.Context(), s); err != nil {
+		j.t.Fatal(err)
+	}
+	if err := j.cuts.Resolve(func([]string) error { return nil }); err != nil {
+		j.t.Fatal(err)
+	}
+	meanwhile()
+	merge := l.squeeze
+	if s.full {
+		merge = l.mergeAll
+	}
+	if _, err := merge(j.t.Context()); err != nil {
+		j.t.Fatal(err)
+	}
+	runs, err := l.upload(j.t.Context(), s.ID, nil)
+	if err != nil {
+		j.t.Fatal(err)
+	}
+	return statebackend.Result{Runs: runs, Schemas: s.schemas}
 }
 
 // TestLinkedRunIsNotTakenTwice: a cold tier that is opened between the listing of a cut's run
