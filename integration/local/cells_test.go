@@ -133,7 +133,7 @@ func newSpent(slow bool) func(s *weir.Setup) *spent {
 
 func (p *spent) Process(c *weir.Ctx[string], o order, out *weir.Collector[string]) error {
 	if p.slow {
-		<-time.After(time.Millisecond)
+		<-time.After(slowly)
 	}
 	v, _ := p.total.Get()
 	v.Orders++
