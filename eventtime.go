@@ -297,7 +297,7 @@ func (k *timeKeeper[T]) Tick(now time.Time, active []operator.ActiveSplit, stall
 	for _, a := range active {
 		t.Wait = sooner(t.Wait, k.follow(&k.splits[a.ID], now, a.Waiting && !stalled))
 	}
-	t.Watermark, t.Idle = k.merged.At(), k.merged.Idle()
+	t.Watermark, t.Idle, t.Holder = k.merged.At(), k.merged.Idle(), k.holder()
 	if len(active) > 0 || stalled {
 		k.empty = time.Time{}
 	} else {
@@ -305,6 +305,18 @@ func (k *timeKeeper[T]) Tick(now time.Time, active []operator.ActiveSplit, stall
 		t.Idle, t.Wait = left < 0, sooner(t.Wait, left)
 	}
 	return t
+}
+
+// holder is the split that time waits for.
+func (k *timeKeeper[T]) holder() int32 {
+	if input, ok := k.merged.Holder(); ok {
+		for id := range k.splits {
+			if k.splits[id].input == input+1 {
+				return int32(id)
+			}
+		}
+	}
+	return -1
 }
 
 // follow brings the merged watermark up to date with a split; wait is when it would be

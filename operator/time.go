@@ -60,6 +60,14 @@ type Tick struct {
 	Idle      bool  // nothing is to be expected for a while
 	// Wait is when Tick must be called again although nothing happens; 0: need not be.
 	Wait time.Duration
+	// Holder is the ActiveSplit.ID of the split that stands earliest, -1: there is none.
+	Holder int32
+}
+
+// SplitNamer is implemented by a SplitReader whose splits have names that people know.
+type SplitNamer interface {
+	// SplitName names the split with that ActiveSplit.ID, in a few words ("file a.txt").
+	SplitName(id int32) string
 }
 
 // Flusher is implemented by operators that keep records back to hand fewer on. Flush

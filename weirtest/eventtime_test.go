@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weirstream/weir"
+	"github.com/weirstream/weir/client/api"
 	"github.com/weirstream/weir/operator"
 )
 
@@ -206,4 +207,44 @@ func TestEventTimeBehindAnEdge(t *testing.T) {
 	if d := cmp.Diff([]string{"ann 60000 4", "bob 60000 2"}, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
+}
+
+// TestTimeHolder: the job says which split of which source holds event time back.
+func TestTimeHolder(t *testing.T) {
+	at := func(n int) time.Time { return time.UnixMilli(int64(n)) }
+	one, two := NewFeed(t, 1_000, 9_000), NewFeed(t, 5_000)
+	j := Run(t, func(env *weir.Env) error {
+		first := env.From("one", unstarted[int]()).EventTime(at, 0, weir.Idleness(0))
+		second := env.From("two", unstarted[int]()).EventTime(at, 0, weir.Idleness(0))
+		first.Union(second).KeyBy(weir.Self[int]).Process("same", func(*weir.Setup) same { return same{} }).Print()
+		return nil
+	}, Setting("parallelism.default", "1"), ReplaceSource("one", one), ReplaceSource("two", two))
+	held := func(uid string, watermark int64, by, input string) {
+		j.await(fmt.Sprintf("%s to hold time back at %d", uid, watermark), false, func(v *api.Job) bool {
+			vertex, s := v.TimeHolder()
+			if s == nil || vertex.UID != uid || *s.Metrics.Watermark != watermark || s.Metrics.HeldBy != by {
+				return false
+			}
+			for _, v := range v.Vertices {
+				if m := v.Subtasks[0].Metrics; v.UID == "same" {
+					return m != nil && m.Watermark != nil && *m.Watermark == watermark && m.HeldBy == input
+				}
+			}
+			return false
+		})
+	}
+	held("two", 4_999, "split before record 1", "two[0]")
+	two.Send(20_000)
+	held("one", 8_999, "split before record 2", "one[0]")
+	one.End()
+	held("two", 19_999, "split before record 2", "two[0]")
+	two.End()
+	j.Wait()
+}
+
+type same struct{}
+
+func (same) Process(_ *weir.Ctx[int], n int, out *weir.Collector[int]) error {
+	out.Emit(n)
+	return nil
 }

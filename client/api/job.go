@@ -1,6 +1,9 @@
 package api
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Job is everything a user is told about a job: `weir describe -o json`, and an
 // element of `weir list -o json`.
@@ -104,7 +107,31 @@ type Metrics struct {
 	BackpressuredMS uint64            `json:"accumulated-backpressured-time"`
 	StateBytes      uint64            `json:"state-bytes"`    // that keyed state takes in memory
 	User            map[string]uint64 `json:"user,omitempty"` // counters of the job's own
+	// Watermark is how far event time has come here, in ms since 1970, nil if it has not begun;
+	// HeldBy names the split, or the subtask before this one, that it waits for.
+	Watermark *int64 `json:"watermark,omitempty"`
+	HeldBy    string `json:"held-by,omitempty"`
 }
+
+// TimeHolder is the subtask of a source where event time is earliest, with its vertex; nil
+// if the job has no event time.
+func (j *Job) TimeHolder() (v *Vertex, s *Subtask) {
+	for i := range j.Vertices {
+		for n := range j.Vertices[i].Subtasks {
+			at := &j.Vertices[i].Subtasks[n]
+			if m := at.Metrics; m == nil || m.Watermark == nil || !strings.HasPrefix(m.HeldBy, SplitPrefix) {
+				continue
+			}
+			if s == nil || *at.Metrics.Watermark < *s.Metrics.Watermark {
+				v, s = &j.Vertices[i], at
+			}
+		}
+	}
+	return v, s
+}
+
+// SplitPrefix begins what Metrics.HeldBy says of a split.
+const SplitPrefix = "split "
 
 // subtaskOrder ranks the states of subtasks: a vertex is in the least of its subtasks'.
 var subtaskOrder = []string{

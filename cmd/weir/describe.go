@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -84,6 +85,10 @@ func (c *cli) describe(j *api.Job) error {
 			where = "deleted"
 		}
 		head = append(head, []string{"checkpoint", fmt.Sprintf("%d, %s in %s, %s", cp.ID, size(cp.Bytes), since(cp.DurationMS), where)})
+	}
+	if v, s := j.TimeHolder(); s != nil {
+		at := time.UnixMilli(*s.Metrics.Watermark).UTC()
+		head = append(head, []string{"event time", fmt.Sprintf("%s, held back by %s of %s[%d]", at.Format(time.RFC3339Nano), s.Metrics.HeldBy, v.UID, s.Index)})
 	}
 	if f := j.LastFailure; f != nil {
 		head = append(head, []string{"last failure", clock(f.Time) + " UTC  " + failureLine(f)})

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -98,7 +99,7 @@ func newSiteOf(t *testing.T, slots int) *site {
 			t.Error(err)
 		}
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute+time.Duration(losses(t))*10*time.Second)
 	t.Cleanup(cancel)
 	s.ctx, s.api = ctx, s.c.JobManager().API()
 	return s
@@ -307,6 +308,20 @@ func (s *site) leave(folder string) {
 	}
 }
 
+// losses is how many TaskManagers TestNoOrphans takes away, a dozen checkpoints apart:
+// three, or WEIR_TEST_LOSSES (84 make a thousand checkpoints).
+func losses(t *testing.T) int {
+	text := os.Getenv("WEIR_TEST_LOSSES")
+	if text == "" {
+		return 3
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("WEIR_TEST_LOSSES: %v", err)
+	}
+	return n
+}
+
 // TestNoOrphans: after many checkpoints with losses, cancelled, what lies in the
 // checkpoint folder is what the retained checkpoints list, no more and no less.
 func TestNoOrphans(t *testing.T) {
@@ -317,11 +332,11 @@ func TestNoOrphans(t *testing.T) {
 		t.Run(fmt.Sprintf("%s/slots=%d", test.backend, test.slots), func(t *testing.T) {
 			s := newSiteOf(t, test.slots)
 			a := s.submit(2*test.slots, test.backend, api.Restore{})
-			for range 3 {
+			for range losses(t) {
 				s.progress(a, 12)
 				s.leave(filepath.Dir(s.view(a).LastCheckpoint.Path))
 				victim := s.view(a).Vertices[0].Subtasks[0].TaskManagerID
-				for i := range 6 {
+				for i := range 3 + losses(t) {
 					if s.c.TaskManagerID(i) == victim {
 						if err := s.c.StopTaskManager(i); err != nil {
 							t.Fatal(err)
@@ -378,6 +393,7 @@ func TestNoOrphans(t *testing.T) {
 			for name := range listed {
 				t.Errorf("%s is listed and is not there", name)
 			}
+			t.Logf("%d checkpoints completed, %d failed, %d restarts", s.view(a).Checkpoints.Completed, s.view(a).Checkpoints.Failed, s.view(a).Restarts)
 			if several := test.slots > 1; several != (packs > 0) {
 				t.Errorf("%d files in packs, of workers with %d keyed subtasks", packs, test.slots)
 			}

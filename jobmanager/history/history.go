@@ -137,6 +137,9 @@ func metricsOf(c *weirpb.Counters, a job.Attempt) *api.Metrics {
 		ReadRecords: c.RecordsIn, WriteRecords: c.RecordsOut,
 		BusyMS: c.BusyMs, IdleMS: c.IdleMs, BackpressuredMS: c.BackpressuredMs, StateBytes: c.StateBytes,
 	}
+	if c.Watermark != nil {
+		m.Watermark, m.HeldBy = c.Watermark, c.HeldBy
+	}
 	for _, u := range c.User {
 		if m.User == nil {
 			m.User = map[string]uint64{}

@@ -3673,8 +3673,12 @@ type Counters struct {
 	IdleMs          uint64                 `protobuf:"varint,7,opt,name=idle_ms,json=idleMs,proto3" json:"idle_ms,omitempty"`
 	BackpressuredMs uint64                 `protobuf:"varint,8,opt,name=backpressured_ms,json=backpressuredMs,proto3" json:"backpressured_ms,omitempty"`
 	StateBytes      uint64                 `protobuf:"varint,9,opt,name=state_bytes,json=stateBytes,proto3" json:"state_bytes,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Of event time, if the subtask has any: what its consumers were told, in ms since 1970,
+	// and the split or input that it waits for.
+	Watermark     *int64 `protobuf:"zigzag64,10,opt,name=watermark,proto3,oneof" json:"watermark,omitempty"`
+	HeldBy        string `protobuf:"bytes,11,opt,name=held_by,json=heldBy,proto3" json:"held_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Counters) Reset() {
@@ -3768,6 +3772,20 @@ func (x *Counters) GetStateBytes() uint64 {
 		return x.StateBytes
 	}
 	return 0
+}
+
+func (x *Counters) GetWatermark() int64 {
+	if x != nil && x.Watermark != nil {
+		return *x.Watermark
+	}
+	return 0
+}
+
+func (x *Counters) GetHeldBy() string {
+	if x != nil {
+		return x.HeldBy
+	}
+	return ""
 }
 
 type Counter struct {
@@ -4117,7 +4135,7 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\aattempt\x18\x03 \x01(\v2\x18.weir.control.v1.AttemptR\aattempt\"x\n" +
 	"\vSourceEnded\x125\n" +
 	"\asubtask\x18\x01 \x01(\v2\x1b.weir.control.v1.SubtaskRefR\asubtask\x122\n" +
-	"\aattempt\x18\x02 \x01(\v2\x18.weir.control.v1.AttemptR\aattempt\"\xe1\x02\n" +
+	"\aattempt\x18\x02 \x01(\v2\x18.weir.control.v1.AttemptR\aattempt\"\xab\x03\n" +
 	"\bCounters\x125\n" +
 	"\asubtask\x18\x01 \x01(\v2\x1b.weir.control.v1.SubtaskRefR\asubtask\x122\n" +
 	"\aattempt\x18\x02 \x01(\v2\x18.weir.control.v1.AttemptR\aattempt\x12\x1d\n" +
@@ -4130,7 +4148,12 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\aidle_ms\x18\a \x01(\x04R\x06idleMs\x12)\n" +
 	"\x10backpressured_ms\x18\b \x01(\x04R\x0fbackpressuredMs\x12\x1f\n" +
 	"\vstate_bytes\x18\t \x01(\x04R\n" +
-	"stateBytes\"3\n" +
+	"stateBytes\x12!\n" +
+	"\twatermark\x18\n" +
+	" \x01(\x12H\x00R\twatermark\x88\x01\x01\x12\x17\n" +
+	"\aheld_by\x18\v \x01(\tR\x06heldByB\f\n" +
+	"\n" +
+	"_watermark\"3\n" +
 	"\aCounter\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value2\xb8\x01\n" +
@@ -4357,6 +4380,7 @@ func file_proto_weirpb_control_proto_init() {
 		(*FromSubtasks_Counters)(nil),
 		(*FromSubtasks_AckChunk)(nil),
 	}
+	file_proto_weirpb_control_proto_msgTypes[43].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

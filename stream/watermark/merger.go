@@ -72,6 +72,17 @@ func (m *Merger) InputAt(i int) (at int64, holds bool) {
 	return in.at, in.phase == counts && !m.idle
 }
 
+// Holder is the input that the merged watermark waits for: the one that stands earliest of
+// those that count. ok is false if there is none.
+func (m *Merger) Holder() (i int, ok bool) {
+	for n, in := range m.inputs {
+		if in.phase == counts && (!ok || in.at < m.inputs[i].at) {
+			i, ok = n, true
+		}
+	}
+	return i, ok
+}
+
 // Add adds an input and returns its number: the first of one that ended, else a new one.
 func (m *Merger) Add() int {
 	for i := range m.inputs {

@@ -160,4 +160,6 @@ func (h *enumeratorHead) activeSplits(dst []operator.ActiveSplit) []operator.Act
 
 func (h *enumeratorHead) position() string { return "" }
 
+func (h *enumeratorHead) splitName(int32) string { return "" }
+
 func (h *enumeratorHead) close() error { return h.e.Close() }

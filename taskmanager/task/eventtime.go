@@ -36,6 +36,7 @@ type eventTime struct {
 	idle   bool              // consumers of the head were told so
 
 	keepers []*instance // operators that make watermarks
+	holder  int32       // the split that the last of them waits for; -1: none
 	splits  []operator.ActiveSplit
 	ticked  time.Time // of the last tick
 	wake    time.Time // a keeper wants to be asked; zero: none does
@@ -286,6 +287,7 @@ func (t *Task) tick() error {
 				e.wake = at
 			}
 		}
+		e.holder = k.Holder
 		advanced := k.Watermark > in.reached
 		if !advanced && k.Idle == in.idle && in.told {
 			continue
@@ -303,4 +305,25 @@ func (t *Task) tick() error {
 		}
 	}
 	return t.failed()
+}
+
+// toldTime is how far event time has come for the consumers of the subtask, and which split
+// or input it waits for.
+func (t *Task) toldTime() (at int64, heldBy string) {
+	e := &t.time
+	switch {
+	case t.phase == ended: // it holds nothing back
+	case len(e.keepers) > 0:
+		if e.holder >= 0 {
+			heldBy = "split " + t.head.splitName(e.holder) // api.SplitPrefix
+		}
+		return e.keepers[len(e.keepers)-1].reached, heldBy
+	case e.inputs != nil && len(t.chain) > 0:
+		if ch, ok := e.inputs.Holder(); ok {
+			_, from := t.gate.ChannelInput(ch)
+			heldBy = t.o.Graph.SubtaskName(from)
+		}
+		return t.chain[0].reached, heldBy
+	}
+	return watermark.Min, ""
 }

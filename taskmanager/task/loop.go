@@ -462,7 +462,10 @@ func (h *gateHead) activeSplits(dst []operator.ActiveSplit) []operator.ActiveSpl
 func (h *gateHead) settle()          {}
 func (h *gateHead) snapshot() error  { return nil }
 func (h *gateHead) position() string { return "" }
-func (h *gateHead) close() error     { return nil }
+
+// splitName implements head: all that comes through a gate is one split.
+func (h *gateHead) splitName(int32) string { return "of all inputs" }
+func (h *gateHead) close() error           { return nil }
 
 func (h *gateHead) step() (bool, time.Duration, error) {
 	t := h.t

@@ -5,8 +5,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/weirstream/weir/operator"
 	"github.com/weirstream/weir/proto/weirpb"
+	"github.com/weirstream/weir/stream/watermark"
 )
 
 // publishEvery is how old the published counters of a busy subtask may be: a small
@@ -24,8 +27,10 @@ type meter struct {
 	shared struct {
 		in, out, busy, idle, blocked, state atomic.Uint64 // times in ms
 	}
-	mu   sync.Mutex
-	user []*operator.Counter // guarded by mu
+	mu     sync.Mutex
+	user   []*operator.Counter // guarded by mu
+	at     int64               // guarded by mu: the watermark; watermark.Min: there is none
+	heldBy string              // guarded by mu
 }
 
 // addCounter takes a new user counter.
@@ -82,8 +87,10 @@ func (m *meter) publish(t *Task) {
 	if t.backend != nil {
 		s.state.Store(uint64(t.backend.Store().Memory()))
 	}
+	at, heldBy := t.toldTime()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.at, m.heldBy = at, heldBy
 	for _, c := range m.user {
 		c.Publish()
 	}
@@ -101,6 +108,9 @@ func (t *Task) Counters() *weirpb.Counters {
 	}
 	t.meter.mu.Lock()
 	defer t.meter.mu.Unlock()
+	if t.meter.at > watermark.Min {
+		c.Watermark, c.HeldBy = proto.Int64(t.meter.at), t.meter.heldBy
+	}
 	at := map[string]int{}
 	for _, u := range t.meter.user {
 		i, ok := at[u.Name()]

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -194,6 +195,17 @@ func (h *readerHead[T]) activeSplits(dst []operator.ActiveSplit) []operator.Acti
 		return s.ActiveSplits(dst)
 	}
 	return append(dst, operator.ActiveSplit{Waiting: h.state == readerAsking || h.state == readerWaiting && h.until.IsZero()})
+}
+
+// splitName implements head.
+func (h *readerHead[T]) splitName(id int32) string {
+	switch n, ok := h.r.(operator.SplitNamer); {
+	case ok:
+		return n.SplitName(id)
+	case id == 0:
+		return h.position()
+	}
+	return strconv.Itoa(int(id))
 }
 
 func (h *readerHead[T]) snapshot() error {

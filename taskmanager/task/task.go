@@ -90,6 +90,8 @@ type head interface {
 	snapshot() error
 	// position is where it reads, for the report of a failure; "" if it can't tell.
 	position() string
+	// splitName names a split of activeSplits.
+	splitName(id int32) string
 	close() error
 }
 
