@@ -370,7 +370,7 @@ func (x Operation_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Operation_Kind.Descriptor instead.
 func (Operation_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{24, 0}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{25, 0}
 }
 
 type Operation_State int32
@@ -422,7 +422,7 @@ func (x Operation_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Operation_State.Descriptor instead.
 func (Operation_State) EnumDescriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{24, 1}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{25, 1}
 }
 
 type Intent_Kind int32
@@ -477,7 +477,7 @@ func (x Intent_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Intent_Kind.Descriptor instead.
 func (Intent_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{27, 0}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{28, 0}
 }
 
 // Plan is the program that a job binary builds: its operators in the order they
@@ -2230,6 +2230,8 @@ type Incarnation struct {
 	Secret        string                 `protobuf:"bytes,9,opt,name=secret,proto3" json:"secret,omitempty"`                                  // per job, presented when a data connection opens
 	Restarts      uint32                 `protobuf:"varint,10,opt,name=restarts,proto3" json:"restarts,omitempty"`                            // so far
 	StartedAtMs   int64                  `protobuf:"varint,11,opt,name=started_at_ms,json=startedAtMs,proto3" json:"started_at_ms,omitempty"` // when the job started for the first time: duration-ms counts from here
+	Regions       []*RegionIncarnation   `protobuf:"bytes,12,rep,name=regions,proto3" json:"regions,omitempty"`                               // as they run, or ran last
+	Taskmanagers  []string               `protobuf:"bytes,13,rep,name=taskmanagers,proto3" json:"taskmanagers,omitempty"`                     // by slot: where subtask i of every vertex runs
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2334,6 +2336,83 @@ func (x *Incarnation) GetStartedAtMs() int64 {
 	return 0
 }
 
+func (x *Incarnation) GetRegions() []*RegionIncarnation {
+	if x != nil {
+		return x.Regions
+	}
+	return nil
+}
+
+func (x *Incarnation) GetTaskmanagers() []string {
+	if x != nil {
+		return x.Taskmanagers
+	}
+	return nil
+}
+
+// RegionIncarnation is the last deployment of a failover region. Regions are deployed one
+// by one, each under the job's next incarnation; a new leader adopts a region that runs
+// under this one.
+type RegionIncarnation struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`                              // 0 = never deployed with this parallelism
+	LeaderEpoch   uint64                 `protobuf:"varint,2,opt,name=leader_epoch,json=leaderEpoch,proto3" json:"leader_epoch,omitempty"` // of its attempts
+	Attempt       uint32                 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`                            // n of its attempts
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RegionIncarnation) Reset() {
+	*x = RegionIncarnation{}
+	mi := &file_proto_metapb_meta_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RegionIncarnation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RegionIncarnation) ProtoMessage() {}
+
+func (x *RegionIncarnation) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_metapb_meta_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RegionIncarnation.ProtoReflect.Descriptor instead.
+func (*RegionIncarnation) Descriptor() ([]byte, []int) {
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *RegionIncarnation) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *RegionIncarnation) GetLeaderEpoch() uint64 {
+	if x != nil {
+		return x.LeaderEpoch
+	}
+	return 0
+}
+
+func (x *RegionIncarnation) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
 // Failures is jobs/{id}/failures: of the job so far, written as they happen.
 type Failures struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2344,7 +2423,7 @@ type Failures struct {
 
 func (x *Failures) Reset() {
 	*x = Failures{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[18]
+	mi := &file_proto_metapb_meta_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2356,7 +2435,7 @@ func (x *Failures) String() string {
 func (*Failures) ProtoMessage() {}
 
 func (x *Failures) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[18]
+	mi := &file_proto_metapb_meta_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2369,7 +2448,7 @@ func (x *Failures) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failures.ProtoReflect.Descriptor instead.
 func (*Failures) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{18}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Failures) GetFailures() []*FailureRecord {
@@ -2393,7 +2472,7 @@ type FailureRecord struct {
 
 func (x *FailureRecord) Reset() {
 	*x = FailureRecord{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[19]
+	mi := &file_proto_metapb_meta_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2405,7 +2484,7 @@ func (x *FailureRecord) String() string {
 func (*FailureRecord) ProtoMessage() {}
 
 func (x *FailureRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[19]
+	mi := &file_proto_metapb_meta_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2418,7 +2497,7 @@ func (x *FailureRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailureRecord.ProtoReflect.Descriptor instead.
 func (*FailureRecord) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{19}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *FailureRecord) GetTimeMs() int64 {
@@ -2466,7 +2545,7 @@ type VertexParallelism struct {
 
 func (x *VertexParallelism) Reset() {
 	*x = VertexParallelism{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[20]
+	mi := &file_proto_metapb_meta_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2478,7 +2557,7 @@ func (x *VertexParallelism) String() string {
 func (*VertexParallelism) ProtoMessage() {}
 
 func (x *VertexParallelism) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[20]
+	mi := &file_proto_metapb_meta_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2491,7 +2570,7 @@ func (x *VertexParallelism) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VertexParallelism.ProtoReflect.Descriptor instead.
 func (*VertexParallelism) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{20}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *VertexParallelism) GetVertex() uint32 {
@@ -2531,7 +2610,7 @@ type CheckpointPointer struct {
 
 func (x *CheckpointPointer) Reset() {
 	*x = CheckpointPointer{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[21]
+	mi := &file_proto_metapb_meta_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2543,7 +2622,7 @@ func (x *CheckpointPointer) String() string {
 func (*CheckpointPointer) ProtoMessage() {}
 
 func (x *CheckpointPointer) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[21]
+	mi := &file_proto_metapb_meta_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2556,7 +2635,7 @@ func (x *CheckpointPointer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointPointer.ProtoReflect.Descriptor instead.
 func (*CheckpointPointer) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{21}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CheckpointPointer) GetCheckpointId() uint64 {
@@ -2671,7 +2750,7 @@ type CheckpointStatistics struct {
 
 func (x *CheckpointStatistics) Reset() {
 	*x = CheckpointStatistics{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[22]
+	mi := &file_proto_metapb_meta_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2683,7 +2762,7 @@ func (x *CheckpointStatistics) String() string {
 func (*CheckpointStatistics) ProtoMessage() {}
 
 func (x *CheckpointStatistics) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[22]
+	mi := &file_proto_metapb_meta_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2696,7 +2775,7 @@ func (x *CheckpointStatistics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointStatistics.ProtoReflect.Descriptor instead.
 func (*CheckpointStatistics) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{22}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CheckpointStatistics) GetCompleted() uint64 {
@@ -2746,7 +2825,7 @@ type CheckpointRecord struct {
 
 func (x *CheckpointRecord) Reset() {
 	*x = CheckpointRecord{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[23]
+	mi := &file_proto_metapb_meta_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2758,7 +2837,7 @@ func (x *CheckpointRecord) String() string {
 func (*CheckpointRecord) ProtoMessage() {}
 
 func (x *CheckpointRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[23]
+	mi := &file_proto_metapb_meta_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2771,7 +2850,7 @@ func (x *CheckpointRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointRecord.ProtoReflect.Descriptor instead.
 func (*CheckpointRecord) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{23}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CheckpointRecord) GetCheckpointId() uint64 {
@@ -2880,7 +2959,7 @@ type Operation struct {
 
 func (x *Operation) Reset() {
 	*x = Operation{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[24]
+	mi := &file_proto_metapb_meta_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2892,7 +2971,7 @@ func (x *Operation) String() string {
 func (*Operation) ProtoMessage() {}
 
 func (x *Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[24]
+	mi := &file_proto_metapb_meta_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2905,7 +2984,7 @@ func (x *Operation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operation.ProtoReflect.Descriptor instead.
 func (*Operation) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{24}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Operation) GetTriggerId() string {
@@ -3044,7 +3123,7 @@ type OperatorParallelism struct {
 
 func (x *OperatorParallelism) Reset() {
 	*x = OperatorParallelism{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[25]
+	mi := &file_proto_metapb_meta_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3056,7 +3135,7 @@ func (x *OperatorParallelism) String() string {
 func (*OperatorParallelism) ProtoMessage() {}
 
 func (x *OperatorParallelism) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[25]
+	mi := &file_proto_metapb_meta_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3069,7 +3148,7 @@ func (x *OperatorParallelism) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperatorParallelism.ProtoReflect.Descriptor instead.
 func (*OperatorParallelism) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{25}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *OperatorParallelism) GetUid() string {
@@ -3096,7 +3175,7 @@ type UIDMapping struct {
 
 func (x *UIDMapping) Reset() {
 	*x = UIDMapping{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[26]
+	mi := &file_proto_metapb_meta_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3108,7 +3187,7 @@ func (x *UIDMapping) String() string {
 func (*UIDMapping) ProtoMessage() {}
 
 func (x *UIDMapping) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[26]
+	mi := &file_proto_metapb_meta_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3121,7 +3200,7 @@ func (x *UIDMapping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UIDMapping.ProtoReflect.Descriptor instead.
 func (*UIDMapping) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{26}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *UIDMapping) GetFrom() string {
@@ -3153,7 +3232,7 @@ type Intent struct {
 
 func (x *Intent) Reset() {
 	*x = Intent{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[27]
+	mi := &file_proto_metapb_meta_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3165,7 +3244,7 @@ func (x *Intent) String() string {
 func (*Intent) ProtoMessage() {}
 
 func (x *Intent) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[27]
+	mi := &file_proto_metapb_meta_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3178,7 +3257,7 @@ func (x *Intent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Intent.ProtoReflect.Descriptor instead.
 func (*Intent) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{27}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Intent) GetKind() Intent_Kind {
@@ -3234,7 +3313,7 @@ type JobResult struct {
 
 func (x *JobResult) Reset() {
 	*x = JobResult{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[28]
+	mi := &file_proto_metapb_meta_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3246,7 +3325,7 @@ func (x *JobResult) String() string {
 func (*JobResult) ProtoMessage() {}
 
 func (x *JobResult) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[28]
+	mi := &file_proto_metapb_meta_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3259,7 +3338,7 @@ func (x *JobResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobResult.ProtoReflect.Descriptor instead.
 func (*JobResult) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{28}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *JobResult) GetState() string {
@@ -3329,7 +3408,7 @@ type ClusterRecord struct {
 
 func (x *ClusterRecord) Reset() {
 	*x = ClusterRecord{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[29]
+	mi := &file_proto_metapb_meta_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3341,7 +3420,7 @@ func (x *ClusterRecord) String() string {
 func (*ClusterRecord) ProtoMessage() {}
 
 func (x *ClusterRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[29]
+	mi := &file_proto_metapb_meta_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3354,7 +3433,7 @@ func (x *ClusterRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterRecord.ProtoReflect.Descriptor instead.
 func (*ClusterRecord) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{29}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ClusterRecord) GetIncarnation() string {
@@ -3384,7 +3463,7 @@ type LeaderRecord struct {
 
 func (x *LeaderRecord) Reset() {
 	*x = LeaderRecord{}
-	mi := &file_proto_metapb_meta_proto_msgTypes[30]
+	mi := &file_proto_metapb_meta_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3396,7 +3475,7 @@ func (x *LeaderRecord) String() string {
 func (*LeaderRecord) ProtoMessage() {}
 
 func (x *LeaderRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_metapb_meta_proto_msgTypes[30]
+	mi := &file_proto_metapb_meta_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3409,7 +3488,7 @@ func (x *LeaderRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaderRecord.ProtoReflect.Descriptor instead.
 func (*LeaderRecord) Descriptor() ([]byte, []int) {
-	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{30}
+	return file_proto_metapb_meta_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *LeaderRecord) GetRestAddress() string {
@@ -3615,7 +3694,7 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\auid_map\x18\f \x03(\v2\x18.weir.meta.v1.UIDMappingR\x06uidMap\x12'\n" +
 	"\x0fsource_released\x18\r \x01(\bR\x0esourceReleased\x12C\n" +
 	"\vparallelism\x18\x0e \x03(\v2!.weir.meta.v1.OperatorParallelismR\vparallelism\x12'\n" +
-	"\x0fjob_parallelism\x18\x0f \x01(\rR\x0ejobParallelism\"\x92\x03\n" +
+	"\x0fjob_parallelism\x18\x0f \x01(\rR\x0ejobParallelism\"\xf1\x03\n" +
 	"\vIncarnation\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12!\n" +
 	"\fleader_epoch\x18\x02 \x01(\x04R\vleaderEpoch\x12;\n" +
@@ -3627,7 +3706,13 @@ const file_proto_metapb_meta_proto_rawDesc = "" +
 	"\x06secret\x18\t \x01(\tR\x06secret\x12\x1a\n" +
 	"\brestarts\x18\n" +
 	" \x01(\rR\brestarts\x12\"\n" +
-	"\rstarted_at_ms\x18\v \x01(\x03R\vstartedAtMsJ\x04\b\a\x10\b\"C\n" +
+	"\rstarted_at_ms\x18\v \x01(\x03R\vstartedAtMs\x129\n" +
+	"\aregions\x18\f \x03(\v2\x1f.weir.meta.v1.RegionIncarnationR\aregions\x12\"\n" +
+	"\ftaskmanagers\x18\r \x03(\tR\ftaskmanagersJ\x04\b\a\x10\b\"h\n" +
+	"\x11RegionIncarnation\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12!\n" +
+	"\fleader_epoch\x18\x02 \x01(\x04R\vleaderEpoch\x12\x18\n" +
+	"\aattempt\x18\x03 \x01(\rR\aattempt\"C\n" +
 	"\bFailures\x127\n" +
 	"\bfailures\x18\x01 \x03(\v2\x1b.weir.meta.v1.FailureRecordR\bfailures\"\x8f\x01\n" +
 	"\rFailureRecord\x12\x17\n" +
@@ -3799,7 +3884,7 @@ func file_proto_metapb_meta_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_metapb_meta_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_proto_metapb_meta_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_proto_metapb_meta_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_proto_metapb_meta_proto_goTypes = []any{
 	(OperatorKind)(0),            // 0: weir.meta.v1.OperatorKind
 	(Distribution)(0),            // 1: weir.meta.v1.Distribution
@@ -3827,19 +3912,20 @@ var file_proto_metapb_meta_proto_goTypes = []any{
 	(*Result)(nil),               // 23: weir.meta.v1.Result
 	(*JobRecord)(nil),            // 24: weir.meta.v1.JobRecord
 	(*Incarnation)(nil),          // 25: weir.meta.v1.Incarnation
-	(*Failures)(nil),             // 26: weir.meta.v1.Failures
-	(*FailureRecord)(nil),        // 27: weir.meta.v1.FailureRecord
-	(*VertexParallelism)(nil),    // 28: weir.meta.v1.VertexParallelism
-	(*CheckpointPointer)(nil),    // 29: weir.meta.v1.CheckpointPointer
-	(*CheckpointStatistics)(nil), // 30: weir.meta.v1.CheckpointStatistics
-	(*CheckpointRecord)(nil),     // 31: weir.meta.v1.CheckpointRecord
-	(*Operation)(nil),            // 32: weir.meta.v1.Operation
-	(*OperatorParallelism)(nil),  // 33: weir.meta.v1.OperatorParallelism
-	(*UIDMapping)(nil),           // 34: weir.meta.v1.UIDMapping
-	(*Intent)(nil),               // 35: weir.meta.v1.Intent
-	(*JobResult)(nil),            // 36: weir.meta.v1.JobResult
-	(*ClusterRecord)(nil),        // 37: weir.meta.v1.ClusterRecord
-	(*LeaderRecord)(nil),         // 38: weir.meta.v1.LeaderRecord
+	(*RegionIncarnation)(nil),    // 26: weir.meta.v1.RegionIncarnation
+	(*Failures)(nil),             // 27: weir.meta.v1.Failures
+	(*FailureRecord)(nil),        // 28: weir.meta.v1.FailureRecord
+	(*VertexParallelism)(nil),    // 29: weir.meta.v1.VertexParallelism
+	(*CheckpointPointer)(nil),    // 30: weir.meta.v1.CheckpointPointer
+	(*CheckpointStatistics)(nil), // 31: weir.meta.v1.CheckpointStatistics
+	(*CheckpointRecord)(nil),     // 32: weir.meta.v1.CheckpointRecord
+	(*Operation)(nil),            // 33: weir.meta.v1.Operation
+	(*OperatorParallelism)(nil),  // 34: weir.meta.v1.OperatorParallelism
+	(*UIDMapping)(nil),           // 35: weir.meta.v1.UIDMapping
+	(*Intent)(nil),               // 36: weir.meta.v1.Intent
+	(*JobResult)(nil),            // 37: weir.meta.v1.JobResult
+	(*ClusterRecord)(nil),        // 38: weir.meta.v1.ClusterRecord
+	(*LeaderRecord)(nil),         // 39: weir.meta.v1.LeaderRecord
 }
 var file_proto_metapb_meta_proto_depIdxs = []int32{
 	10, // 0: weir.meta.v1.Plan.operators:type_name -> weir.meta.v1.Operator
@@ -3868,24 +3954,25 @@ var file_proto_metapb_meta_proto_depIdxs = []int32{
 	8,  // 23: weir.meta.v1.JobRecord.plan:type_name -> weir.meta.v1.Plan
 	9,  // 24: weir.meta.v1.JobRecord.config:type_name -> weir.meta.v1.Setting
 	4,  // 25: weir.meta.v1.JobRecord.restore_mode:type_name -> weir.meta.v1.RestoreMode
-	34, // 26: weir.meta.v1.JobRecord.uid_map:type_name -> weir.meta.v1.UIDMapping
-	33, // 27: weir.meta.v1.JobRecord.parallelism:type_name -> weir.meta.v1.OperatorParallelism
-	28, // 28: weir.meta.v1.Incarnation.vertices:type_name -> weir.meta.v1.VertexParallelism
+	35, // 26: weir.meta.v1.JobRecord.uid_map:type_name -> weir.meta.v1.UIDMapping
+	34, // 27: weir.meta.v1.JobRecord.parallelism:type_name -> weir.meta.v1.OperatorParallelism
+	29, // 28: weir.meta.v1.Incarnation.vertices:type_name -> weir.meta.v1.VertexParallelism
 	14, // 29: weir.meta.v1.Incarnation.state_ids:type_name -> weir.meta.v1.StateID
-	29, // 30: weir.meta.v1.Incarnation.restored:type_name -> weir.meta.v1.CheckpointPointer
-	27, // 31: weir.meta.v1.Failures.failures:type_name -> weir.meta.v1.FailureRecord
-	31, // 32: weir.meta.v1.CheckpointStatistics.history:type_name -> weir.meta.v1.CheckpointRecord
-	5,  // 33: weir.meta.v1.Operation.kind:type_name -> weir.meta.v1.Operation.Kind
-	6,  // 34: weir.meta.v1.Operation.state:type_name -> weir.meta.v1.Operation.State
-	3,  // 35: weir.meta.v1.Operation.type:type_name -> weir.meta.v1.SnapshotType
-	33, // 36: weir.meta.v1.Operation.parallelism:type_name -> weir.meta.v1.OperatorParallelism
-	7,  // 37: weir.meta.v1.Intent.kind:type_name -> weir.meta.v1.Intent.Kind
-	23, // 38: weir.meta.v1.JobResult.results:type_name -> weir.meta.v1.Result
-	39, // [39:39] is the sub-list for method output_type
-	39, // [39:39] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	30, // 30: weir.meta.v1.Incarnation.restored:type_name -> weir.meta.v1.CheckpointPointer
+	26, // 31: weir.meta.v1.Incarnation.regions:type_name -> weir.meta.v1.RegionIncarnation
+	28, // 32: weir.meta.v1.Failures.failures:type_name -> weir.meta.v1.FailureRecord
+	32, // 33: weir.meta.v1.CheckpointStatistics.history:type_name -> weir.meta.v1.CheckpointRecord
+	5,  // 34: weir.meta.v1.Operation.kind:type_name -> weir.meta.v1.Operation.Kind
+	6,  // 35: weir.meta.v1.Operation.state:type_name -> weir.meta.v1.Operation.State
+	3,  // 36: weir.meta.v1.Operation.type:type_name -> weir.meta.v1.SnapshotType
+	34, // 37: weir.meta.v1.Operation.parallelism:type_name -> weir.meta.v1.OperatorParallelism
+	7,  // 38: weir.meta.v1.Intent.kind:type_name -> weir.meta.v1.Intent.Kind
+	23, // 39: weir.meta.v1.JobResult.results:type_name -> weir.meta.v1.Result
+	40, // [40:40] is the sub-list for method output_type
+	40, // [40:40] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_proto_metapb_meta_proto_init() }
@@ -3903,7 +3990,7 @@ func file_proto_metapb_meta_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_metapb_meta_proto_rawDesc), len(file_proto_metapb_meta_proto_rawDesc)),
 			NumEnums:      8,
-			NumMessages:   31,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

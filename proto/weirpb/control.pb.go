@@ -326,8 +326,11 @@ type RegisterTaskManager struct {
 	Local           bool                   `protobuf:"varint,9,opt,name=local,proto3" json:"local,omitempty"`                                 // workers are objects of this process (local mode)
 	MemoryBytes     uint64                 `protobuf:"varint,10,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"` // taskmanager.memory.process.size
 	Machine         string                 `protobuf:"bytes,11,opt,name=machine,proto3" json:"machine,omitempty"`                             // internal/machine.ID: the host's boot, to tell hosts apart
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// How long ago the stream to the last leader ended; 0 = there was none. For people.
+	LeaderlessMs  uint64          `protobuf:"varint,12,opt,name=leaderless_ms,json=leaderlessMs,proto3" json:"leaderless_ms,omitempty"`
+	Exited        []*WorkerExited `protobuf:"bytes,13,rep,name=exited,proto3" json:"exited,omitempty"` // that no leader has been told of
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RegisterTaskManager) Reset() {
@@ -437,12 +440,32 @@ func (x *RegisterTaskManager) GetMachine() string {
 	return ""
 }
 
+func (x *RegisterTaskManager) GetLeaderlessMs() uint64 {
+	if x != nil {
+		return x.LeaderlessMs
+	}
+	return 0
+}
+
+func (x *RegisterTaskManager) GetExited() []*WorkerExited {
+	if x != nil {
+		return x.Exited
+	}
+	return nil
+}
+
 type RunningWorker struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	JobId         string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
 	Pid           uint32                 `protobuf:"varint,2,opt,name=pid,proto3" json:"pid,omitempty"`
 	DataAddress   string                 `protobuf:"bytes,3,opt,name=data_address,json=dataAddress,proto3" json:"data_address,omitempty"`
-	Subtasks      []*SubtaskStatus       `protobuf:"bytes,4,rep,name=subtasks,proto3" json:"subtasks,omitempty"`
+	Subtasks      []*SubtaskStatus       `protobuf:"bytes,4,rep,name=subtasks,proto3" json:"subtasks,omitempty"` // what each said last
+	WorkerId      uint64                 `protobuf:"varint,5,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
+	UnixAddress   string                 `protobuf:"bytes,6,opt,name=unix_address,json=unixAddress,proto3" json:"unix_address,omitempty"`
+	Ready         bool                   `protobuf:"varint,7,opt,name=ready,proto3" json:"ready,omitempty"` // it has built its program, and is not being stopped
+	Slots         uint32                 `protobuf:"varint,8,opt,name=slots,proto3" json:"slots,omitempty"`
+	Ended         []*SourceEnded         `protobuf:"bytes,9,rep,name=ended,proto3" json:"ended,omitempty"`          // sources that have come to their end
+	Committed     []*Committed           `protobuf:"bytes,10,rep,name=committed,proto3" json:"committed,omitempty"` // what each has committed last
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -505,9 +528,52 @@ func (x *RunningWorker) GetSubtasks() []*SubtaskStatus {
 	return nil
 }
 
+func (x *RunningWorker) GetWorkerId() uint64 {
+	if x != nil {
+		return x.WorkerId
+	}
+	return 0
+}
+
+func (x *RunningWorker) GetUnixAddress() string {
+	if x != nil {
+		return x.UnixAddress
+	}
+	return ""
+}
+
+func (x *RunningWorker) GetReady() bool {
+	if x != nil {
+		return x.Ready
+	}
+	return false
+}
+
+func (x *RunningWorker) GetSlots() uint32 {
+	if x != nil {
+		return x.Slots
+	}
+	return 0
+}
+
+func (x *RunningWorker) GetEnded() []*SourceEnded {
+	if x != nil {
+		return x.Ended
+	}
+	return nil
+}
+
+func (x *RunningWorker) GetCommitted() []*Committed {
+	if x != nil {
+		return x.Committed
+	}
+	return nil
+}
+
 type Heartbeat struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Sequence      uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Refused       uint64                 `protobuf:"varint,2,opt,name=refused,proto3" json:"refused,omitempty"` // of a TaskManager: commands of former leaders that it refused so far
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -545,6 +611,13 @@ func (*Heartbeat) Descriptor() ([]byte, []int) {
 func (x *Heartbeat) GetSequence() uint64 {
 	if x != nil {
 		return x.Sequence
+	}
+	return 0
+}
+
+func (x *Heartbeat) GetRefused() uint64 {
+	if x != nil {
+		return x.Refused
 	}
 	return 0
 }
@@ -2976,6 +3049,7 @@ type CheckpointAborted struct {
 	CheckpointId  uint64                 `protobuf:"varint,1,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
 	Incarnation   uint64                 `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	FirstId       uint64                 `protobuf:"varint,4,opt,name=first_id,json=firstId,proto3" json:"first_id,omitempty"` // all from this one to checkpoint_id; 0 = that one alone
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3029,6 +3103,13 @@ func (x *CheckpointAborted) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *CheckpointAborted) GetFirstId() uint64 {
+	if x != nil {
+		return x.FirstId
+	}
+	return 0
 }
 
 type CancelAttempts struct {
@@ -3153,7 +3234,7 @@ func (x *DrainSources) GetSubtasks() []*SubtaskRef {
 	return nil
 }
 
-// Adopt rebinds running attempts to a new leader.
+// Adopt rebinds running attempts to a new leader: there is one again.
 type Adopt struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Incarnation   uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
@@ -3857,7 +3938,7 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\x0eworker_started\x18\x03 \x01(\v2\x1e.weir.control.v1.WorkerStartedH\x00R\rworkerStarted\x12D\n" +
 	"\rworker_exited\x18\x04 \x01(\v2\x1d.weir.control.v1.WorkerExitedH\x00R\fworkerExited\x12D\n" +
 	"\rfrom_subtasks\x18\x05 \x01(\v2\x1d.weir.control.v1.FromSubtasksH\x00R\ffromSubtasksB\t\n" +
-	"\amessage\"\xe9\x02\n" +
+	"\amessage\"\xc5\x03\n" +
 	"\x13RegisterTaskManager\x12)\n" +
 	"\x10protocol_version\x18\x01 \x01(\rR\x0fprotocolVersion\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12%\n" +
@@ -3871,14 +3952,24 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\x05local\x18\t \x01(\bR\x05local\x12!\n" +
 	"\fmemory_bytes\x18\n" +
 	" \x01(\x04R\vmemoryBytes\x12\x18\n" +
-	"\amachine\x18\v \x01(\tR\amachine\"\x97\x01\n" +
+	"\amachine\x18\v \x01(\tR\amachine\x12#\n" +
+	"\rleaderless_ms\x18\f \x01(\x04R\fleaderlessMs\x125\n" +
+	"\x06exited\x18\r \x03(\v2\x1d.weir.control.v1.WorkerExitedR\x06exited\"\xf1\x02\n" +
 	"\rRunningWorker\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\rR\x03pid\x12!\n" +
 	"\fdata_address\x18\x03 \x01(\tR\vdataAddress\x12:\n" +
-	"\bsubtasks\x18\x04 \x03(\v2\x1e.weir.control.v1.SubtaskStatusR\bsubtasks\"'\n" +
+	"\bsubtasks\x18\x04 \x03(\v2\x1e.weir.control.v1.SubtaskStatusR\bsubtasks\x12\x1b\n" +
+	"\tworker_id\x18\x05 \x01(\x04R\bworkerId\x12!\n" +
+	"\funix_address\x18\x06 \x01(\tR\vunixAddress\x12\x14\n" +
+	"\x05ready\x18\a \x01(\bR\x05ready\x12\x14\n" +
+	"\x05slots\x18\b \x01(\rR\x05slots\x122\n" +
+	"\x05ended\x18\t \x03(\v2\x1c.weir.control.v1.SourceEndedR\x05ended\x128\n" +
+	"\tcommitted\x18\n" +
+	" \x03(\v2\x1a.weir.control.v1.CommittedR\tcommitted\"A\n" +
 	"\tHeartbeat\x12\x1a\n" +
-	"\bsequence\x18\x01 \x01(\x04R\bsequence\"\x9b\x01\n" +
+	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x18\n" +
+	"\arefused\x18\x02 \x01(\x04R\arefused\"\x9b\x01\n" +
 	"\rWorkerStarted\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\rR\x03pid\x12!\n" +
@@ -4083,11 +4174,12 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\rcheckpoint_id\x18\x01 \x01(\x04R\fcheckpointId\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x1a\n" +
 	"\bterminal\x18\x03 \x01(\bR\bterminal\x12\x1b\n" +
-	"\tkeep_runs\x18\x04 \x03(\tR\bkeepRuns\"r\n" +
+	"\tkeep_runs\x18\x04 \x03(\tR\bkeepRuns\"\x8d\x01\n" +
 	"\x11CheckpointAborted\x12#\n" +
 	"\rcheckpoint_id\x18\x01 \x01(\x04R\fcheckpointId\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x99\x01\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x19\n" +
+	"\bfirst_id\x18\x04 \x01(\x04R\afirstId\"\x99\x01\n" +
 	"\x0eCancelAttempts\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x122\n" +
 	"\aattempt\x18\x02 \x01(\v2\x18.weir.control.v1.AttemptR\aattempt\x12\x16\n" +
@@ -4243,90 +4335,93 @@ var file_proto_weirpb_control_proto_depIdxs = []int32{
 	8,  // 3: weir.control.v1.FromTaskManager.worker_exited:type_name -> weir.control.v1.WorkerExited
 	22, // 4: weir.control.v1.FromTaskManager.from_subtasks:type_name -> weir.control.v1.FromSubtasks
 	5,  // 5: weir.control.v1.RegisterTaskManager.workers:type_name -> weir.control.v1.RunningWorker
-	31, // 6: weir.control.v1.RunningWorker.subtasks:type_name -> weir.control.v1.SubtaskStatus
-	23, // 7: weir.control.v1.WorkerExited.stuck:type_name -> weir.control.v1.SubtaskRef
-	10, // 8: weir.control.v1.ToTaskManager.registered:type_name -> weir.control.v1.Registered
-	11, // 9: weir.control.v1.ToTaskManager.refused:type_name -> weir.control.v1.RegistrationRefused
-	6,  // 10: weir.control.v1.ToTaskManager.heartbeat:type_name -> weir.control.v1.Heartbeat
-	12, // 11: weir.control.v1.ToTaskManager.start_worker:type_name -> weir.control.v1.StartWorker
-	14, // 12: weir.control.v1.ToTaskManager.stop_worker:type_name -> weir.control.v1.StopWorker
-	21, // 13: weir.control.v1.ToTaskManager.to_subtasks:type_name -> weir.control.v1.ToSubtasks
-	13, // 14: weir.control.v1.ToTaskManager.worker_slots:type_name -> weir.control.v1.WorkerSlots
-	46, // 15: weir.control.v1.StartWorker.params:type_name -> weir.meta.v1.Setting
-	46, // 16: weir.control.v1.StartWorker.config:type_name -> weir.meta.v1.Setting
-	47, // 17: weir.control.v1.StartWorker.plan:type_name -> weir.meta.v1.Plan
-	16, // 18: weir.control.v1.FromWorker.attach:type_name -> weir.control.v1.AttachWorker
-	22, // 19: weir.control.v1.FromWorker.from_subtasks:type_name -> weir.control.v1.FromSubtasks
-	6,  // 20: weir.control.v1.FromWorker.heartbeat:type_name -> weir.control.v1.Heartbeat
-	18, // 21: weir.control.v1.ToWorker.accepted:type_name -> weir.control.v1.WorkerAccepted
-	21, // 22: weir.control.v1.ToWorker.to_subtasks:type_name -> weir.control.v1.ToSubtasks
-	20, // 23: weir.control.v1.ToWorker.leader_lost:type_name -> weir.control.v1.LeaderLost
-	6,  // 24: weir.control.v1.ToWorker.heartbeat:type_name -> weir.control.v1.Heartbeat
-	19, // 25: weir.control.v1.ToWorker.memory:type_name -> weir.control.v1.WorkerMemory
-	12, // 26: weir.control.v1.WorkerAccepted.start:type_name -> weir.control.v1.StartWorker
-	25, // 27: weir.control.v1.ToSubtasks.deploy:type_name -> weir.control.v1.Deploy
-	32, // 28: weir.control.v1.ToSubtasks.trigger:type_name -> weir.control.v1.TriggerCheckpoint
-	33, // 29: weir.control.v1.ToSubtasks.completed:type_name -> weir.control.v1.CheckpointCompleted
-	34, // 30: weir.control.v1.ToSubtasks.aborted:type_name -> weir.control.v1.CheckpointAborted
-	35, // 31: weir.control.v1.ToSubtasks.cancel:type_name -> weir.control.v1.CancelAttempts
-	37, // 32: weir.control.v1.ToSubtasks.adopt:type_name -> weir.control.v1.Adopt
-	36, // 33: weir.control.v1.ToSubtasks.drain:type_name -> weir.control.v1.DrainSources
-	31, // 34: weir.control.v1.FromSubtasks.status:type_name -> weir.control.v1.SubtaskStatus
-	38, // 35: weir.control.v1.FromSubtasks.ack:type_name -> weir.control.v1.CheckpointAck
-	41, // 36: weir.control.v1.FromSubtasks.decline:type_name -> weir.control.v1.CheckpointDecline
-	42, // 37: weir.control.v1.FromSubtasks.committed:type_name -> weir.control.v1.Committed
-	43, // 38: weir.control.v1.FromSubtasks.source_ended:type_name -> weir.control.v1.SourceEnded
-	44, // 39: weir.control.v1.FromSubtasks.counters:type_name -> weir.control.v1.Counters
-	39, // 40: weir.control.v1.FromSubtasks.ack_chunk:type_name -> weir.control.v1.CheckpointAckChunk
-	24, // 41: weir.control.v1.Deploy.attempt:type_name -> weir.control.v1.Attempt
-	48, // 42: weir.control.v1.Deploy.parallelism:type_name -> weir.meta.v1.VertexParallelism
-	26, // 43: weir.control.v1.Deploy.subtasks:type_name -> weir.control.v1.SubtaskDeployment
-	30, // 44: weir.control.v1.Deploy.locations:type_name -> weir.control.v1.SubtaskLocation
-	49, // 45: weir.control.v1.Deploy.state_ids:type_name -> weir.meta.v1.StateID
-	46, // 46: weir.control.v1.Deploy.config:type_name -> weir.meta.v1.Setting
-	23, // 47: weir.control.v1.SubtaskDeployment.subtask:type_name -> weir.control.v1.SubtaskRef
-	27, // 48: weir.control.v1.SubtaskDeployment.operators:type_name -> weir.control.v1.RestoredOperator
-	29, // 49: weir.control.v1.RestoredOperator.keyed:type_name -> weir.control.v1.RestoredKeyed
-	50, // 50: weir.control.v1.RestoredOperator.operator_states:type_name -> weir.meta.v1.OperatorState
-	51, // 51: weir.control.v1.RestoredOperator.results:type_name -> weir.meta.v1.Result
-	28, // 52: weir.control.v1.RestoredOperator.channels:type_name -> weir.control.v1.RestoredChannel
-	52, // 53: weir.control.v1.RestoredOperator.owned:type_name -> weir.meta.v1.OwnedFile
-	53, // 54: weir.control.v1.RestoredChannel.state:type_name -> weir.meta.v1.ChannelState
-	54, // 55: weir.control.v1.RestoredKeyed.runs:type_name -> weir.meta.v1.Run
-	55, // 56: weir.control.v1.RestoredKeyed.schemas:type_name -> weir.meta.v1.Schema
-	23, // 57: weir.control.v1.SubtaskLocation.subtask:type_name -> weir.control.v1.SubtaskRef
-	23, // 58: weir.control.v1.SubtaskStatus.subtask:type_name -> weir.control.v1.SubtaskRef
-	24, // 59: weir.control.v1.SubtaskStatus.attempt:type_name -> weir.control.v1.Attempt
-	0,  // 60: weir.control.v1.SubtaskStatus.state:type_name -> weir.control.v1.SubtaskStatus.State
-	23, // 61: weir.control.v1.TriggerCheckpoint.subtasks:type_name -> weir.control.v1.SubtaskRef
-	24, // 62: weir.control.v1.CancelAttempts.attempt:type_name -> weir.control.v1.Attempt
-	23, // 63: weir.control.v1.DrainSources.subtasks:type_name -> weir.control.v1.SubtaskRef
-	23, // 64: weir.control.v1.Adopt.subtasks:type_name -> weir.control.v1.SubtaskRef
-	23, // 65: weir.control.v1.CheckpointAck.subtask:type_name -> weir.control.v1.SubtaskRef
-	24, // 66: weir.control.v1.CheckpointAck.attempt:type_name -> weir.control.v1.Attempt
-	56, // 67: weir.control.v1.CheckpointAck.operators:type_name -> weir.meta.v1.OperatorSnapshot
-	40, // 68: weir.control.v1.CheckpointAck.timings:type_name -> weir.control.v1.CheckpointTimings
-	23, // 69: weir.control.v1.CheckpointAckChunk.subtask:type_name -> weir.control.v1.SubtaskRef
-	23, // 70: weir.control.v1.CheckpointDecline.subtask:type_name -> weir.control.v1.SubtaskRef
-	24, // 71: weir.control.v1.CheckpointDecline.attempt:type_name -> weir.control.v1.Attempt
-	23, // 72: weir.control.v1.Committed.subtask:type_name -> weir.control.v1.SubtaskRef
-	24, // 73: weir.control.v1.Committed.attempt:type_name -> weir.control.v1.Attempt
-	23, // 74: weir.control.v1.SourceEnded.subtask:type_name -> weir.control.v1.SubtaskRef
-	24, // 75: weir.control.v1.SourceEnded.attempt:type_name -> weir.control.v1.Attempt
-	23, // 76: weir.control.v1.Counters.subtask:type_name -> weir.control.v1.SubtaskRef
-	24, // 77: weir.control.v1.Counters.attempt:type_name -> weir.control.v1.Attempt
-	45, // 78: weir.control.v1.Counters.user:type_name -> weir.control.v1.Counter
-	3,  // 79: weir.control.v1.JobManagerService.Connect:input_type -> weir.control.v1.FromTaskManager
-	1,  // 80: weir.control.v1.JobManagerService.FetchObject:input_type -> weir.control.v1.FetchObjectRequest
-	15, // 81: weir.control.v1.AgentService.Attach:input_type -> weir.control.v1.FromWorker
-	9,  // 82: weir.control.v1.JobManagerService.Connect:output_type -> weir.control.v1.ToTaskManager
-	2,  // 83: weir.control.v1.JobManagerService.FetchObject:output_type -> weir.control.v1.ObjectChunk
-	17, // 84: weir.control.v1.AgentService.Attach:output_type -> weir.control.v1.ToWorker
-	82, // [82:85] is the sub-list for method output_type
-	79, // [79:82] is the sub-list for method input_type
-	79, // [79:79] is the sub-list for extension type_name
-	79, // [79:79] is the sub-list for extension extendee
-	0,  // [0:79] is the sub-list for field type_name
+	8,  // 6: weir.control.v1.RegisterTaskManager.exited:type_name -> weir.control.v1.WorkerExited
+	31, // 7: weir.control.v1.RunningWorker.subtasks:type_name -> weir.control.v1.SubtaskStatus
+	43, // 8: weir.control.v1.RunningWorker.ended:type_name -> weir.control.v1.SourceEnded
+	42, // 9: weir.control.v1.RunningWorker.committed:type_name -> weir.control.v1.Committed
+	23, // 10: weir.control.v1.WorkerExited.stuck:type_name -> weir.control.v1.SubtaskRef
+	10, // 11: weir.control.v1.ToTaskManager.registered:type_name -> weir.control.v1.Registered
+	11, // 12: weir.control.v1.ToTaskManager.refused:type_name -> weir.control.v1.RegistrationRefused
+	6,  // 13: weir.control.v1.ToTaskManager.heartbeat:type_name -> weir.control.v1.Heartbeat
+	12, // 14: weir.control.v1.ToTaskManager.start_worker:type_name -> weir.control.v1.StartWorker
+	14, // 15: weir.control.v1.ToTaskManager.stop_worker:type_name -> weir.control.v1.StopWorker
+	21, // 16: weir.control.v1.ToTaskManager.to_subtasks:type_name -> weir.control.v1.ToSubtasks
+	13, // 17: weir.control.v1.ToTaskManager.worker_slots:type_name -> weir.control.v1.WorkerSlots
+	46, // 18: weir.control.v1.StartWorker.params:type_name -> weir.meta.v1.Setting
+	46, // 19: weir.control.v1.StartWorker.config:type_name -> weir.meta.v1.Setting
+	47, // 20: weir.control.v1.StartWorker.plan:type_name -> weir.meta.v1.Plan
+	16, // 21: weir.control.v1.FromWorker.attach:type_name -> weir.control.v1.AttachWorker
+	22, // 22: weir.control.v1.FromWorker.from_subtasks:type_name -> weir.control.v1.FromSubtasks
+	6,  // 23: weir.control.v1.FromWorker.heartbeat:type_name -> weir.control.v1.Heartbeat
+	18, // 24: weir.control.v1.ToWorker.accepted:type_name -> weir.control.v1.WorkerAccepted
+	21, // 25: weir.control.v1.ToWorker.to_subtasks:type_name -> weir.control.v1.ToSubtasks
+	20, // 26: weir.control.v1.ToWorker.leader_lost:type_name -> weir.control.v1.LeaderLost
+	6,  // 27: weir.control.v1.ToWorker.heartbeat:type_name -> weir.control.v1.Heartbeat
+	19, // 28: weir.control.v1.ToWorker.memory:type_name -> weir.control.v1.WorkerMemory
+	12, // 29: weir.control.v1.WorkerAccepted.start:type_name -> weir.control.v1.StartWorker
+	25, // 30: weir.control.v1.ToSubtasks.deploy:type_name -> weir.control.v1.Deploy
+	32, // 31: weir.control.v1.ToSubtasks.trigger:type_name -> weir.control.v1.TriggerCheckpoint
+	33, // 32: weir.control.v1.ToSubtasks.completed:type_name -> weir.control.v1.CheckpointCompleted
+	34, // 33: weir.control.v1.ToSubtasks.aborted:type_name -> weir.control.v1.CheckpointAborted
+	35, // 34: weir.control.v1.ToSubtasks.cancel:type_name -> weir.control.v1.CancelAttempts
+	37, // 35: weir.control.v1.ToSubtasks.adopt:type_name -> weir.control.v1.Adopt
+	36, // 36: weir.control.v1.ToSubtasks.drain:type_name -> weir.control.v1.DrainSources
+	31, // 37: weir.control.v1.FromSubtasks.status:type_name -> weir.control.v1.SubtaskStatus
+	38, // 38: weir.control.v1.FromSubtasks.ack:type_name -> weir.control.v1.CheckpointAck
+	41, // 39: weir.control.v1.FromSubtasks.decline:type_name -> weir.control.v1.CheckpointDecline
+	42, // 40: weir.control.v1.FromSubtasks.committed:type_name -> weir.control.v1.Committed
+	43, // 41: weir.control.v1.FromSubtasks.source_ended:type_name -> weir.control.v1.SourceEnded
+	44, // 42: weir.control.v1.FromSubtasks.counters:type_name -> weir.control.v1.Counters
+	39, // 43: weir.control.v1.FromSubtasks.ack_chunk:type_name -> weir.control.v1.CheckpointAckChunk
+	24, // 44: weir.control.v1.Deploy.attempt:type_name -> weir.control.v1.Attempt
+	48, // 45: weir.control.v1.Deploy.parallelism:type_name -> weir.meta.v1.VertexParallelism
+	26, // 46: weir.control.v1.Deploy.subtasks:type_name -> weir.control.v1.SubtaskDeployment
+	30, // 47: weir.control.v1.Deploy.locations:type_name -> weir.control.v1.SubtaskLocation
+	49, // 48: weir.control.v1.Deploy.state_ids:type_name -> weir.meta.v1.StateID
+	46, // 49: weir.control.v1.Deploy.config:type_name -> weir.meta.v1.Setting
+	23, // 50: weir.control.v1.SubtaskDeployment.subtask:type_name -> weir.control.v1.SubtaskRef
+	27, // 51: weir.control.v1.SubtaskDeployment.operators:type_name -> weir.control.v1.RestoredOperator
+	29, // 52: weir.control.v1.RestoredOperator.keyed:type_name -> weir.control.v1.RestoredKeyed
+	50, // 53: weir.control.v1.RestoredOperator.operator_states:type_name -> weir.meta.v1.OperatorState
+	51, // 54: weir.control.v1.RestoredOperator.results:type_name -> weir.meta.v1.Result
+	28, // 55: weir.control.v1.RestoredOperator.channels:type_name -> weir.control.v1.RestoredChannel
+	52, // 56: weir.control.v1.RestoredOperator.owned:type_name -> weir.meta.v1.OwnedFile
+	53, // 57: weir.control.v1.RestoredChannel.state:type_name -> weir.meta.v1.ChannelState
+	54, // 58: weir.control.v1.RestoredKeyed.runs:type_name -> weir.meta.v1.Run
+	55, // 59: weir.control.v1.RestoredKeyed.schemas:type_name -> weir.meta.v1.Schema
+	23, // 60: weir.control.v1.SubtaskLocation.subtask:type_name -> weir.control.v1.SubtaskRef
+	23, // 61: weir.control.v1.SubtaskStatus.subtask:type_name -> weir.control.v1.SubtaskRef
+	24, // 62: weir.control.v1.SubtaskStatus.attempt:type_name -> weir.control.v1.Attempt
+	0,  // 63: weir.control.v1.SubtaskStatus.state:type_name -> weir.control.v1.SubtaskStatus.State
+	23, // 64: weir.control.v1.TriggerCheckpoint.subtasks:type_name -> weir.control.v1.SubtaskRef
+	24, // 65: weir.control.v1.CancelAttempts.attempt:type_name -> weir.control.v1.Attempt
+	23, // 66: weir.control.v1.DrainSources.subtasks:type_name -> weir.control.v1.SubtaskRef
+	23, // 67: weir.control.v1.Adopt.subtasks:type_name -> weir.control.v1.SubtaskRef
+	23, // 68: weir.control.v1.CheckpointAck.subtask:type_name -> weir.control.v1.SubtaskRef
+	24, // 69: weir.control.v1.CheckpointAck.attempt:type_name -> weir.control.v1.Attempt
+	56, // 70: weir.control.v1.CheckpointAck.operators:type_name -> weir.meta.v1.OperatorSnapshot
+	40, // 71: weir.control.v1.CheckpointAck.timings:type_name -> weir.control.v1.CheckpointTimings
+	23, // 72: weir.control.v1.CheckpointAckChunk.subtask:type_name -> weir.control.v1.SubtaskRef
+	23, // 73: weir.control.v1.CheckpointDecline.subtask:type_name -> weir.control.v1.SubtaskRef
+	24, // 74: weir.control.v1.CheckpointDecline.attempt:type_name -> weir.control.v1.Attempt
+	23, // 75: weir.control.v1.Committed.subtask:type_name -> weir.control.v1.SubtaskRef
+	24, // 76: weir.control.v1.Committed.attempt:type_name -> weir.control.v1.Attempt
+	23, // 77: weir.control.v1.SourceEnded.subtask:type_name -> weir.control.v1.SubtaskRef
+	24, // 78: weir.control.v1.SourceEnded.attempt:type_name -> weir.control.v1.Attempt
+	23, // 79: weir.control.v1.Counters.subtask:type_name -> weir.control.v1.SubtaskRef
+	24, // 80: weir.control.v1.Counters.attempt:type_name -> weir.control.v1.Attempt
+	45, // 81: weir.control.v1.Counters.user:type_name -> weir.control.v1.Counter
+	3,  // 82: weir.control.v1.JobManagerService.Connect:input_type -> weir.control.v1.FromTaskManager
+	1,  // 83: weir.control.v1.JobManagerService.FetchObject:input_type -> weir.control.v1.FetchObjectRequest
+	15, // 84: weir.control.v1.AgentService.Attach:input_type -> weir.control.v1.FromWorker
+	9,  // 85: weir.control.v1.JobManagerService.Connect:output_type -> weir.control.v1.ToTaskManager
+	2,  // 86: weir.control.v1.JobManagerService.FetchObject:output_type -> weir.control.v1.ObjectChunk
+	17, // 87: weir.control.v1.AgentService.Attach:output_type -> weir.control.v1.ToWorker
+	85, // [85:88] is the sub-list for method output_type
+	82, // [82:85] is the sub-list for method input_type
+	82, // [82:82] is the sub-list for extension type_name
+	82, // [82:82] is the sub-list for extension extendee
+	0,  // [0:82] is the sub-list for field type_name
 }
 
 func init() { file_proto_weirpb_control_proto_init() }
