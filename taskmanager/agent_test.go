@@ -34,6 +34,8 @@ type jobManager struct {
 	objects chan struct{} // FetchObject waits for it
 	beat    time.Duration // heartbeat.interval; 0 = not named
 	beats   atomic.Int64  // heartbeats received
+	refused atomic.Uint64 // commands, as the last heartbeat says
+	frozen  atomic.Bool   // it takes streams and says nothing
 }
 
 type leader struct {
@@ -52,6 +54,10 @@ func (j *jobManager) Connect(s grpc.BidiStreamingServer[weirpb.FromTaskManager, 
 	first, err := s.Recv()
 	if err != nil {
 		return err
+	}
+	if j.frozen.Load() {
+		<-s.Context().Done()
+		return nil
 	}
 	if j.refusal != nil {
 		return s.Send(&weirpb.ToTaskManager{Message: &weirpb.ToTaskManager_Refused{Refused: j.refusal}})
@@ -76,6 +82,7 @@ func (j *jobManager) Connect(s grpc.BidiStreamingServer[weirpb.FromTaskManager, 
 				c.from <- m
 			} else {
 				j.beats.Add(1)
+				j.refused.Store(m.GetHeartbeat().Refused)
 			}
 		}
 	}()
@@ -559,6 +566,10 @@ func TestReconnect(t *testing.T) {
 		}
 		w.stream.to <- &weirpb.ToTaskManager{LeaderEpoch: 5, Message: &weirpb.ToTaskManager_StopWorker{StopWorker: &weirpb.StopWorker{JobId: jobA}}}
 		w.idle(p) // I2: of a former leader
+		<-time.After(2 * heartbeatInterval)
+		if n := w.jm.refused.Load(); n != 1 {
+			t.Errorf("%d refused commands are told of, want 1", n)
+		}
 		close(w.stream.quiet)
 		began := time.Now()
 		w.stream = <-w.jm.streams

@@ -158,10 +158,20 @@ func (e *fromWorker) handle(t *TaskManager) {
 	case *weirpb.FromWorker_Attach: // the program has been built
 		w.built(m.Attach)
 	case *weirpb.FromWorker_FromSubtasks:
-		if s := m.FromSubtasks.GetStatus(); s != nil {
-			w.said(s)
-		}
+		w.note(m.FromSubtasks)
 		t.send(&weirpb.FromTaskManager{Message: &weirpb.FromTaskManager_FromSubtasks{FromSubtasks: m.FromSubtasks}})
+	}
+}
+
+// note keeps what the next leader has to know.
+func (w *worker) note(m *weirpb.FromSubtasks) {
+	switch e := m.Event.(type) {
+	case *weirpb.FromSubtasks_Status:
+		w.said(e.Status)
+	case *weirpb.FromSubtasks_SourceEnded:
+		w.ends[keyOf(e.SourceEnded.Subtask)] = e.SourceEnded
+	case *weirpb.FromSubtasks_Committed:
+		w.commits[keyOf(e.Committed.Subtask)] = e.Committed
 	}
 }
 

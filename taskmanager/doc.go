@@ -23,6 +23,12 @@
 // (without that ack they can't complete). When the agent dies, its workers die
 // with it (Pdeathsig). A worker's exit is reported at once with its reason.
 //
+// The agent keeps what a leader has to know of its workers: the last state of each
+// subtask, ended sources, last commits, and exits that no leader has heard of. It says all
+// that as it registers, and whatever is said while it does follows the registration, so
+// the next leader misses nothing. A JobManager that does not answer a registration is left
+// for the next in the list.
+//
 // Invariants: I2 (a command of a lower leader epoch than the highest seen is
 // refused), I32 (a job's worker dies alone).
 //

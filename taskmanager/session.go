@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -25,6 +26,7 @@ type session struct {
 	// one.
 	cluster string
 	cancel  context.CancelCauseFunc
+	silent  atomic.Bool // it ended because the JobManager said nothing
 	// The JobManager's heartbeat.interval and heartbeat.timeout, which hold for both sides.
 	beat, silence time.Duration
 }
@@ -86,13 +88,16 @@ func (t *TaskManager) runSession(ctx context.Context, address string) (registere
 	defer conn.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	late := time.AfterFunc(registerTimeout, func() { cancel(fmt.Errorf("it does not answer in %v", registerTimeout)) })
+	defer late.Stop()
 	s := &session{client: weirpb.NewJobManagerServiceClient(conn), out: sendqueue.New[*weirpb.FromTaskManager](), cancel: cancel}
 	stream, err := s.client.Connect(ctx)
 	if err != nil {
-		return false, fmt.Errorf("connect to JobManager %s: %w", address, err)
+		return false, fmt.Errorf("connect to JobManager %s: %w", address, cmp.Or(context.Cause(ctx), err))
 	}
 	inventory := make(chan *weirpb.RegisterTaskManager, 1)
-	t.post(&registering{inventory})
+	t.post(&registering{s, inventory})
+	defer t.post(&sessionClosed{s})
 	select {
 	case r := <-inventory:
 		err = stream.Send(&weirpb.FromTaskManager{Message: &weirpb.FromTaskManager_Register{Register: r}})
@@ -104,8 +109,9 @@ func (t *TaskManager) runSession(ctx context.Context, address string) (registere
 	}
 	first, err := stream.Recv()
 	if err != nil {
-		return false, fmt.Errorf("register with JobManager %s: %w", address, err)
+		return false, fmt.Errorf("register with JobManager %s: %w", address, cmp.Or(context.Cause(ctx), err))
 	}
+	late.Stop()
 	if r := first.GetRefused(); r != nil {
 		if r.Final {
 			return false, fmt.Errorf("%w %s: %s", ErrRefused, address, r.Reason)
@@ -125,7 +131,6 @@ func (t *TaskManager) runSession(ctx context.Context, address string) (registere
 	}()
 	taken := make(chan bool, 1)
 	t.post(&sessionOpened{s, address, taken})
-	defer t.post(&sessionClosed{s})
 	err = t.readSession(stream, s)
 	select {
 	case registered = <-taken:
@@ -152,8 +157,13 @@ const (
 	sessionSilence    = 5 * time.Second // that a JobManager may say nothing
 )
 
+// registerTimeout is how long a JobManager may take to answer a registration. One that is
+// frozen takes connections all the same, and another may lead by now.
+const registerTimeout = 2 * time.Second
+
 func (t *TaskManager) readSession(stream grpc.BidiStreamingClient[weirpb.FromTaskManager, weirpb.ToTaskManager], s *session) error {
 	silence := time.AfterFunc(s.silence, func() {
+		s.silent.Store(true)
 		s.cancel(fmt.Errorf("JobManager silent for %v", s.silence))
 	})
 	defer silence.Stop()
@@ -172,12 +182,17 @@ func (t *TaskManager) readSession(stream grpc.BidiStreamingClient[weirpb.FromTas
 	}
 }
 
-// registering asks the loop for what runs here.
+// registering asks the loop for what runs here. What is said from then on is said to that
+// JobManager, too.
 type registering struct {
+	s     *session
 	reply chan<- *weirpb.RegisterTaskManager
 }
 
-func (e *registering) handle(t *TaskManager) { e.reply <- t.inventory() }
+func (e *registering) handle(t *TaskManager) {
+	t.joining = e.s
+	e.reply <- t.inventory()
+}
 
 type sessionOpened struct {
 	s       *session
@@ -201,6 +216,7 @@ func (e *sessionOpened) handle(t *TaskManager) {
 	}
 	e.taken <- true
 	t.cluster, t.epoch, t.session = e.s.cluster, e.s.epoch, e.s
+	t.joining, t.exited = nil, nil
 	t.heartbeat.Reset(e.s.beat)
 	t.log.Info("registered with JobManager", "address", e.address, "epoch", e.s.epoch, "slots", t.cfg.Slots)
 }
@@ -209,10 +225,16 @@ type sessionClosed struct{ s *session }
 
 func (e *sessionClosed) handle(t *TaskManager) {
 	e.s.out.Close()
+	if t.joining == e.s {
+		t.joining = nil
+	}
 	if t.session != e.s {
 		return
 	}
-	t.session = nil
+	t.session, t.leftAt = nil, time.Now()
+	if e.s.silent.Load() {
+		t.leftAt = t.leftAt.Add(-e.s.silence)
+	}
 	for _, w := range t.workers {
 		w.leaderLost()
 	}
@@ -225,6 +247,7 @@ type fromJobManager struct {
 
 func (e *fromJobManager) handle(t *TaskManager) {
 	if e.m.LeaderEpoch < t.epoch || e.s != t.session { // I2
+		t.refused++
 		t.log.Warn("refused a command of a former leader", "epoch", e.m.LeaderEpoch, "newest", t.epoch)
 		return
 	}

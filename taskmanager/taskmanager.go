@@ -71,7 +71,11 @@ type TaskManager struct {
 	done   chan struct{}
 
 	// Owned by the loop.
-	session   *session // the present stream to a JobManager, nil while there is none
+	session   *session               // the present stream to a JobManager, nil while there is none
+	joining   *session               // the one that is being set up, nil if none is
+	leftAt    time.Time              // when the last session ended; zero: there was none
+	exited    []*weirpb.WorkerExited // that no leader has been told of
+	refused   uint64                 // commands of former leaders, so far
 	heartbeat *time.Ticker
 	cluster   string // incarnation of the cluster that epoch belongs to
 	epoch     uint64 // highest leader epoch seen (I2)
@@ -152,7 +156,9 @@ func (t *TaskManager) Run(ctx context.Context) error {
 		case e := <-t.events:
 			e.handle(t)
 		case <-t.heartbeat.C:
-			t.send(&weirpb.FromTaskManager{Message: &weirpb.FromTaskManager_Heartbeat{Heartbeat: &weirpb.Heartbeat{}}})
+			if t.session != nil {
+				t.send(&weirpb.FromTaskManager{Message: &weirpb.FromTaskManager_Heartbeat{Heartbeat: &weirpb.Heartbeat{Refused: t.refused}}})
+			}
 		case <-sweep.C:
 			t.sweepNow()
 		case <-stop:
@@ -180,10 +186,13 @@ func (t *TaskManager) stop(reason string) {
 	}
 }
 
-// send hands m to the JobManager, if there is one; else it is dropped: a new
-// leader asks for what it needs.
+// send hands m to the JobManager, if there is one, or to the one that is being registered
+// with: it comes after the registration, which may be older than m. Else it is dropped: the
+// next registration says what a leader has to know.
 func (t *TaskManager) send(m *weirpb.FromTaskManager) {
-	if t.session != nil && !t.session.out.Put(m) {
-		t.session.cancel(sendqueue.ErrBehind)
+	for _, s := range []*session{t.session, t.joining} {
+		if s != nil && !s.out.Put(m) {
+			s.cancel(sendqueue.ErrBehind)
+		}
 	}
 }

@@ -53,6 +53,8 @@ type worker struct {
 	data      string // its folder
 	attached  *weirpb.AttachWorker
 	statuses  map[subtaskKey]*weirpb.SubtaskStatus // last reported
+	ends      map[subtaskKey]*weirpb.SourceEnded   // of sources that have said so
+	commits   map[subtaskKey]*weirpb.Committed     // last reported
 	stuck     []*weirpb.SubtaskRef                 // it is killed because they ignored their cancel
 	reason    string                               // why it was stopped or killed
 	killed    bool                                 // its end can't be far
@@ -88,6 +90,7 @@ func (t *TaskManager) startWorker(s *weirpb.StartWorker) {
 	}
 	w := &worker{
 		tm: t, start: s, phase: workerFetching, statuses: map[subtaskKey]*weirpb.SubtaskStatus{},
+		ends: map[subtaskKey]*weirpb.SourceEnded{}, commits: map[subtaskKey]*weirpb.Committed{},
 		data: filepath.Join(t.cfg.Data, "workers", fmt.Sprintf("%s-%d", s.JobId, s.WorkerId)),
 	}
 	t.workers[s.WorkerId] = w
@@ -223,6 +226,9 @@ func (w *worker) ended(exit Exit) {
 	gone := exited(w.start, exit)
 	gone.GetWorkerExited().Stuck = w.stuck
 	t.send(gone)
+	if t.session == nil { // nor is it certain that the one which is being registered with leads
+		t.exited = append(t.exited, gone.GetWorkerExited())
+	}
 	for _, next := range t.workers {
 		if next.start.JobId == w.start.JobId {
 			next.maybeLaunch()
@@ -307,6 +313,8 @@ func (t *TaskManager) relay(epoch uint64, m *weirpb.ToSubtasks) {
 		if w.start.JobId == m.JobId && w.phase == workerReady {
 			if d := m.GetDeploy(); d != nil { // what is deployed lives, also before it says so
 				for _, s := range d.Subtasks {
+					delete(w.ends, keyOf(s.Subtask))
+					delete(w.commits, keyOf(s.Subtask))
 					w.statuses[keyOf(s.Subtask)] = &weirpb.SubtaskStatus{Subtask: s.Subtask, Attempt: d.Attempt, Incarnation: d.Incarnation}
 				}
 			}
@@ -377,16 +385,20 @@ func (t *TaskManager) inventory() *weirpb.RegisterTaskManager {
 	r := &weirpb.RegisterTaskManager{
 		ProtocolVersion: weirpb.ProtocolVersion, Version: t.cfg.Version, TaskmanagerId: t.cfg.ID, Host: t.cfg.Host,
 		Slots: uint32(t.cfg.Slots), Pid: uint32(os.Getpid()), ClusterId: t.cfg.ClusterID, MemoryBytes: uint64(t.cfg.Memory), Machine: machine.ID(),
-		Local: !t.cfg.Launcher.NeedsBinary(),
+		Local: !t.cfg.Launcher.NeedsBinary(), Exited: slices.Clone(t.exited),
 	}
-	for _, w := range t.workers {
-		running := &weirpb.RunningWorker{JobId: w.start.JobId}
+	if !t.leftAt.IsZero() {
+		r.LeaderlessMs = uint64(max(1, time.Since(t.leftAt).Milliseconds()))
+	}
+	for _, id := range slices.Sorted(maps.Keys(t.workers)) {
+		w := t.workers[id]
+		running := &weirpb.RunningWorker{JobId: w.start.JobId, WorkerId: id, Slots: w.start.Slots, Ready: w.phase == workerReady}
 		if w.attached != nil {
-			running.Pid, running.DataAddress = w.attached.Pid, w.attached.DataAddress
+			running.Pid, running.DataAddress, running.UnixAddress = w.attached.Pid, w.attached.DataAddress, w.attached.UnixAddress
 		}
-		for _, s := range w.statuses {
-			running.Subtasks = append(running.Subtasks, s)
-		}
+		running.Subtasks = slices.AppendSeq(running.Subtasks, maps.Values(w.statuses))
+		running.Ended = slices.AppendSeq(running.Ended, maps.Values(w.ends))
+		running.Committed = slices.AppendSeq(running.Committed, maps.Values(w.commits))
 		r.Workers = append(r.Workers, running)
 	}
 	return r

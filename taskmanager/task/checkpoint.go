@@ -230,9 +230,14 @@ func (t *Task) giveUp(s *snapshot, reason string) {
 
 // cancelBarrier ends a checkpoint that will not complete.
 func (t *Task) cancelBarrier(id stream.CheckpointID, reason string) error {
-	t.rt.Log.Debug("checkpoint aborted", "checkpoint", id, "reason", reason)
+	return t.cancelBarriers(id, id, reason)
+}
+
+// cancelBarriers ends the checkpoints from first to id.
+func (t *Task) cancelBarriers(first, id stream.CheckpointID, reason string) error {
+	t.rt.Log.Debug("checkpoint aborted", "checkpoint", id, "first", first, "reason", reason)
 	t.delayed = slices.DeleteFunc(t.delayed, func(c Command) bool { return c.Barrier.ID <= id })
-	t.forget(id) // the aligner knows only the one begun last
+	t.forget(first, id) // the aligner knows only the one begun last
 	return t.align(align.Event{Kind: align.BarrierCancelled, Channel: align.Local, Barrier: stream.Barrier{ID: id}})
 }
 
@@ -243,7 +248,7 @@ func (t *Task) cancelBarrier(id stream.CheckpointID, reason string) error {
 func (t *Task) leaderLost() error {
 	t.leaderless = true
 	for _, s := range slices.Clone(t.snapshots) {
-		t.forget(s.id)
+		t.forget(s.id, s.id)
 	}
 	for _, c := range slices.Clone(t.delayed) {
 		if err := t.cancelBarrier(c.Barrier.ID, "the leader was lost"); err != nil {
@@ -272,11 +277,13 @@ func (t *Task) aborted(id stream.CheckpointID, reason string) {
 	t.decline(id, reason)
 }
 
-// forget gives up the ack of a checkpoint that was begun here. Its run is written all
-// the same: it is part of the list, and the next snapshot is the smaller for it.
-func (t *Task) forget(id stream.CheckpointID) {
+// forget gives up the acks of the checkpoints from first to last that were begun here.
+// Their runs are written all the same: they are part of the list, and the next snapshot is
+// the smaller for it.
+func (t *Task) forget(first, last stream.CheckpointID) {
+	is := func(id stream.CheckpointID) bool { return first <= id && id <= last }
 	for _, s := range slices.Clone(t.snapshots) {
-		if s.id != id {
+		if !is(s.id) {
 			continue
 		}
 		s.aborted = true
@@ -287,10 +294,10 @@ func (t *Task) forget(id stream.CheckpointID) {
 			t.ackIfWhole(s)
 		}
 	}
-	if t.held.id == id {
+	if is(t.held.id) {
 		t.held = heldBarrier{}
 	}
-	if t.silent == id {
+	if is(t.silent) {
 		t.silent = 0 // the stop has failed: resume
 	}
 }

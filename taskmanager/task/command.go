@@ -16,7 +16,7 @@ type CommandKind uint8
 const (
 	// Inject Barrier into this subtask, which has no inputs.
 	Inject CommandKind = iota + 1
-	// Abort checkpoint ID: it will not complete.
+	// Abort the checkpoints from First to ID: they will not complete.
 	Abort
 	// Completed says that checkpoint ID has: commit; if Terminal, finish.
 	Completed
@@ -71,6 +71,7 @@ type Command struct {
 	Kind     CommandKind
 	Barrier  stream.Barrier      // of Inject
 	ID       stream.CheckpointID // of Abort, Completed
+	First    stream.CheckpointID // of Abort; 0 = ID
 	Terminal bool                // of Completed
 	Reason   string              // of Abort, Cancel
 	Err      error               // of Fail, finished, stored

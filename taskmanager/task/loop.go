@@ -1,6 +1,7 @@
 package task
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -220,7 +221,7 @@ func (t *Task) command(c Command) error {
 		c.Barrier.Age += t.o.Now().Sub(c.posted)
 		return t.align(align.Event{Kind: align.BarrierInjected, Channel: align.Local, Barrier: c.Barrier})
 	case Abort:
-		return t.cancelBarrier(c.ID, c.Reason)
+		return t.cancelBarriers(cmp.Or(c.First, c.ID), c.ID, c.Reason)
 	case LeaderLost:
 		return t.leaderLost()
 	case LeaderFound:
@@ -312,7 +313,7 @@ func (t *Task) align(e align.Event) error {
 		case align.Abort:
 			t.aborted(f.Barrier.ID, "its barrier was cancelled")
 		case align.AbortStarted:
-			t.forget(f.Barrier.ID)
+			t.forget(f.Barrier.ID, f.Barrier.ID)
 		case align.InputEnded:
 			t.inputEnded()
 		}

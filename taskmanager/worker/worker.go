@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,6 +63,7 @@ type Worker struct {
 	backends    *backends
 	deployments map[job.Incarnation]*deployment
 	leaderless  bool             // no command has come since the leader was lost
+	epoch       uint64           // highest of a leader that has said something (I2)
 	waiting     []*weirpb.Deploy // for subtasks of older incarnations to return
 	failure     error            // that ends the worker
 }
@@ -176,9 +178,10 @@ func (w *Worker) read(s grpc.BidiStreamingClient[weirpb.FromWorker, weirpb.ToWor
 			w.post(&lost{fmt.Errorf("stream from the agent: %w", err)})
 			return
 		}
+		epoch := m.LeaderEpoch
 		switch m := m.Message.(type) {
 		case *weirpb.ToWorker_ToSubtasks:
-			w.post(&command{m.ToSubtasks})
+			w.post(&command{epoch, m.ToSubtasks})
 		case *weirpb.ToWorker_LeaderLost:
 			w.post(&leaderLost{})
 		case *weirpb.ToWorker_Memory:
@@ -253,9 +256,17 @@ func (w *Worker) close() {
 }
 
 // command is what the JobManager says to the subtasks of this worker.
-type command struct{ c *weirpb.ToSubtasks }
+type command struct {
+	epoch uint64 // of the leader
+	c     *weirpb.ToSubtasks
+}
 
 func (e *command) handle(w *Worker) {
+	if e.epoch < w.epoch { // I2; the agent has let it through
+		w.log.Warn("refused a command of a former leader", "epoch", e.epoch, "newest", w.epoch, "type", fmt.Sprintf("%T", e.c.Command))
+		return
+	}
+	w.epoch = e.epoch
 	if w.leaderless { // whatever it says: it is a leader
 		w.leaderless = false
 		w.all(task.Command{Kind: task.LeaderFound})
@@ -272,7 +283,9 @@ func (e *command) handle(w *Worker) {
 	case *weirpb.ToSubtasks_Aborted:
 		w.each(c.Aborted.Incarnation, task.Command{
 			Kind: task.Abort, ID: stream.CheckpointID(c.Aborted.CheckpointId), Reason: c.Aborted.Reason,
+			First: stream.CheckpointID(cmp.Or(c.Aborted.FirstId, c.Aborted.CheckpointId)),
 		})
+	case *weirpb.ToSubtasks_Adopt: // nothing but that there is a leader again
 	case *weirpb.ToSubtasks_Drain:
 		w.drain(c.Drain)
 	case *weirpb.ToSubtasks_Cancel:

@@ -137,9 +137,12 @@ func inBubble(t *testing.T, setup func(*agent), test func(t *testing.T, a *agent
 	})
 }
 
-func (a *agent) command(c *weirpb.ToSubtasks) {
+func (a *agent) command(c *weirpb.ToSubtasks) { a.commandOf(1, c) }
+
+// commandOf is a command of the leader of an epoch.
+func (a *agent) commandOf(epoch uint64, c *weirpb.ToSubtasks) {
 	c.JobId = string(jobID)
-	a.to <- &weirpb.ToWorker{Message: &weirpb.ToWorker_ToSubtasks{ToSubtasks: c}}
+	a.to <- &weirpb.ToWorker{LeaderEpoch: epoch, Message: &weirpb.ToWorker_ToSubtasks{ToSubtasks: c}}
 }
 
 func (a *agent) deploy(incarnation uint64) {
@@ -310,6 +313,28 @@ func TestDeployFails(t *testing.T) {
 			Incarnation: 1, Attempt: &weirpb.Attempt{N: 1}, CheckpointDir: "no-such-scheme://x", Subtasks: []*weirpb.SubtaskDeployment{{Subtask: sub}}}}})
 		if n := a.statuses(1); n[weirpb.SubtaskStatus_STATE_FAILED] != 1 {
 			t.Errorf("statuses %v, want one failed", n)
+		}
+	})
+}
+
+// TestFormerLeader (I2): what a former leader says is refused, by the worker too.
+func TestFormerLeader(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, a *agent) {
+		all := len(a.graph.Subtasks())
+		a.built()
+		a.deploy(1)
+		if n := a.statuses(1); n[running] != all {
+			t.Fatalf("statuses %v, want %d running", n, all)
+		}
+		a.commandOf(2, &weirpb.ToSubtasks{Command: &weirpb.ToSubtasks_Adopt{Adopt: &weirpb.Adopt{Incarnation: 1, LeaderEpoch: 2}}})
+		a.cancel(1) // of epoch 1
+		if n := a.statuses(1); len(n) > 0 {
+			t.Errorf("a former leader ended the attempt: %v", n)
+		}
+		close(a.gate)
+		a.commandOf(2, &weirpb.ToSubtasks{Command: &weirpb.ToSubtasks_Cancel{Cancel: &weirpb.CancelAttempts{Incarnation: 1, Reason: "test"}}})
+		if n := a.statuses(1); n[canceled] != all {
+			t.Errorf("statuses %v, want %d canceled", n, all)
 		}
 	})
 }
