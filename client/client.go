@@ -37,11 +37,14 @@ type Options struct {
 }
 
 const (
-	defaultWait   = 10 * time.Second
-	firstWait     = 2 * time.Second // for a cluster that has never answered: it may be starting
-	retryFirst    = 50 * time.Millisecond
-	retryMost     = time.Second
-	answerTimeout = 30 * time.Second // of one small request
+	defaultWait = 10 * time.Second
+	firstWait   = 2 * time.Second // for a cluster that has never answered: it may be starting
+	retryFirst  = 50 * time.Millisecond
+	retryMost   = time.Second
+	// Of one small request: the first try is given up soon, because a leader that is frozen
+	// takes connections and another may lead by now; each after it has twice the time.
+	answerFirst   = 5 * time.Second
+	answerMost    = 30 * time.Second
 	mostRedirects = 5
 	mostAnswer    = 64 << 20 // bytes
 )
@@ -133,6 +136,12 @@ func (c *Client) Leader(ctx context.Context) (l api.Leader, err error) {
 	return l, err
 }
 
+// Takeover says who leads, and what that one says of the jobs that it has taken over.
+func (c *Client) Takeover(ctx context.Context) (l api.Leader, err error) {
+	err = c.get(ctx, "/leader/takeover", &l)
+	return l, err
+}
+
 // Cancel has the job with this id cancelled. It does not wait for its end.
 func (c *Client) Cancel(ctx context.Context, id string) error {
 	return c.do(ctx, "PATCH", "/jobs/"+url.PathEscape(id)+"?mode=cancel", nil, nil)
@@ -189,7 +198,7 @@ func (c *Client) try(ctx context.Context, method, path string, b *body, into any
 	base, answered := cmp.Or(c.mu.base, c.bases[n%len(c.bases)]), c.mu.answered
 	c.mu.Unlock()
 	for range mostRedirects {
-		next, err := c.send(ctx, base, method, path, b, into)
+		next, err := c.send(ctx, base, method, path, b, into, n)
 		if next != "" {
 			base, answered = next, true
 			c.mu.Lock()
@@ -227,9 +236,9 @@ func (c *Client) unreachable(base string, err error) error {
 		"start one:  weir jobmanager", "or say where it is:  -m host:port, or WEIR_JOBMANAGER=host:port")
 }
 
-// send sends one request. next is where it is redirected to; a *url.Error says that
+// send sends one request, for the n-th time. next is where it is redirected to; a *url.Error says that
 // there was no answer.
-func (c *Client) send(ctx context.Context, base, method, path string, b *body, into any) (next string, err error) {
+func (c *Client) send(ctx context.Context, base, method, path string, b *body, into any, n int) (next string, err error) {
 	var rd io.Reader
 	if b != nil {
 		content := b.open()
@@ -238,7 +247,7 @@ func (c *Client) send(ctx context.Context, base, method, path string, b *body, i
 	}
 	if b == nil || b.small {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, answerTimeout)
+		ctx, cancel = context.WithTimeout(ctx, min(answerMost, answerFirst<<min(n, 8)))
 		defer cancel()
 	}
 	r, err := http.NewRequestWithContext(ctx, method, base+path, rd)

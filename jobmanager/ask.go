@@ -2,6 +2,8 @@ package jobmanager
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -124,4 +126,11 @@ func SlotsNeeded(cluster map[string]string, plan *metapb.Plan, submitted map[str
 		return 0, err
 	}
 	return g.Slots(), nil
+}
+
+// randomHex is n random bytes in hexadecimal.
+func randomHex(n int) string {
+	b := make([]byte, n)
+	rand.Read(b)
+	return hex.EncodeToString(b)
 }

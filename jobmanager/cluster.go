@@ -65,10 +65,11 @@ func (a API) Leader(ctx context.Context) (api.Leader, error) {
 		return api.Leader{}, api.NewError(api.ErrUnavailable, "NO_STORE", "who leads is not known: "+err.Error(),
 			fmt.Sprintf("start etcd again; what is missing:  curl -s '%s/readyz?verbose'", a.m.cfg.Self.RestAddress))
 	}
-	return api.Leader{
-		RESTAddress: r.RestAddress, RPCAddress: r.RpcAddress, Epoch: uint64(epoch),
-		Self: r.Process == a.m.cfg.Self.Process && a.m.Leads(),
-	}, nil
+	l := api.Leader{RESTAddress: r.RestAddress, RPCAddress: r.RpcAddress, Epoch: uint64(epoch)}
+	if d := a.m.leader(); d != nil && r.Process == a.m.cfg.Self.Process {
+		l.Self, l.Takeover = true, d.receipt.view()
+	}
+	return l, nil
 }
 
 // Ready implements rest.Cluster.
@@ -118,7 +119,7 @@ func (e *clusterWanted) handle(d *Dispatcher) {
 		v.ended = append(v.ended, d.endedView(id, s))
 	}
 	for _, tm := range d.taskManagers() {
-		v.freeOn[tm.hello.TaskmanagerId] = d.pool.FreeOn(tm.hello.TaskmanagerId)
+		v.freeOn[tm.ID()] = d.pool.FreeOn(tm.ID())
 	}
 	e.reply <- v
 }
@@ -252,11 +253,11 @@ func (a API) TaskManagers(ctx context.Context) ([]api.TaskManager, error) {
 	}
 	all := []api.TaskManager{}
 	for _, tm := range d.taskManagers() {
-		h := tm.hello
+		h := tm.Hello
 		t := api.TaskManager{
 			ID: h.TaskmanagerId, Host: h.Host, PID: int(h.Pid), Version: h.Version, SlotsTotal: int(h.Slots),
-			SlotsFree: v.freeOn[h.TaskmanagerId], MemoryBytes: int64(h.MemoryBytes), RegisteredAt: tm.since.UTC(),
-			LastHeartbeat: tm.lastHeard().UTC(), Workers: []api.Worker{},
+			SlotsFree: v.freeOn[h.TaskmanagerId], MemoryBytes: int64(h.MemoryBytes), RegisteredAt: tm.Since.UTC(),
+			LastHeartbeat: tm.LastHeard().UTC(), RefusedCommands: tm.Refused(), Workers: []api.Worker{},
 		}
 		for _, j := range jobs {
 			if pid := workerPID(j, t.ID); pid != 0 && !api.Terminal(j.State) {

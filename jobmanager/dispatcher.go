@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -20,11 +18,11 @@ import (
 	"github.com/weirstream/weir/internal/loop"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/jobmanager/operations"
+	"github.com/weirstream/weir/jobmanager/session"
 	"github.com/weirstream/weir/jobmanager/settings"
 	"github.com/weirstream/weir/jobmanager/slots"
 	"github.com/weirstream/weir/jobmanager/snapshots"
 	"github.com/weirstream/weir/proto/metapb"
-	"github.com/weirstream/weir/proto/weirpb"
 )
 
 // Dispatcher accepts jobs and shares the cluster's slots among them, for one
@@ -42,13 +40,15 @@ type Dispatcher struct {
 	// TaskManagers by id: changed by the loop, read by JobMasters that send.
 	tms struct {
 		sync.Mutex
-		byID map[string]*taskManager
+		byID map[string]*session.TaskManager
 	}
 
-	users snapshots.Users // jobs that have not ended: what they need is not deleted
+	receipt *receipt        // of what this leader has taken over
+	users   snapshots.Users // jobs that have not ended: what they need is not deleted
 
 	// Owned by the loop.
 	masters   map[job.ID]*JobMaster
+	open      map[job.ID]bool // jobs of which it is not known yet what runs
 	ended     map[job.ID]*ha.JobState
 	broken    map[job.ID]error    // jobs on record that this version can't run
 	views     map[job.ID]*api.Job // last views of jobs that ended under this leader
@@ -68,9 +68,10 @@ type event interface{ handle(*Dispatcher) }
 func newDispatcher(ctx context.Context, m *JobManager, lead ha.Leadership) (*Dispatcher, error) {
 	d := &Dispatcher{
 		manager: m, lead: lead, jobs: ha.NewJobs(m.cfg.HA, lead), log: m.log.With("epoch", uint64(lead.Epoch())),
-		masters: map[job.ID]*JobMaster{}, broken: map[job.ID]error{}, ended: map[job.ID]*ha.JobState{}, views: map[job.ID]*api.Job{},
+		masters: map[job.ID]*JobMaster{}, open: map[job.ID]bool{}, broken: map[job.ID]error{}, ended: map[job.ID]*ha.JobState{}, views: map[job.ID]*api.Job{},
 	}
-	d.tms.byID = map[string]*taskManager{}
+	d.receipt = newReceipt(d.epoch())
+	d.tms.byID = map[string]*session.TaskManager{}
 	var err error
 	if d.cluster, err = d.jobs.Cluster(ctx, time.Now()); err != nil {
 		return nil, err
@@ -137,6 +138,10 @@ func (d *Dispatcher) startMaster(s *ha.JobState) error {
 		return err
 	}
 	d.masters[m.id] = m
+	if m.adoption != nil {
+		d.open[m.id] = true
+		d.receipt.open()
+	}
 	d.users.Put(m.id, m.settings.CheckpointFolder(m.id), needed)
 	d.running.Go(func() { m.run(d.ctx) })
 	return nil
@@ -147,102 +152,6 @@ func (d *Dispatcher) startMaster(s *ha.JobState) error {
 func (d *Dispatcher) leave(id job.ID, cause error) {
 	d.broken[id] = cause
 	d.log.Error("job cannot be taken over; it is left as it is", "job", string(id), "cause", cause)
-}
-
-// ---- TaskManagers ----
-
-// taskManager returns a registered TaskManager, or nil. Any goroutine may call it.
-func (d *Dispatcher) taskManager(id string) *taskManager {
-	d.tms.Lock()
-	defer d.tms.Unlock()
-	return d.tms.byID[id]
-}
-
-func (d *Dispatcher) taskManagers() []*taskManager {
-	d.tms.Lock()
-	defer d.tms.Unlock()
-	var all []*taskManager
-	for _, id := range slices.Sorted(maps.Keys(d.tms.byID)) {
-		all = append(all, d.tms.byID[id])
-	}
-	return all
-}
-
-// command sends to a TaskManager under this leader's epoch; to one that is gone it
-// sends nothing, its loss is being reported.
-func (d *Dispatcher) command(id string, m *weirpb.ToTaskManager) {
-	if tm := d.taskManager(id); tm != nil {
-		m.LeaderEpoch = d.epoch()
-		tm.send(m)
-	}
-}
-
-// registered: a TaskManager has connected.
-type registered struct{ tm *taskManager }
-
-func (e *registered) handle(d *Dispatcher) {
-	hello := e.tm.hello
-	if old := d.taskManager(hello.TaskmanagerId); old != nil {
-		old.cancel(errors.New("it has connected anew"))
-		(&disconnected{old, errors.New("it has connected anew")}).handle(d)
-	}
-	d.tms.Lock()
-	d.tms.byID[hello.TaskmanagerId] = e.tm
-	d.tms.Unlock()
-	d.log.Info("TaskManager registered", "taskmanager", hello.TaskmanagerId, "host", hello.Host, "slots", hello.Slots, "workers", len(hello.Workers))
-	// What still runs there belongs to attempts that this leader restarts.
-	for _, w := range hello.Workers {
-		d.command(hello.TaskmanagerId, &weirpb.ToTaskManager{Message: &weirpb.ToTaskManager_StopWorker{
-			StopWorker: &weirpb.StopWorker{JobId: w.JobId, Reason: "a new leader restarts the job from its last checkpoint"}}})
-	}
-	d.pool.Add(hello.TaskmanagerId, int(hello.Slots))
-	d.grant()
-}
-
-// disconnected: a TaskManager's stream has ended.
-type disconnected struct {
-	tm    *taskManager
-	cause error
-}
-
-func (e *disconnected) handle(d *Dispatcher) {
-	id := e.tm.hello.TaskmanagerId
-	if d.taskManager(id) != e.tm {
-		return
-	}
-	d.tms.Lock()
-	delete(d.tms.byID, id)
-	d.tms.Unlock()
-	d.log.Warn("TaskManager lost", "taskmanager", id, "host", e.tm.hello.Host, "cause", e.cause)
-	d.pool.Remove(id)
-	for _, jid := range slices.Sorted(maps.Keys(d.masters)) {
-		d.masters[jid].post(&taskManagerLost{id, e.cause.Error()})
-	}
-	d.grant()
-}
-
-// said: a TaskManager has sent something for a job.
-type said struct {
-	tm *taskManager
-	m  *weirpb.FromTaskManager
-}
-
-func (e *said) handle(d *Dispatcher) {
-	if d.taskManager(e.tm.hello.TaskmanagerId) != e.tm {
-		return
-	}
-	var id string
-	switch m := e.m.Message.(type) {
-	case *weirpb.FromTaskManager_WorkerStarted:
-		id = m.WorkerStarted.JobId
-	case *weirpb.FromTaskManager_WorkerExited:
-		id = m.WorkerExited.JobId
-	case *weirpb.FromTaskManager_FromSubtasks:
-		id = m.FromSubtasks.JobId
-	}
-	if m := d.masters[job.ID(id)]; m != nil {
-		m.post(&fromTaskManager{e.tm, e.m})
-	}
 }
 
 // ---- slots ----
@@ -518,6 +427,7 @@ type masterEnded struct {
 func (e *masterEnded) handle(d *Dispatcher) {
 	if d.masters[e.m.id] == e.m {
 		delete(d.masters, e.m.id)
+		delete(d.open, e.m.id)
 		d.users.Remove(e.m.id)
 		(&sourceFreed{e.m.id, e.m.record.RestoreFrom}).handle(d)
 		d.ended[e.m.id], d.views[e.m.id] = e.state, e.view

@@ -2,21 +2,22 @@
 // leadership, and while it leads accepts jobs (Dispatcher), keeps their binaries,
 // gives slots, and runs one JobMaster for each job.
 //
-// A JobMaster is a loop around three pure cores, jobmanager/execgraph (how subtasks
-// are deployed, watched and restarted), coordinator (the life of checkpoints) and
-// jobmanager/operations (what clients were promised).
+// A JobMaster is a loop around pure cores: jobmanager/execgraph (how subtasks
+// are deployed, watched and restarted), coordinator (the life of checkpoints),
+// jobmanager/operations (what clients were promised) and jobmanager/adoption (what becomes
+// of what a new leader finds).
 // It carries their effects out, RPCs and writes, and hands results back as events.
 // No core does I/O; this package decides nothing about protocols.
 //
 // # Goroutines
 //
 //   - Run: campaigns, starts and stops the leader's Dispatcher.
-//   - Dispatcher: one loop (internal/loop) that owns the jobs, the TaskManagers'
-//     streams and the slot pool.
+//   - Dispatcher: one loop (internal/loop) that owns the jobs, the registered
+//     TaskManagers and the slot pool.
 //   - JobMaster: one loop for each job that owns both cores. Writes to etcd and to
 //     the checkpoint store leave the loop through loop.Go; one goroutine after the
 //     other for each JobMaster writes to etcd, so transactions keep their order.
-//   - one goroutine for each TaskManager stream reads it, one sends to it.
+//   - those of each TaskManager's stream (jobmanager/session).
 //
 // The loops talk by posting events; none ever waits for another.
 //
@@ -32,6 +33,12 @@
 //
 // It never touches a record, runs user code, or imports a state backend.
 //
-// Read jobmanager.go, dispatcher.go, takeover.go, then jobmaster.go; for what jobs start
+// # Taking over
+//
+// A new leader goes on with what an earlier one has left: takeover.go reads what is on
+// record, adopt.go hands what TaskManagers report to the pure core jobmanager/adoption and
+// begins with what that decides. The receipt is in receipt.go.
+//
+// Read jobmanager.go, dispatcher.go, taskmanagers.go, takeover.go, adopt.go, then jobmaster.go; for what jobs start
 // from source.go, for changes of parallelism rescale.go.
 package jobmanager

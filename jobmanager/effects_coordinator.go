@@ -153,22 +153,12 @@ func (m *JobMaster) drain(f coordinator.DrainSources) {
 	}
 }
 
-// maxAborts bounds the ids of one Abort that are sent: those below are older than
-// anything a worker can still hold.
-const maxAborts = 16
-
 func (m *JobMaster) abort(f coordinator.Abort) {
 	order, _ := m.destinations(f.To)
-	first := f.First
-	if f.Last-first >= maxAborts {
-		first = f.Last - maxAborts + 1
-	}
 	for _, k := range order {
-		for id := first; id <= f.Last; id++ {
-			m.toSubtasks(k.taskManager, &weirpb.ToSubtasks{Command: &weirpb.ToSubtasks_Aborted{Aborted: &weirpb.CheckpointAborted{
-				CheckpointId: uint64(id), Incarnation: uint64(k.incarnation), Reason: f.Reason,
-			}}})
-		}
+		m.toSubtasks(k.taskManager, &weirpb.ToSubtasks{Command: &weirpb.ToSubtasks_Aborted{Aborted: &weirpb.CheckpointAborted{
+			CheckpointId: uint64(f.Last), FirstId: uint64(f.First), Incarnation: uint64(k.incarnation), Reason: f.Reason,
+		}}})
 	}
 }
 

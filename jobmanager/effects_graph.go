@@ -45,6 +45,8 @@ func (m *JobMaster) doGraph(f execgraph.Effect) { //lint:step
 		m.persistIncarnation(f)
 	case execgraph.Deploy:
 		m.deploy(f)
+	case execgraph.Adopted:
+		m.adopted(f)
 	case execgraph.CancelAttempts:
 		m.toSubtasks(f.TaskManager, &weirpb.ToSubtasks{Command: &weirpb.ToSubtasks_Cancel{Cancel: &weirpb.CancelAttempts{
 			Incarnation: uint64(f.Incarnation), Attempt: attemptPB(f.Attempt), Reason: f.Reason, GraceMs: uint32(f.Grace / time.Millisecond),
@@ -175,10 +177,13 @@ func (m *JobMaster) restoreFrom(f coordinator.RestoreFrom) {
 func (m *JobMaster) persistIncarnation(f execgraph.PersistIncarnation) {
 	inc := &metapb.Incarnation{
 		Number: uint64(f.Number), LeaderEpoch: m.d.epoch(), StateIds: m.stateIDs.IDs, NextStateId: m.stateIDs.Next,
-		Attempt: f.Attempt.N, Secret: m.secret, Restarts: uint32(f.Restarts), StartedAtMs: m.record.SubmittedAtMs,
+		Taskmanagers: f.Slots, Attempt: f.Attempt.N, Secret: m.secret, Restarts: uint32(f.Restarts), StartedAtMs: m.record.SubmittedAtMs,
 	}
 	for _, v := range m.graph.Job().Vertices {
 		inc.Vertices = append(inc.Vertices, &metapb.VertexParallelism{Vertex: uint32(v.ID), Parallelism: uint32(v.Parallelism)})
+	}
+	for _, r := range f.Regions {
+		inc.Regions = append(inc.Regions, &metapb.RegionIncarnation{Number: uint64(r.Incarnation), LeaderEpoch: r.Attempt.Epoch, Attempt: r.Attempt.N})
 	}
 	if p := m.snapshot.Pointer; p != nil {
 		inc.Restored = proto.CloneOf(p)

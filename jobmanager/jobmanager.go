@@ -18,6 +18,7 @@ import (
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/jobmanager/execgraph"
 	"github.com/weirstream/weir/jobmanager/objects"
+	"github.com/weirstream/weir/jobmanager/session"
 	"github.com/weirstream/weir/jobmanager/snapshots"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/proto/weirpb"
@@ -48,6 +49,10 @@ type Config struct {
 	HeartbeatInterval time.Duration
 	// HeartbeatTimeout is how long a TaskManager may be silent; default 5 s.
 	HeartbeatTimeout time.Duration
+	// AdoptionTimeout is how long a new leader waits for TaskManagers to report what runs,
+	// before it starts again what nobody has reported; default 6 s, longer than it takes
+	// them to notice that a silent leader is lost.
+	AdoptionTimeout time.Duration
 	// RetainJobs and RetainFor bound how many ended jobs are kept, and how long;
 	// defaults 100 and 7 days.
 	RetainJobs int
@@ -63,6 +68,7 @@ func (c *Config) ensureDefaults() error {
 	c.ClusterID = cmp.Or(c.ClusterID, "weir")
 	c.HeartbeatInterval = cmp.Or(c.HeartbeatInterval, time.Second)
 	c.HeartbeatTimeout = cmp.Or(c.HeartbeatTimeout, 5*time.Second)
+	c.AdoptionTimeout = cmp.Or(c.AdoptionTimeout, 6*time.Second)
 	c.RetainJobs = cmp.Or(c.RetainJobs, 100)
 	c.RetainFor = cmp.Or(c.RetainFor, 7*24*time.Hour)
 	if c.Self == nil {
@@ -113,7 +119,16 @@ func (m *JobManager) Run(ctx context.Context) error {
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 	)
-	weirpb.RegisterJobManagerServiceServer(server, &rpcService{manager: m})
+	weirpb.RegisterJobManagerServiceServer(server, session.New(session.Options{
+		ClusterID: m.cfg.ClusterID, Version: m.cfg.Version, Private: m.cfg.Private, Objects: m.objects,
+		HeartbeatInterval: m.cfg.HeartbeatInterval, HeartbeatTimeout: m.cfg.HeartbeatTimeout,
+		Leader: func() session.Leader {
+			if d := m.leader(); d != nil {
+				return leading{d}
+			}
+			return nil
+		},
+	}))
 	served := make(chan struct{})
 	go func() {
 		defer close(served)

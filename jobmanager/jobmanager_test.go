@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/weirstream/weir/coordinator/ha"
-	"github.com/weirstream/weir/internal/sendqueue"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/proto/weirpb"
 )
@@ -93,8 +92,8 @@ func TestEndedJobIsDescribed(t *testing.T) {
 	})
 }
 
-// TestLeaderLost: the leadership is lost in the middle; the next leader restarts the
-// job from its last checkpoint, and what ran under the former is stopped.
+// TestLeaderLost: the leadership is lost in the middle, and nobody says what runs; the next
+// leader restarts the job from its last checkpoint, and stops what ran under the former.
 func TestLeaderLost(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		tm := w.join("tm1")
@@ -102,7 +101,7 @@ func TestLeaderLost(t *testing.T) {
 		w.checkpoints(2)
 		w.depose()
 		w.running()
-		if tm.saw("stop 0: a new leader") != 1 || tm.saw("deploy incarnation 2 restored") != 1 || tm.saw("deploy incarnation 2 restored 0") != 0 {
+		if tm.saw("stop 0: the leader that started it is lost") != 1 || tm.saw("deploy incarnation 2 restored") != 1 || tm.saw("deploy incarnation 2 restored 0") != 0 {
 			t.Errorf("the TaskManager was told %q", tm.log)
 		}
 		tm.end()
@@ -510,22 +509,6 @@ func TestCleanUpGoesOn(t *testing.T) {
 			t.Errorf("a finished job was deployed: %q", tm.log)
 		}
 	})
-}
-
-// TestQueueIsBounded: a TaskManager that does not read is given up.
-func TestQueueIsBounded(t *testing.T) {
-	ctx, cancel := context.WithCancelCause(t.Context())
-	tm := &taskManager{cancel: cancel, out: sendqueue.New[*weirpb.ToTaskManager]()}
-	for range sendqueue.Capacity {
-		tm.send(nil)
-	}
-	if ctx.Err() != nil {
-		t.Fatal("given up too early")
-	}
-	tm.send(nil)
-	if left, _ := tm.out.Take(); ctx.Err() == nil || len(left) != sendqueue.Capacity {
-		t.Error("the queue grows beyond its bound")
-	}
 }
 
 // TestDeposedSaysWhoLeads: a leader whose lease has ended says so, and who leads now.

@@ -15,9 +15,11 @@ import (
 	"github.com/weirstream/weir/coordinator/restore"
 	"github.com/weirstream/weir/internal/loop"
 	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/jobmanager/adoption"
 	"github.com/weirstream/weir/jobmanager/execgraph"
 	"github.com/weirstream/weir/jobmanager/history"
 	"github.com/weirstream/weir/jobmanager/operations"
+	"github.com/weirstream/weir/jobmanager/session"
 	"github.com/weirstream/weir/jobmanager/settings"
 	"github.com/weirstream/weir/jobmanager/slots"
 	"github.com/weirstream/weir/jobmanager/snapshots"
@@ -58,7 +60,9 @@ type JobMaster struct {
 	unusable     []coordinator.Damage     // found by subtasks
 	passed       map[uint64]string        // damaged checkpoints passed over, and why, as last said
 	restored     []restore.Subtask
-	loaded       bool                 // TookOver has been handed to the coordinator
+	takeover     takeoverPhase
+	adoption     *adoption.Core       // of what runs; nil: the job was never deployed, or has ended
+	facts        []coordinator.Event  // that subtasks have told of before they were adopted
 	ending       string               // terminal state that is being put on record; "" = none
 	problem      string               // why the checkpoints can't be read, as last said
 	chunks       map[chunkKey]*chunks // large acks on their way
@@ -120,12 +124,18 @@ func newJobMaster(d *Dispatcher, s *ha.JobState, seq uint64) (*JobMaster, error)
 	}
 	start := execgraph.Start{Graph: g}
 	if inc := s.Incarnation; inc != nil {
+		if start.Deployed, err = job.NewGraphOf(plan, inc.Vertices); err != nil {
+			return nil, err
+		}
 		start.Incarnation, start.Attempt, start.Restarts = job.Incarnation(inc.Number), inc.Attempt, int(inc.Restarts)
 		m.stateIDs = restore.StateIDs{IDs: inc.StateIds, Next: inc.NextStateId}
 	}
 	m.graph = execgraph.New(execgraph.Config{
 		Epoch: d.epoch(), WorkerIDs: m.workers, Restart: chosen.Restart, SlotWait: chosen.SlotWait,
 	}, start)
+	if inc := s.Incarnation; inc != nil && s.Result == nil {
+		m.adoption = adoption.New(adoption.RecordOf(m.graph.Regions(), inc), time.Now().Add(d.manager.cfg.AdoptionTimeout))
+	}
 	m.coord = coordinator.New(chosen.CheckpointOf(plan), coordinator.Identity{
 		ClusterID: d.manager.cfg.ClusterID, JobID: id, JobName: s.Record.Name, Epoch: d.epoch(), PlanSHA256: s.Record.PlanSha256,
 	})
@@ -255,6 +265,10 @@ func (e *slotsGranted) apply(m *JobMaster) {
 type taskManagerLost struct{ id, reason string }
 
 func (e *taskManagerLost) apply(m *JobMaster) {
+	if m.adopting() {
+		m.adopt(adoption.Lost{TaskManager: e.id})
+		return
+	}
 	m.forGraph(execgraph.TaskManagerLost{TaskManager: e.id, Reason: e.reason})
 }
 
@@ -291,7 +305,7 @@ func (e *cancelRecorded) apply(m *JobMaster) {
 	switch {
 	case e.err == nil:
 		m.state.Intent = e.in
-		if m.loaded { // else it is found when the job is taken over
+		if m.takeover == takeoverOver { // else it is found when the job is taken over
 			m.forGraph(execgraph.CancelJob{})
 		}
 	case errors.Is(e.err, ha.ErrConflict): // its result was on record first
@@ -307,18 +321,21 @@ func (e *cancelRecorded) abandon() { e.reply <- ErrNotLeader }
 // ---- from TaskManagers ----
 
 type fromTaskManager struct {
-	tm *taskManager
+	tm *session.TaskManager
 	m  *weirpb.FromTaskManager
 }
 
 func (e *fromTaskManager) apply(m *JobMaster) {
-	id := e.tm.hello.TaskmanagerId
+	id := e.tm.ID()
+	if x := adoption.EventOf(id, e.m); x != nil && m.adopting() {
+		m.adopt(x)
+	}
 	switch msg := e.m.Message.(type) {
 	case *weirpb.FromTaskManager_WorkerStarted:
 		w := msg.WorkerStarted
 		m.forGraph(execgraph.WorkerStarted{
-			TaskManager: id, ID: w.WorkerId, Data: w.DataAddress, Unix: w.UnixAddress, Host: e.tm.hello.Host, Machine: e.tm.hello.Machine,
-			PID: w.Pid, HostPID: e.tm.hello.Pid,
+			TaskManager: id, ID: w.WorkerId, Data: w.DataAddress, Unix: w.UnixAddress, Host: e.tm.Hello.Host, Machine: e.tm.Hello.Machine,
+			PID: w.Pid, HostPID: e.tm.Hello.Pid,
 		})
 	case *weirpb.FromTaskManager_WorkerExited:
 		w := msg.WorkerExited
@@ -334,9 +351,7 @@ func (e *fromTaskManager) apply(m *JobMaster) {
 
 func (m *JobMaster) fromSubtasks(f *weirpb.FromSubtasks) {
 	inc := job.Incarnation(f.Incarnation)
-	exec := func(s *weirpb.SubtaskRef, a *weirpb.Attempt) coordinator.Execution {
-		return coordinator.Execution{Subtask: subtaskOf(s), Attempt: attemptOf(a), Incarnation: inc}
-	}
+	exec := func(s *weirpb.SubtaskRef, a *weirpb.Attempt) coordinator.Execution { return executionOf(s, a, inc) }
 	switch e := f.Event.(type) {
 	case *weirpb.FromSubtasks_Status:
 		m.damaged(e.Status)
@@ -373,6 +388,10 @@ func (m *JobMaster) damaged(s *weirpb.SubtaskStatus) {
 
 func subtaskOf(s *weirpb.SubtaskRef) job.SubtaskID {
 	return job.SubtaskID{Vertex: job.VertexID(s.GetVertex()), Index: int(s.GetSubtask())}
+}
+
+func executionOf(s *weirpb.SubtaskRef, a *weirpb.Attempt, inc job.Incarnation) coordinator.Execution {
+	return coordinator.Execution{Subtask: subtaskOf(s), Attempt: attemptOf(a), Incarnation: inc}
 }
 
 func attemptOf(a *weirpb.Attempt) job.Attempt { return job.Attempt{Epoch: a.GetEpoch(), N: a.GetN()} }

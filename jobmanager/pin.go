@@ -58,7 +58,7 @@ func (e *pinWanted) abandon() { e.reply <- ErrNotLeader }
 func (e *pinWanted) apply(m *JobMaster) {
 	i := slices.IndexFunc(m.state.Pointers, func(p *metapb.CheckpointPointer) bool { return snapshots.LocalPath(p.Path) == e.path })
 	switch {
-	case !m.loaded:
+	case m.takeover == takeoverReading:
 		e.reply <- fmt.Errorf("%w: it is being taken over; try again", errNoCheckpoint)
 	case i < 0:
 		e.reply <- errNoCheckpoint
@@ -108,7 +108,7 @@ func (e *pinRecorded) apply(m *JobMaster) {
 type unpinWanted struct{ by job.ID }
 
 func (e *unpinWanted) apply(m *JobMaster) {
-	if !m.loaded {
+	if m.takeover == takeoverReading {
 		return // looked at when it is
 	}
 	pin := pinOf(e.by)

@@ -1,23 +1,16 @@
 package jobmanager
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"errors"
 	"fmt"
-	"syscall"
 	"time"
 
 	"github.com/weirstream/weir/coordinator"
-	"github.com/weirstream/weir/coordinator/metadata"
 	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/jobmanager/adoption"
 	"github.com/weirstream/weir/jobmanager/execgraph"
-	"github.com/weirstream/weir/jobmanager/operations"
 	"github.com/weirstream/weir/jobmanager/snapshots"
 	"github.com/weirstream/weir/proto/metapb"
-	"github.com/weirstream/weir/statebackend/objstore"
-	"github.com/weirstream/weir/stream"
 )
 
 // startLoad begins to read the _metadata of the retained checkpoints.
@@ -36,7 +29,7 @@ func (m *JobMaster) load(ctx context.Context, pointers []*metapb.CheckpointPoint
 	var completed []coordinator.Completed
 	for _, p := range pointers {
 		c := coordinator.Completed{Pointer: p}
-		meta, damaged, err := m.loadMetadata(ctx, p)
+		meta, damaged, err := snapshots.ReadCheckpoint(ctx, m.store, p)
 		if err != nil && !damaged && !anyway {
 			return &notLoaded{fmt.Errorf("read checkpoint %d: %w", p.CheckpointId, err)}
 		}
@@ -54,23 +47,6 @@ func (m *JobMaster) load(ctx context.Context, pointers []*metapb.CheckpointPoint
 		l.source = src
 	}
 	return l
-}
-
-// loadMetadata reads what a pointer points to. Damaged says that the bytes are not
-// those that were written, or are gone: recovery falls back, loudly. Every other
-// error may pass (the store is away, a newer version wrote it): to go back to an older
-// checkpoint because of it would undo what sinks have committed (I5).
-func (m *JobMaster) loadMetadata(ctx context.Context, p *metapb.CheckpointPointer) (meta *metapb.CheckpointMetadata, damaged bool, err error) {
-	name := stream.CheckpointID(p.CheckpointId).String() + "/" + metadata.FileName
-	file, err := objstore.Get(ctx, m.store, name, metadata.MaxSize)
-	if err != nil {
-		return nil, errors.Is(err, objstore.ErrNotFound) || errors.Is(err, syscall.EIO), err
-	}
-	if sum := sha256.Sum256(file); uint64(len(file)) != p.Size || !bytes.Equal(sum[:], p.Digest) {
-		return nil, true, fmt.Errorf("%s has %d bytes with digest %x, its pointer says %d bytes with digest %x", name, len(file), sum, p.Size, p.Digest)
-	}
-	meta, err = metadata.Decode(file)
-	return meta, err != nil && !errors.Is(err, metadata.ErrVersion), err
 }
 
 // loadRetry is the pause before checkpoints that could not be read are read again.
@@ -101,7 +77,7 @@ type loaded struct {
 }
 
 func (e *loaded) apply(m *JobMaster) {
-	m.loaded = true
+	m.takeover = takeoverCollecting
 	t := coordinator.TookOver{Reserved: m.state.CheckpointID, Completed: e.completed, Source: sourceState(m.record)}
 	if inc := m.state.Incarnation; inc != nil {
 		t.Incarnation = job.Incarnation(inc.Number)
@@ -115,17 +91,19 @@ func (e *loaded) apply(m *JobMaster) {
 	}
 	m.forCoord(t)
 	m.lookAtPins()
-	m.operate(operations.Loaded{Pointers: m.state.Pointers, Result: m.state.Result.GetState()})
 	if r := m.state.Result; r != nil { // only the clean-up is left
 		m.forCoord(coordinator.JobEnded{State: r.State})
-		m.forGraph(execgraph.ResultPersisted{State: terminalStates[r.State]})
+		m.begin(execgraph.ResultPersisted{State: terminalStates[r.State]})
 		return
 	}
-	if last := len(e.completed) - 1; last >= 0 && e.completed[last].Pointer.Terminal && e.completed[last].Metadata != nil {
+	terminal := false
+	if last := len(e.completed) - 1; last >= 0 && e.completed[last].Pointer.Terminal {
+		terminal = true
 		m.log.Info("the job's terminal checkpoint is complete; only its commits are left")
 	}
-	m.forGraph(execgraph.Schedule{})
-	if m.cancelled() {
-		m.forGraph(execgraph.CancelJob{})
+	if m.adoption == nil {
+		m.begin(execgraph.Schedule{})
+		return
 	}
+	m.adopt(adoption.Loaded{Terminal: terminal})
 }

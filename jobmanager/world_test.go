@@ -267,10 +267,15 @@ type scriptedTM struct {
 	log      []string
 	job      string // of the last worker started
 	workers  map[uint64]bool
+	jobs     map[uint64]string         // whose they are
 	deployed map[uint64]*weirpb.Deploy // by incarnation
 	say      func(*weirpb.FromTaskManager)
+	hangUp   context.CancelFunc // of the present stream
 
 	// Changed by tests, under mu.
+	reports bool // a new leader is told what runs, and may adopt it
+	exited  []*weirpb.WorkerExited
+	fails   string             // why the first subtask has failed; "" = it has not
 	ends    bool               // sources end
 	silent  bool               // subtasks do not answer commands
 	chunks  bool               // acks come in pieces
@@ -278,7 +283,7 @@ type scriptedTM struct {
 }
 
 func (w *world) join(id string) *scriptedTM {
-	tm := &scriptedTM{w: w, id: id, over: make(chan struct{}), workers: map[uint64]bool{}, deployed: map[uint64]*weirpb.Deploy{}}
+	tm := &scriptedTM{w: w, id: id, over: make(chan struct{}), workers: map[uint64]bool{}, jobs: map[uint64]string{}, deployed: map[uint64]*weirpb.Deploy{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	tm.stop = cancel
 	w.tms = append(w.tms, tm)
@@ -290,6 +295,11 @@ func (w *world) join(id string) *scriptedTM {
 func (tm *scriptedTM) leave() {
 	tm.stop()
 	<-tm.over
+}
+
+// reconnect has the stream end and another begin.
+func (tm *scriptedTM) reconnect() {
+	tm.set(func() { tm.hangUp() })
 }
 
 func (tm *scriptedTM) set(f func()) {
@@ -340,10 +350,15 @@ func (tm *scriptedTM) session(ctx context.Context) {
 		_ = s.Send(m) // a broken stream is noticed by Recv
 	}
 	tm.set(func() {
-		for range tm.workers {
-			hello.Workers = append(hello.Workers, &weirpb.RunningWorker{JobId: string(testJob)})
+		for id := range tm.workers {
+			r := &weirpb.RunningWorker{JobId: tm.jobs[id]}
+			if tm.reports {
+				tm.inventory(r, id)
+			}
+			hello.Workers = append(hello.Workers, r)
 		}
-		tm.say = say
+		hello.Exited, tm.exited = tm.exited, nil
+		tm.say, tm.hangUp = say, cancel
 	})
 	say(&weirpb.FromTaskManager{Message: &weirpb.FromTaskManager_Register{Register: hello}})
 	go func() {
@@ -363,6 +378,24 @@ func (tm *scriptedTM) session(ctx context.Context) {
 	}
 }
 
+// inventory says what runs in a worker. With tm.mu held.
+func (tm *scriptedTM) inventory(r *weirpb.RunningWorker, id uint64) {
+	r.WorkerId, r.Ready, r.Slots, r.DataAddress, r.Pid = id, true, 1, tm.id+":1", 1
+	for _, d := range tm.deployed {
+		for _, s := range d.Subtasks {
+			r.Subtasks = append(r.Subtasks, &weirpb.SubtaskStatus{
+				Subtask: s.Subtask, Attempt: d.Attempt, Incarnation: d.Incarnation, State: weirpb.SubtaskStatus_STATE_RUNNING,
+			})
+			if last := r.Subtasks[len(r.Subtasks)-1]; tm.fails != "" && len(r.Subtasks) == 1 {
+				last.State, last.Failure = weirpb.SubtaskStatus_STATE_FAILED, tm.fails
+			}
+			if tm.ends && s.Subtask.GetVertex() == 0 {
+				r.Ended = append(r.Ended, &weirpb.SourceEnded{Subtask: s.Subtask, Attempt: d.Attempt})
+			}
+		}
+	}
+}
+
 func (tm *scriptedTM) note(format string, args ...any) {
 	tm.log = append(tm.log, fmt.Sprintf(format, args...))
 }
@@ -374,17 +407,23 @@ func (tm *scriptedTM) handle(m *weirpb.ToTaskManager) {
 	case *weirpb.ToTaskManager_StartWorker:
 		tm.note("start %d", c.StartWorker.WorkerId)
 		tm.job = c.StartWorker.JobId
-		tm.workers[c.StartWorker.WorkerId] = true
+		tm.workers[c.StartWorker.WorkerId], tm.jobs[c.StartWorker.WorkerId] = true, c.StartWorker.JobId
 		tm.say(&weirpb.FromTaskManager{Message: &weirpb.FromTaskManager_WorkerStarted{WorkerStarted: &weirpb.WorkerStarted{
 			JobId: c.StartWorker.JobId, WorkerId: c.StartWorker.WorkerId, DataAddress: tm.id + ":1", Pid: 1}}})
 	case *weirpb.ToTaskManager_StopWorker:
 		tm.note("stop %d: %s", c.StopWorker.WorkerId, c.StopWorker.Reason)
 		for id := range tm.workers {
-			if c.StopWorker.WorkerId == 0 || c.StopWorker.WorkerId == id {
+			if tm.jobs[id] == c.StopWorker.JobId && (c.StopWorker.WorkerId == 0 || c.StopWorker.WorkerId == id) {
 				tm.exit(id, c.StopWorker.Reason)
 			}
 		}
 	case *weirpb.ToTaskManager_ToSubtasks:
+		if a := c.ToSubtasks.GetAborted(); a != nil {
+			tm.note("abort %d to %d", a.FirstId, a.CheckpointId)
+		}
+		if a := c.ToSubtasks.GetAdopt(); a != nil {
+			tm.note("adopt incarnation %d: %d subtasks", a.Incarnation, len(a.Subtasks))
+		}
 		tm.subtasks(c.ToSubtasks)
 	}
 }
@@ -392,9 +431,11 @@ func (tm *scriptedTM) handle(m *weirpb.ToTaskManager) {
 // exit ends a worker. With tm.mu held.
 func (tm *scriptedTM) exit(id uint64, reason string) {
 	delete(tm.workers, id)
-	clear(tm.deployed)
+	if len(tm.workers) == 0 {
+		clear(tm.deployed)
+	}
 	tm.say(&weirpb.FromTaskManager{Message: &weirpb.FromTaskManager_WorkerExited{WorkerExited: &weirpb.WorkerExited{
-		JobId: tm.job, WorkerId: id, Reason: reason}}})
+		JobId: tm.jobs[id], WorkerId: id, Reason: reason}}})
 }
 
 // tell sends what a subtask says.

@@ -29,7 +29,9 @@ type TaskManager struct {
 	MemoryBytes   int64     `json:"memory-bytes"`
 	RegisteredAt  time.Time `json:"registered-at"`
 	LastHeartbeat time.Time `json:"last-heartbeat"`
-	Workers       []Worker  `json:"workers"`
+	// RefusedCommands is how many commands of leaders that were deposed it has refused.
+	RefusedCommands uint64   `json:"refused-commands"`
+	Workers         []Worker `json:"workers"`
 }
 
 // Worker is the process of a job on a TaskManager.
@@ -44,6 +46,20 @@ type Leader struct {
 	RPCAddress  string `json:"rpc-address"`
 	Epoch       uint64 `json:"epoch"`
 	Self        bool   `json:"self"` // the JobManager that was asked is the leader
+	// Takeover is said by the leader itself, if there were jobs to be taken over.
+	Takeover *Takeover `json:"takeover,omitempty"`
+}
+
+// Takeover is the receipt of a leader for the jobs that it found on record.
+type Takeover struct {
+	Epoch uint64 `json:"epoch"`
+	Jobs  int    `json:"jobs"`
+	Open  int    `json:"open"` // of them: it is not known yet what runs
+	// LeaderlessMS is how long the TaskManager that waited longest was without a leader.
+	LeaderlessMS int64 `json:"leaderless-ms"`
+	TookMS       int64 `json:"took-ms"`   // from the election to the last job
+	Adopted      int   `json:"adopted"`   // attempts that went on as if nothing had happened
+	Restarted    int   `json:"restarted"` // subtasks that were started again
 }
 
 // Check is one line of /readyz?verbose.

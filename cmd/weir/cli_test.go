@@ -89,7 +89,7 @@ func golden(t *testing.T, name, got string) {
 func TestHelp(t *testing.T) {
 	var all strings.Builder
 	for _, verb := range []string{"", "run", "list", "describe", "wait", "savepoint", "checkpoint", "stop", "cancel", "rescale",
-		"snapshot", "snapshot list", "snapshot describe", "snapshot verify", "snapshot diff", "snapshot state", "snapshot copy", "snapshot delete", "jobmanager", "taskmanager", "demo", "config", "config explain", "config list", "config lint", "version"} {
+		"snapshot", "snapshot list", "snapshot describe", "snapshot verify", "snapshot diff", "snapshot state", "snapshot copy", "snapshot delete", "jobmanager", "taskmanager", "demo", "config", "config explain", "config list", "config lint", "cluster", "cluster leader", "version"} {
 		args := append(strings.Fields(verb), "--help")
 		c := weirCommand(t, nil, nil, args...)
 		if c.exit != 0 || c.stderr != "" {
@@ -117,6 +117,8 @@ func TestOutput(t *testing.T) {
 		"describe_chkpt": "describe orders --checkpoint 4",
 		"describe_nochk": "describe orders --checkpoint 9",
 		"config_explain": "config explain state.backend",
+		"leader":         "cluster leader",
+		"leader_json":    "cluster leader -o json",
 		"wait_finished":  "wait words",
 		"wait_json":      "wait words --for=finished -o json",
 		"wait_failed":    "wait broken",

@@ -47,7 +47,7 @@ func (c *cli) root() *cobra.Command {
 	f.BoolVarP(&c.verbose, "verbose", "v", false, "say more")
 	root.AddCommand(c.runCommand(), c.listCommand(), c.describeCommand(), c.waitCommand(),
 		c.savepointCommand(), c.checkpointCommand(), c.stopCommand(), c.cancelCommand(), c.rescaleCommand(), c.snapshotCommand(), c.checkCommand(),
-		c.jobManagerCommand(), c.taskManagerCommand(), c.demoCommand(), c.configCommand(), c.versionCommand())
+		c.clusterCommand(), c.jobManagerCommand(), c.taskManagerCommand(), c.demoCommand(), c.configCommand(), c.versionCommand())
 	root.SetOut(c.stdout) // the command completion takes it over now
 	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {

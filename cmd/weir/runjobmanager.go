@@ -24,7 +24,8 @@ func runJobManager(ctx context.Context, c jobManagerConfig) error {
 		Hosts:             hostNames(c.Settings.Get(config.RESTAddress)),
 		MaxBinary:         c.Settings.Get(config.RESTMaxBody),
 		HeartbeatInterval: c.Settings.Get(config.HeartbeatInterval), HeartbeatTimeout: c.Settings.Get(config.HeartbeatTimeout),
-		RetainFor: c.Settings.Get(config.HistoryAge), RetainJobs: c.Settings.Get(config.HistorySize),
+		AdoptionTimeout: c.Settings.Get(config.AdoptionTimeout),
+		RetainFor:       c.Settings.Get(config.HistoryAge), RetainJobs: c.Settings.Get(config.HistorySize),
 		Version: buildflags.Version(), Commit: buildflags.Commit(), Log: c.Log,
 	})
 	if ctx.Err() != nil {

@@ -114,6 +114,8 @@ var (
 		"Name of the cluster: what JobManagers and TaskManagers of one cluster share.")
 	EtcdEndpoints = listKey("high-availability.etcd.endpoints", "", Cluster,
 		"Addresses of etcd (--etcd); none starts an embedded one in the data folder.")
+	AdoptionTimeout = durationKey("high-availability.adoption-timeout", "6 s", Cluster,
+		"How long a new leader waits for TaskManagers to report what runs, before it starts again what nobody has reported; longer than heartbeat.timeout.")
 	HistoryAge = durationKey("jobstore.expiration-time", "7 d", Cluster,
 		"How long jobs that have ended are kept, with their binaries and logs.")
 	HistorySize = intKey("jobstore.max-capacity", "100", 0, math.MaxInt32, Cluster,

@@ -41,6 +41,7 @@ type JobManagerOptions struct {
 
 	HeartbeatInterval time.Duration
 	HeartbeatTimeout  time.Duration
+	AdoptionTimeout   time.Duration
 	RetainFor         time.Duration
 	RetainJobs        int
 
@@ -84,7 +85,7 @@ func JobManager(ctx context.Context, o JobManagerOptions) (err error) {
 	rand.Read(id[:])
 	m, err := jobmanager.New(jobmanager.Config{
 		ClusterID: o.ClusterID, HA: store, Storage: o.Storage, Private: private, Settings: o.Settings, Version: o.Version, RPC: o.RPC, Log: o.Log,
-		HeartbeatInterval: o.HeartbeatInterval, HeartbeatTimeout: o.HeartbeatTimeout, RetainFor: o.RetainFor, RetainJobs: o.RetainJobs,
+		HeartbeatInterval: o.HeartbeatInterval, HeartbeatTimeout: o.HeartbeatTimeout, AdoptionTimeout: o.AdoptionTimeout, RetainFor: o.RetainFor, RetainJobs: o.RetainJobs,
 		Self: &metapb.LeaderRecord{
 			RestAddress: reachable(o.REST.Addr()), RpcAddress: reachable(o.RPC.Addr()), Process: hex.EncodeToString(id[:]), Pid: uint32(os.Getpid()),
 		},

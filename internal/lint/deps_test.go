@@ -16,10 +16,10 @@ const policy = `
 	# buildflags: a program says in its plan which runtime it embeds, the JobManager compares.
 	NONE < internal/invariants, internal/buildflags < jobmanager;
 	# Which host this is: TaskManagers say it, the JobManager compares.
-	NONE < internal/machine < taskmanager, taskmanager/worker, jobmanager;
+	NONE < internal/machine < taskmanager, taskmanager/worker, jobmanager/session;
 	# Where unix sockets lie, and what waits to be said on a control stream.
 	NONE < internal/sockets < taskmanager, coordinator/ha/etcdha;
-	NONE < internal/sendqueue < taskmanager, taskmanager/worker, jobmanager;
+	NONE < internal/sendqueue < taskmanager, taskmanager/worker, jobmanager/session;
 	NONE < internal/ring, internal/footprint < taskmanager/exchange;
 	# Whether a value fits into a slot of the table depends on its pointers.
 	internal/footprint < statebackend/table;
@@ -89,7 +89,11 @@ const policy = `
 	coordinator, job, internal/config < jobmanager/settings;
 	# What clients were promised is carried out by checkpoints.
 	coordinator < jobmanager/operations < jobmanager;
+	# What runs when a leader is lost is said in registrations; the graph goes on with it.
+	coordinator, jobmanager/execgraph, proto/weirpb < jobmanager/adoption < jobmanager;
 	NONE < jobmanager/objects;
+	# The streams of TaskManagers: what is said on them is the leader's to understand.
+	jobmanager/objects, proto/weirpb < jobmanager/session < jobmanager;
 	jobmanager/execgraph, jobmanager/slots, jobmanager/history, jobmanager/settings, jobmanager/objects, coordinator/restore, coordinator/ha < jobmanager;
 	coordinator/metadata, statebackend/objstore, internal/loop, internal/event, internal/config < jobmanager;
 	proto/weirpb < jobmanager;

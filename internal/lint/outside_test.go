@@ -22,10 +22,10 @@ var outside = map[string][]string{
 	// Only one package speaks to etcd; its client answers in gRPC's codes and logs to zap.
 	"go.etcd.io/etcd":               {"coordinator/ha/etcdha"},
 	"go.uber.org/zap":               {"coordinator/ha/etcdha"},
-	"google.golang.org/grpc/codes":  {"coordinator/ha/etcdha", "proto/weirpb", "jobmanager", "taskmanager", "taskmanager/worker"},
-	"google.golang.org/grpc/status": {"coordinator/ha/etcdha", "proto/weirpb", "jobmanager", "taskmanager", "taskmanager/worker"},
+	"google.golang.org/grpc/codes":  {"coordinator/ha/etcdha", "proto/weirpb", "jobmanager/session", "taskmanager", "taskmanager/worker"},
+	"google.golang.org/grpc/status": {"coordinator/ha/etcdha", "proto/weirpb", "jobmanager/session", "taskmanager", "taskmanager/worker"},
 	// gRPC is for control, never for records.
-	"google.golang.org/grpc": {"proto/weirpb", "jobmanager", "taskmanager", "taskmanager/worker", "internal/minicluster", "cmd/weir", "weir", "integration"},
+	"google.golang.org/grpc": {"proto/weirpb", "jobmanager", "jobmanager/session", "taskmanager", "taskmanager/worker", "internal/minicluster", "cmd/weir", "weir", "integration"},
 
 	"google.golang.org/protobuf": {everyone},
 	"github.com/zeebo/xxh3":      {"codec", "statebackend/table", "statebackend/run", "statebackend/runlist", "stream"}, // the hash of keys, and digests

@@ -114,6 +114,14 @@ func (c *cluster) until(what string, ok func() bool) {
 	c.t.Fatalf("never: %s; the job is %s, failures %+v, checkpoints %+v", what, c.view().State, c.view().Failures, c.view().Checkpoints)
 }
 
+// subtasks is how many the job has.
+func (c *cluster) subtasks() (n int) {
+	for _, v := range c.view().Vertices {
+		n += v.Parallelism
+	}
+	return n
+}
+
 // depose has the leader replaced.
 func (c *cluster) depose() {
 	c.t.Helper()
@@ -137,24 +145,34 @@ func (c *cluster) finished() {
 	}
 }
 
-// TestLeaderIsReplaced: three times in the middle; each time old workers are stopped
-// and the job goes on from its newest checkpoint.
+// adopted demands that the present leader has adopted n attempts and restarted nothing.
+func (c *cluster) adopted(n int) {
+	c.t.Helper()
+	c.until("the job is taken over", func() bool {
+		l, err := c.JobManager().API().Leader(c.t.Context())
+		return err == nil && l.Takeover != nil && l.Takeover.Adopted == n && l.Takeover.Restarted == 0 && l.Takeover.Open == 0
+	})
+}
+
+// TestLeaderIsReplaced: three times in the middle; each time the subtasks go on, and so do
+// checkpoints.
 func TestLeaderIsReplaced(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		for range 3 {
 			before := c.view().Checkpoints.Completed // by leaders before it: that is on record
 			c.until("two checkpoints of this leader", func() bool { return c.view().Checkpoints.Completed >= before+2 })
 			c.depose()
+			c.adopted(c.subtasks())
 		}
 		c.finished()
-		if j := c.view(); j.Restarts != 3 || j.Checkpoints.RestoredFrom == nil {
+		if j := c.view(); j.Restarts != 0 || j.Checkpoints.RestoredFrom != nil {
 			t.Errorf("%d restarts, restored from %+v", j.Restarts, j.Checkpoints.RestoredFrom)
 		}
 	})
 }
 
 // TestLeaderIsReplacedAtTheEnd: the terminal checkpoint is complete, the result is
-// not on record. Only the commits are done again, and the results are right.
+// not on record. What has committed need not do it again, and the results are right.
 func TestLeaderIsReplacedAtTheEnd(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		c.store.SetFault(func(txn ha.Txn) (bool, error) {
@@ -169,12 +187,11 @@ func TestLeaderIsReplacedAtTheEnd(t *testing.T) {
 			last := c.view().LastCheckpoint
 			return last != nil && last.Kind == "terminal"
 		})
-		terminal := c.view().LastCheckpoint.ID
 		c.depose()
 		c.store.SetFault(nil)
 		c.finished()
-		if j := c.view(); j.Checkpoints.RestoredFrom == nil || j.Checkpoints.RestoredFrom.ID != terminal {
-			t.Errorf("restored from %+v, want %d", j.Checkpoints.RestoredFrom, terminal)
+		if j := c.view(); j.Checkpoints.RestoredFrom != nil {
+			t.Errorf("restored from %+v", j.Checkpoints.RestoredFrom)
 		}
 	})
 }

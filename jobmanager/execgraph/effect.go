@@ -50,7 +50,12 @@ type PersistIncarnation struct {
 	Number   job.Incarnation
 	Attempt  job.Attempt
 	Restarts int
+	Regions  []Region // as they are deployed now, and as this one will be
+	Slots    []string // TaskManager by slot
 }
+
+// Adopted is for the coordinator and the workers: these attempts go on under this leader.
+type Adopted struct{ Executions []Execution }
 
 // Deploy sends the new attempts to their workers.
 type Deploy struct {
@@ -119,6 +124,7 @@ func (StartWorker) execgraphEffect()        {}
 func (StopWorker) execgraphEffect()         {}
 func (RestoreSnapshot) execgraphEffect()    {}
 func (PersistIncarnation) execgraphEffect() {}
+func (Adopted) execgraphEffect()            {}
 func (Deploy) execgraphEffect()             {}
 func (CancelAttempts) execgraphEffect()     {}
 func (AttemptRunning) execgraphEffect()     {}

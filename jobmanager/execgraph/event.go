@@ -10,6 +10,29 @@ type Event interface{ execgraphEvent() }
 // Schedule starts the job.
 type Schedule struct{}
 
+// Adopt goes on with a job that another leader has deployed, with what was found of it.
+// Answered with Adopted if something runs.
+type Adopt struct {
+	Slots   []string // TaskManager by slot, "" = missing
+	Workers []Worker // that the job keeps
+	Regions []Found  // in the order of Graph.Regions
+}
+
+// Found is what runs of one region.
+type Found struct {
+	// Executions are its attempts that were found, with State, Attempt, Incarnation,
+	// TaskManager and Worker. If Running they are all of it; else they are ended and the
+	// region starts again.
+	Executions []Execution
+	Running    bool
+	// Failure is why not, if something went wrong while nobody led. Without one the region is
+	// started again without asking the restart strategy.
+	Failure *Failure
+	Lost    bool // a process, or a host, was lost
+	Fatal   bool
+	Reason  string // why not, one line
+}
+
 // SlotsGranted answers RequestSlots: the TaskManager of each slot that was wanted,
 // by slot; "" where there is none yet. Slots that the job has keep their place. The
 // answer to a request that was replaced since is ignored.
@@ -96,6 +119,7 @@ type RescaleNow struct{}
 type Tick struct{}
 
 func (Schedule) execgraphEvent()             {}
+func (Adopt) execgraphEvent()                {}
 func (SlotsGranted) execgraphEvent()         {}
 func (TaskManagerLost) execgraphEvent()      {}
 func (WorkerStarted) execgraphEvent()        {}

@@ -10,6 +10,8 @@ import (
 
 // JobState is the state of a job, in Flink's words.
 //
+//	RECONCILING ────────────┐ all adopted   ┌──── RECONCILING, some are not
+//	                        ▼               ▼
 //	CREATED ─▶ (starting) ─Deploy─▶ RUNNING ◀──────────▶ RESTARTING
 //	   │           │                   │  ╲                  │
 //	   │           │                   │   ╲─▶ FAILING ◀─────┤
@@ -19,13 +21,14 @@ import (
 //	                               FINISHED  FAILED  CANCELED
 //
 // A job that waits for its slots is still CREATED to people; one that another leader has
-// deployed before begins as RESTARTING.
+// deployed before begins as RECONCILING: what runs of it is being found out.
 type JobState uint8
 
 // Job states.
 const (
-	Created  JobState = iota + 1
-	Starting          // scheduled, and never deployed
+	Created     JobState = iota + 1
+	Starting             // scheduled, and never deployed
+	Reconciling          // a new leader does not know yet what runs; Adopt ends it
 	Running
 	Restarting
 	Failing
@@ -35,7 +38,7 @@ const (
 	Canceled
 )
 
-var jobStateNames = [...]string{"?", "CREATED", "CREATED", "RUNNING", "RESTARTING", "FAILING", "CANCELLING", "FINISHED", "FAILED", "CANCELED"}
+var jobStateNames = [...]string{"?", "CREATED", "CREATED", "RECONCILING", "RUNNING", "RESTARTING", "FAILING", "CANCELLING", "FINISHED", "FAILED", "CANCELED"}
 
 // String is Flink's name of the state.
 func (s JobState) String() string { return jobStateNames[s] }
@@ -45,12 +48,13 @@ func (s JobState) Terminal() bool { return s >= Finished }
 
 // jobEdges are the transitions of a job.
 var jobEdges = map[JobState][]JobState{
-	Created:    {Starting, Restarting, Failing, Cancelling, Finished, Failed, Canceled}, // terminal: found on record
-	Starting:   {Running, Failing, Cancelling, Finished},
-	Running:    {Restarting, Failing, Cancelling, Finished},
-	Restarting: {Running, Failing, Cancelling},
-	Failing:    {Failed, Cancelling, Finished},
-	Cancelling: {Canceled, Finished},
+	Created:     {Starting, Failing, Cancelling, Finished, Failed, Canceled}, // terminal: found on record
+	Reconciling: {Running, Restarting, Finished, Failed, Canceled},
+	Starting:    {Running, Failing, Cancelling, Finished},
+	Running:     {Restarting, Failing, Cancelling, Finished},
+	Restarting:  {Running, Failing, Cancelling},
+	Failing:     {Failed, Cancelling, Finished},
+	Cancelling:  {Canceled, Finished},
 }
 
 // ExecutionState is the state of one attempt of a subtask, in Flink's words.
@@ -119,6 +123,8 @@ type Worker struct {
 
 // regionPhase is where a region is.
 //
+//	  ┌──────────────────────── adopted ──────────┐
+//	  │                                           ▼
 //	idle ──round──▶ deploying ──all RUNNING──▶ running
 //	  ▲                 │                         │ failure, cancel
 //	  │                 └────────────┬────────────┘
@@ -141,7 +147,7 @@ var regionPhaseNames = [...]string{"?", "idle", "deploying", "running", "stoppin
 func (p regionPhase) String() string { return regionPhaseNames[p] }
 
 var regionEdges = map[regionPhase][]regionPhase{
-	regionIdle:      {regionDeploying, regionStopped, regionBackoff},
+	regionIdle:      {regionDeploying, regionRunning, regionStopped, regionBackoff},
 	regionDeploying: {regionRunning, regionStopping, regionBackoff, regionStopped},
 	regionRunning:   {regionStopping},
 	regionStopping:  {regionBackoff, regionStopped},
@@ -270,17 +276,25 @@ type Start struct {
 	Incarnation job.Incarnation // highest recorded
 	Attempt     uint32          // highest recorded
 	Restarts    int
+	// Deployed is the graph as it was deployed last; nil = it never was. The first event is
+	// Adopt then.
+	Deployed *job.Graph
 }
 
-// New returns the graph of a job that is about to be scheduled; the first event is
-// Schedule.
+// New returns the graph of a job that is about to be scheduled or adopted; the first event
+// is Schedule, or Adopt.
 func New(cfg Config, s Start) *Graph {
 	g := &Graph{
 		cfg: cfg.withDefaults(), state: Created, workers: map[string]*Worker{}, nextWorker: cfg.WorkerIDs,
 		incarnation: s.Incarnation, attempt: s.Attempt, restarts: s.Restarts, resumed: s.Incarnation > 0,
 	}
 	g.wanted = s.Graph
-	g.setGraph(s.Graph)
+	if s.Deployed == nil {
+		g.setGraph(s.Graph)
+		return g
+	}
+	g.state = Reconciling
+	g.setGraph(s.Deployed)
 	return g
 }
 
@@ -355,6 +369,34 @@ func (g *Graph) Slots() map[string]int {
 		}
 	}
 	return n
+}
+
+// Region is the last deployment of a failover region.
+type Region struct {
+	Subtasks    []job.SubtaskID
+	Incarnation job.Incarnation // 0 = not deployed with this parallelism
+	Attempt     job.Attempt
+}
+
+// deployments are the regions as they were deployed last.
+func (g *Graph) deployments() []Region {
+	all := make([]Region, len(g.regions))
+	for i, r := range g.regions {
+		for _, x := range g.of(r) {
+			all[i].Subtasks = append(all[i].Subtasks, x.Subtask)
+			all[i].Incarnation, all[i].Attempt = x.Incarnation, x.Attempt // the same for all of them
+		}
+	}
+	return all
+}
+
+// Regions are the failover regions, in order, and their subtasks.
+func (g *Graph) Regions() [][]job.SubtaskID {
+	var all [][]job.SubtaskID
+	for _, r := range g.deployments() {
+		all = append(all, r.Subtasks)
+	}
+	return all
 }
 
 // of lists the executions of a region in order.

@@ -26,6 +26,10 @@ func (g *Graph) Step(now time.Time, e Event, effects []Effect) []Effect { //lint
 		if g.state == Created {
 			s.schedule()
 		}
+	case Adopt:
+		if g.state == Reconciling {
+			s.adopt(e)
+		}
 	case SlotsGranted:
 		s.slotsGranted(e)
 	case TaskManagerLost:
@@ -44,7 +48,7 @@ func (g *Graph) Step(now time.Time, e Event, effects []Effect) []Effect { //lint
 	case Status:
 		s.status(e)
 	case CancelJob:
-		if !g.state.Terminal() && g.state != Cancelling && !g.asked { // else it is too late
+		if !g.state.Terminal() && g.state != Cancelling && g.state != Reconciling && !g.asked { // else it is too late
 			s.state(Cancelling)
 			s.stopAll("the job is being cancelled")
 		}
@@ -84,10 +88,6 @@ func (s *step) active() bool {
 
 // schedule begins the life of the job, or goes on with it.
 func (s *step) schedule() {
-	if s.resumed {
-		s.state(Restarting)
-		return
-	}
 	s.state(Starting)
 }
 
@@ -343,12 +343,14 @@ func (s *step) snapshotReady(e SnapshotReady) {
 	s.round = roundPersisting
 	s.incarnation++
 	s.attempt++
+	regions := s.deployments()
 	for _, r := range s.roundRegions {
 		if (r.deployed || s.resumed) && !r.planned {
 			s.restarts++
 		}
+		regions[r.index].Incarnation, regions[r.index].Attempt = s.incarnation, s.present()
 	}
-	s.do(PersistIncarnation{Number: s.incarnation, Attempt: s.present(), Restarts: s.restarts})
+	s.do(PersistIncarnation{Number: s.incarnation, Attempt: s.present(), Restarts: s.restarts, Regions: regions, Slots: s.have()[:len(s.slots)]})
 }
 
 func (s *step) present() job.Attempt { return job.Attempt{Epoch: s.cfg.Epoch, N: s.attempt} }

@@ -67,6 +67,8 @@ func (r *transcript) run(t *testing.T, d *datadriven.TestData) string {
 		return r.step(Tick{})
 	case "schedule":
 		return r.step(Schedule{})
+	case "adopt":
+		return r.adopt(t, d, str)
 	case "slots":
 		e := SlotsGranted{Number: r.g.requests}
 		if d.HasArg("number") {
@@ -147,9 +149,47 @@ func (r *transcript) fresh(t *testing.T, d *datadriven.TestData) string {
 		d.ScanArgs(t, "incarnation", &n)
 		s.Incarnation = job.Incarnation(n)
 	}
+	if d.HasArg("deployed") {
+		p := 0
+		d.ScanArgs(t, "deployed", &p)
+		if s.Deployed, err = job.NewGraph(g.Plan, p); err != nil {
+			d.Fatalf(t, "%v", err)
+		}
+	}
 	r.g, r.start = New(Config{Epoch: 7, Restart: policy}, s), time.Unix(1000, 0)
 	r.now = r.start
 	return r.show()
+}
+
+// adopt takes a line for each region: "running|down|failed|lost|fatal reason [subtask=state@tm …]".
+func (r *transcript) adopt(t *testing.T, d *datadriven.TestData, str func(string) string) string {
+	e := Adopt{Slots: strings.Split(str("slots"), "/")}
+	for i, tm := range e.Slots {
+		if e.Slots[i] = strings.Trim(tm, "-"); e.Slots[i] != "" {
+			e.Workers = append(e.Workers, Worker{TaskManager: tm, ID: uint64(3 + i), Ready: true})
+		}
+	}
+	states := map[string]ExecutionState{"deploying": Deploying, "running": TaskRunning, "canceled": TaskCanceled, "failed": TaskFailed, "finished": TaskFinished}
+	for line := range strings.Lines(d.Input) {
+		f := strings.Fields(line)
+		found := Found{Running: f[0] == "running", Reason: strings.ReplaceAll(f[1], "_", " "), Lost: f[0] == "lost", Fatal: f[0] == "fatal"}
+		if f[0] != "running" && f[0] != "down" {
+			found.Failure = &Failure{Time: r.now, Cause: found.Reason}
+		}
+		for _, x := range f[2:] {
+			name, at, _ := strings.Cut(x, "=")
+			state, tm, _ := strings.Cut(at, "@")
+			for _, s := range r.g.Job().Subtasks() {
+				if s.String() == name {
+					found.Executions = append(found.Executions, Execution{
+						Subtask: s, State: states[state], Attempt: job.Attempt{Epoch: 6, N: 5}, Incarnation: 5, TaskManager: tm, Worker: uint64(3 + slices.Index(e.Slots, tm)),
+					})
+				}
+			}
+		}
+		e.Regions = append(e.Regions, found)
+	}
+	return r.step(e)
 }
 
 // status sends one status for each subtask of s=v0[1],v1 (all of the vertex).
@@ -193,6 +233,14 @@ func (r *transcript) effect(f Effect) string {
 	switch f := f.(type) {
 	case Deploy:
 		return fmt.Sprintf("Deploy incarnation %d attempt %v: %s", f.Incarnation, f.Attempt, name(f.Executions))
+	case Adopted:
+		return fmt.Sprintf("Adopted %s", name(f.Executions))
+	case PersistIncarnation:
+		line := fmt.Sprintf("PersistIncarnation %d attempt %v restarts %d slots %q regions", f.Number, f.Attempt, f.Restarts, f.Slots)
+		for _, r := range f.Regions {
+			line += fmt.Sprintf(" %d/%v", r.Incarnation, r.Attempt)
+		}
+		return line
 	case AttemptsLost:
 		return fmt.Sprintf("AttemptsLost %s: %s", name(f.Executions), f.Reason)
 	case AttemptRunning:

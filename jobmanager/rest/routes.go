@@ -39,13 +39,14 @@ type route struct {
 }
 
 // routes are all doors there are: what is not here does not exist. Paths and forms
-// are Flink's, except /, /leader, POST /jobs and those that end in /describe; of the
+// are Flink's, except /, /leader and what is below it, POST /jobs and those that end in /describe; of the
 // rescaling, Flink has only the path left.
 var routes = []route{
 	{"GET", "/{$}", leaderOnly, read, noBody, (*Server).page},
 	{"GET", "/livez", anyone, probe, noBody, (*Server).livez},
 	{"GET", "/readyz", anyone, probe, noBody, (*Server).readyz},
 	{"GET", "/leader", anyone, read, noBody, (*Server).leader},
+	{"GET", "/leader/takeover", leaderOnly, read, noBody, (*Server).leader},
 	{"GET", "/config", anyone, read, noBody, (*Server).config},
 	{"GET", "/jobmanager/config", anyone, read, noBody, (*Server).settings},
 	{"GET", "/overview", leaderOnly, read, noBody, (*Server).overview},

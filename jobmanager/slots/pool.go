@@ -92,6 +92,24 @@ func (p *Pool) Request(id job.ID, number uint64, n int, have []string, wanted in
 	}
 }
 
+// Keep holds n slots of a TaskManager for a job that runs there, until the job says with
+// its first Request what it has: they must not be given to others meanwhile.
+func (p *Pool) Keep(id job.ID, name string, n int) {
+	m := p.find(name)
+	if m == nil {
+		return
+	}
+	r := p.request(id)
+	if r == nil {
+		r = &request{job: id, granted: true}
+		p.requests = append(p.requests, r)
+	}
+	for range min(n, m.free) {
+		r.slots = append(r.slots, name)
+		m.free--
+	}
+}
+
 // Release gives back everything a job has.
 func (p *Pool) Release(id job.ID) {
 	if r := p.request(id); r != nil {
