@@ -127,6 +127,7 @@ func damaged(t *testing.T, d damage, runs, all bool) {
 	id := c.counting("-D", "execution.checkpointing.num-retained=50", "-D", "execution.checkpointing.interval=100ms")
 	j := c.jobUntil(id, "has checkpoints", hasCheckpoint(4))
 	c.managers[0].kill(t)
+	c.killWorker(j, c.tasks[0]) // else the job goes on, and reads no checkpoint
 	newest := j.LastCheckpoint.ID
 	metadata, others := files(t, filepath.Dir(j.LastCheckpoint.Path))
 	first := newest // the oldest checkpoint that is damaged

@@ -23,6 +23,7 @@ func TestFallbackOfTwoPhaseSinks(t *testing.T) {
 		id = c.submit(append(args, program, "--", "--n", "400000", "--rate", "50000", "--output", output)...)
 		j := c.jobUntil(id, "has checkpoints", hasCheckpoint(8))
 		c.managers[0].kill(t)
+		c.killWorker(j, c.tasks[0]) // else the job goes on, and reads no checkpoint
 		newest = j.LastCheckpoint
 		metadata, _ := files(t, filepath.Dir(newest.Path))
 		for n, path := range metadata {

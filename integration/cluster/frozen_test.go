@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"strings"
 	"syscall"
 	"testing"
 
@@ -33,29 +32,4 @@ func TestFrozenTaskManager(t *testing.T) {
 	c.counted(id, 1)
 	until(t, "the old worker is gone", func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH })
 	c.awaitSlots(3) // it is welcome again
-}
-
-// TestFrozenLeader: a leader that sleeps through its lease must not act when it wakes up.
-func TestFrozenLeader(t *testing.T) {
-	t.Parallel()
-	c := newCluster(t, layout{jobManagers: 2, taskManagers: 2, external: true})
-	id := c.counting("-D", "execution.checkpointing.num-retained=50")
-	j := c.jobUntil(id, "has a checkpoint", hasCheckpoint(1))
-	leader := c.leads()
-	frozen := c.managers[leader]
-	frozen.signal(t, syscall.SIGSTOP)
-	only := *c
-	only.rest = c.rest[1-leader : 2-leader] // the frozen one accepts connections and is silent
-	until(t, "the standby leads", func() bool {
-		s := begin(t, "-m", only.rest[0], "wait", id, "--for=running", "--timeout", "1s").await()
-		return s.code == 0
-	})
-	frozen.signal(t, syscall.SIGCONT)
-	c.standsBy(leader, 1-leader)
-	if s := only.must("wait", id, "-o", "json"); !strings.Contains(s.stdout, line3M) {
-		t.Errorf("wait: %v", s)
-	}
-	if now := only.describe(id); now.Incarnation <= j.Incarnation || now.Checkpoints.RestoredFrom == nil {
-		t.Errorf("incarnation %d, %d before; restored from %+v", now.Incarnation, j.Incarnation, now.Checkpoints.RestoredFrom)
-	}
 }

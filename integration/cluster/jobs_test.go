@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/weirstream/weir/client/api"
@@ -146,5 +147,13 @@ func complaint(t testing.TB, s said, code int, words ...string) {
 	}
 	if strings.Contains(text, "goroutine ") || strings.Count(text, "\n") > 5 {
 		t.Errorf("too long for an error: %v", s)
+	}
+}
+
+// killWorker kills the worker of a job on a TaskManager.
+func (c *Cluster) killWorker(j *api.Job, p *process) {
+	c.t.Helper()
+	if err := syscall.Kill(workerOn(c.t, j, p), syscall.SIGKILL); err != nil {
+		c.t.Fatal(err)
 	}
 }

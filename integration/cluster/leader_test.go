@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,9 +14,15 @@ import (
 // counting submits workload count, slow enough to be disturbed.
 func (c *Cluster) counting(settings ...string) string {
 	c.t.Helper()
+	return c.countingAt(600_000, settings...)
+}
+
+// countingAt is counting with so many records a second.
+func (c *Cluster) countingAt(rate int, settings ...string) string {
+	c.t.Helper()
 	args := append([]string{"-D", "restart-strategy.exponential-delay.initial-backoff=100ms"}, settings...)
 	return c.submit(append(args, bench(c.t), "--", "--workload", "count", "--n", "3000000", "--keys", "100000", "--parallelism", "2",
-		"--checkpoint-ms", "100", "--rate", "600000")...)
+		"--checkpoint-ms", "100", "--rate", strconv.Itoa(rate))...)
 }
 
 // counted demands the right result of it, after a restart from a checkpoint.
@@ -37,9 +44,11 @@ func TestJobManagerComesBack(t *testing.T) {
 	id := c.counting()
 	follow := c.begin("wait", id, "-o", "json")
 	j := c.jobUntil(id, "has a checkpoint", hasCheckpoint(1))
+	before := c.receipt(0)
 	c.managers[0].kill(t)
 	c.managers[0].start(t)
-	c.counted(id, j.Incarnation)
+	c.adopted(c.receipt(before.Epoch).Takeover, subtasks(j))
+	c.exact(id, 0)
 	if s := follow.await(); s.code != 0 || !strings.Contains(s.stdout, line3M) {
 		t.Errorf("a wait across the kill: %v", s)
 	}
@@ -67,13 +76,15 @@ func TestStandbyTakesOver(t *testing.T) {
 	if s := begin(t, "-m", c.rest[standby], "list", "-o", "name").await(); s.code != 0 || s.stdout != id+"\n" {
 		t.Errorf("list at the standby: %v", s)
 	}
+	before := c.receipt(0)
 	c.managers[leader].kill(t)
 	// The one that is dead is named first: the command finds the other.
 	s := begin(t, "-m", c.rest[leader]+","+c.rest[standby], "wait", id, "--for=running", "--timeout", "50s").await()
 	if s.code != 0 {
 		t.Errorf("wait with the dead and the new leader: %v", s)
 	}
-	c.counted(id, j.Incarnation)
+	c.adopted(c.receipt(before.Epoch).Takeover, subtasks(j))
+	c.exact(id, 0)
 	if now := c.leads(); now != standby {
 		t.Errorf("JobManager %d leads, want %d", now, standby)
 	}

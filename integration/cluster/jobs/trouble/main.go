@@ -16,7 +16,7 @@ func main() { weir.Main(build) }
 
 func build(env *weir.Env) error {
 	fs := flag.NewFlagSet("trouble", flag.ContinueOnError)
-	mode := fs.String("mode", "steady", "what goes wrong: steady, panic, fail, stubborn, planpanic, twice or unstable")
+	mode := fs.String("mode", "steady", "what goes wrong: steady, beat (writes when records come), panic, fail, stubborn, planpanic, twice or unstable")
 	n := fs.Int64("n", 1_000_000, "number of `records`")
 	keys := fs.Uint64("keys", 1000, "number of `keys`")
 	rate := fs.Float64("rate", 20_000, "`records` a second")
@@ -39,6 +39,10 @@ func build(env *weir.Env) error {
 	}
 	counts := source.KeyBy(func(v uint64) uint64 { return v % *keys }).
 		Process("count", func(s *weir.Setup) *counter { return &counter{s.Value[uint64]("n"), *mode} })
+	if *mode == "beat" {
+		counts.To("out", beat{*output})
+		return nil
+	}
 	if *output != "" {
 		counts.To("out", file.Sink(*output, func(line []byte, v uint64) []byte { return fmt.Appendf(line, "%d\n", v) }))
 		return nil
@@ -85,4 +89,36 @@ func (discard) NewWriter(s *weir.Setup) (weir.Writer[uint64], error) { return &s
 func (w *sum) Write(uint64) error {
 	w.seen.Add(1)
 	return nil
+}
+
+// beat writes down when each record came, a file for each subtask.
+type beat struct{ path string }
+
+type beats struct {
+	path string
+	f    *os.File
+}
+
+// NewWriter implements weir.Sink.
+func (b beat) NewWriter(s *weir.Setup) (weir.Writer[uint64], error) {
+	return &beats{path: fmt.Sprintf("%s-%d", b.path, s.Subtask())}, nil
+}
+
+// Write implements weir.Writer.
+func (b *beats) Write(uint64) (err error) {
+	if b.f == nil {
+		if b.f, err = os.OpenFile(b.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
+			return err
+		}
+	}
+	_, err = fmt.Fprintln(b.f, time.Now().UnixNano())
+	return err
+}
+
+// Close closes the file.
+func (b *beats) Close() error {
+	if b.f == nil {
+		return nil
+	}
+	return b.f.Close()
 }
