@@ -1,9 +1,12 @@
 // Package sim is the first tier of proof (T1): the pure cores — coordinator,
-// coordinator/restore, coordinator/metadata, jobmanager/operations and taskmanager/align —
+// coordinator/restore, coordinator/metadata, jobmanager/operations, jobmanager/adoption and taskmanager/align —
 // with a model of
 // everything around them in one seeded event loop, and faults on top: workers and
 // JobManagers that crash, hang and come back, messages that are lost or late, store
 // results that are unknown, leaders that do not know that they are deposed.
+//
+// When a JobManager is lost its subtasks go on; the next one adopts them, or starts them
+// again.
 //
 // The job reads records from two sources, counts them by key at a parallelism that
 // changes with each restart, and writes the counts to a sink that commits with
@@ -19,5 +22,5 @@
 // One goroutine, no clock: the same seed gives the same trace, down to its hash.
 // Mutants (mutant.go) are mistakes built in on purpose, which must be found.
 //
-// Read world.go (loop and faults), then leader.go, subtask.go, overtake.go, store.go, check.go.
+// Read world.go (loop and faults), then leader.go, adopt.go, subtask.go, overtake.go, store.go, check.go.
 package sim

@@ -12,6 +12,7 @@ import (
 	"github.com/weirstream/weir/coordinator/metadata"
 	"github.com/weirstream/weir/coordinator/restore"
 	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/jobmanager/adoption"
 	"github.com/weirstream/weir/jobmanager/operations"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/stream"
@@ -36,6 +37,7 @@ type leader struct {
 	attempt     uint32
 	round       int                 // number of the last restart; what an earlier one began is given up
 	timer       int                 // number of the last SetTimer
+	adoption    *adoption.Core      // while collecting
 	triggered   stream.CheckpointID // the last one
 	acked       map[stream.CheckpointID][]string
 }
@@ -44,6 +46,7 @@ type leaderPhase uint8
 
 const (
 	electing leaderPhase = iota
+	collecting
 	watching
 	stopping
 	deploying
@@ -78,6 +81,9 @@ func (l *leader) takeOver() {
 	}
 	found := w.store.read()
 	l.incarnation, l.attempt = found.Incarnation, w.store.attempt
+	if w.Mutant == ForgetReservation {
+		found.Reserved = 0
+	}
 	loaded := operations.Loaded{}
 	for _, c := range found.Completed {
 		loaded.Pointers = append(loaded.Pointers, c.Pointer)
@@ -98,36 +104,11 @@ func (l *leader) takeOver() {
 	case w.store.ended:
 		l.phase = ending
 		l.step(coordinator.JobEnded{State: "FINISHED"})
-	case l.adopt():
-	default:
+	case w.store.graph == nil:
 		l.restart("a new leader starts it")
+	default:
+		l.collect()
 	}
-}
-
-// adopt goes on with the attempts that run, if all of them do.
-func (l *leader) adopt() bool {
-	w := l.w
-	if w.store.graph == nil || w.chance(0.4) {
-		return false
-	}
-	l.on = map[job.SubtaskID]int{}
-	l.executions = nil
-	for _, k := range w.workers {
-		for _, s := range k.subtasks {
-			if k.reachable() && !s.gone && s.running && s.execution.Incarnation == w.store.incarnation {
-				l.on[s.execution.Subtask] = k.index
-				l.executions = append(l.executions, s.execution)
-			}
-		}
-	}
-	if len(l.executions) != len(w.store.graph.Subtasks()) {
-		return false
-	}
-	w.Adoptions++
-	w.trace("adopt")
-	l.graph, l.phase = w.store.graph, watching
-	l.step(coordinator.Adopted{Graph: l.graph, Executions: l.executions, NextStateID: 1})
-	return true
 }
 
 func (l *leader) gone() bool {
@@ -137,6 +118,10 @@ func (l *leader) gone() bool {
 // hear takes in what a subtask says.
 func (l *leader) hear(e coordinator.Event) {
 	if l.gone() {
+		return
+	}
+	if r, ok := e.(coordinator.SubtaskRunning); ok && l.phase == collecting {
+		l.heardRunning(r.Execution)
 		return
 	}
 	if a, ok := e.(coordinator.Acked); ok {
@@ -387,6 +372,10 @@ func (l *leader) tell(x coordinator.Execution, what string, do func(*subtask)) {
 }
 
 func (l *leader) workerLost(index int) {
+	if !l.gone() && l.phase == collecting {
+		l.adopt(adoption.Lost{TaskManager: l.w.workers[index].name()})
+		return
+	}
 	if l.gone() || l.phase != watching && l.phase != deploying {
 		return
 	}
@@ -465,7 +454,7 @@ func (l *leader) deploy(from coordinator.RestoreFrom) {
 	l.executions, l.on = nil, map[job.SubtaskID]int{}
 	for _, s := range g.Subtasks() {
 		l.executions = append(l.executions, coordinator.Execution{Subtask: s, Attempt: job.Attempt{Epoch: l.epoch, N: l.attempt}, Incarnation: l.incarnation})
-		l.on[s] = up[(s.Index+int(s.Vertex))%len(up)]
+		l.on[s] = up[s.Index%len(up)] // slot i has subtask i of every vertex
 	}
 	l.persist(from)
 }
@@ -479,11 +468,16 @@ func (l *leader) persist(from coordinator.RestoreFrom) {
 		}
 		restored := stream.CheckpointID(from.Pointer.GetCheckpointId())
 		incarnation, attempt, graph := l.incarnation, l.attempt, l.graph
+		var slots []string
+		for i := range graph.Slots() {
+			slots = append(slots, w.workers[l.on[job.SubtaskID{Vertex: widest(graph), Index: i}]].name())
+		}
 		outcome := w.store.commit(l.epoch, func() {
 			if newest := w.store.newest(); restored != newest {
 				w.fail("I5", "checkpoint %d is restored, the newest is %d", restored, newest)
 			}
 			w.store.incarnation, w.store.attempt, w.store.graph = incarnation, attempt, graph
+			w.store.deployedBy, w.store.slots = l.epoch, slots
 		})
 		switch outcome {
 		case coordinator.OK:

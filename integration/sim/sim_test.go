@@ -30,7 +30,7 @@ func TestSeeds(t *testing.T) {
 	t.Logf("%+v", sum)
 	// The scenarios took their paths.
 	for name, figure := range map[string]int{
-		"worker crashes": sum.WorkerCrashes, "leader changes": sum.LeaderChanges, "adoptions": sum.Adoptions,
+		"worker crashes": sum.WorkerCrashes, "leader changes": sum.LeaderChanges, "adoptions": sum.Adoptions, "refused adoptions": sum.Refused,
 		"restores": sum.Restores, "rescales": sum.Rescales, "aborts": sum.Aborts, "completed": sum.Completed,
 		"unknown results": sum.Unknown, "lost messages": sum.LostMessages, "deleted objects": sum.Deleted, "read-backs": 3 * sum.ReadBacks, "restores of a terminal checkpoint": 3 * sum.TerminalRestores,
 		"late acks": sum.LateAcks, "savepoints": sum.Savepoints, "pins of other jobs": 2 * sum.Pins, "stops": 2 * sum.Stops, "orphans": sum.Orphans, "late transactions": 10 * sum.LateApplied, "restores of a stop": 10 * sum.StopRestores,

@@ -24,6 +24,8 @@ type store struct {
 	incarnation job.Incarnation
 	attempt     uint32
 	graph       *job.Graph // of the incarnation
+	deployedBy  uint64     // epoch of its leader
+	slots       []string   // TaskManager by slot
 	ended       bool       // the result is on record
 	pointers    map[stream.CheckpointID]*metapb.CheckpointPointer
 	refs        map[stream.CheckpointID][]string // objects that the pointer's _metadata names

@@ -23,12 +23,12 @@ type Options struct {
 
 // Figures are what a run did, to see that it took the paths it should.
 type Figures struct {
-	Steps, WorkerCrashes, LeaderChanges, Adoptions, Restores, Rescales int
-	Aborts, Completed, Unknown, LostMessages, Deleted, LateAcks        int
-	ReadBacks, TerminalRestores                                        int
-	Savepoints, Stops, LateApplied, StopRestores, Captured, InFlight   int
-	Pins                                                               int
-	Orphans                                                            int
+	Steps, WorkerCrashes, LeaderChanges, Adoptions, Refused, Restores, Rescales int
+	Aborts, Completed, Unknown, LostMessages, Deleted, LateAcks                 int
+	ReadBacks, TerminalRestores                                                 int
+	Savepoints, Stops, LateApplied, StopRestores, Captured, InFlight            int
+	Pins                                                                        int
+	Orphans                                                                     int
 }
 
 // Add sums figures.
@@ -37,6 +37,7 @@ func (f *Figures) Add(g Figures) {
 	f.WorkerCrashes += g.WorkerCrashes
 	f.LeaderChanges += g.LeaderChanges
 	f.Adoptions += g.Adoptions
+	f.Refused += g.Refused
 	f.Restores += g.Restores
 	f.Rescales += g.Rescales
 	f.Aborts += g.Aborts
