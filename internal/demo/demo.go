@@ -53,6 +53,8 @@ type demo struct {
 type kills struct {
 	taskManagers int
 	leaders      int
+	adopted      int // attempts, by the next leaders
+	restarted    int // subtasks, by them
 	recoveries   []time.Duration
 }
 
@@ -123,6 +125,9 @@ func (d *demo) say(format string, args ...any) {
 	fmt.Fprintln(d.o.Stderr, line)
 }
 
+// pauses is the folder in which the job writes down when its records paused.
+func (d *demo) pauses() string { return filepath.Join(d.o.Dir, "pauses") }
+
 // submit makes the plan of the demo's job and submits this program as its binary.
 func (d *demo) submit(ctx context.Context, exe string) error {
 	out := filepath.Join(d.o.Dir, "out")
@@ -130,7 +135,10 @@ func (d *demo) submit(ctx context.Context, exe string) error {
 		return fmt.Errorf("make folder of the sink: %w", err)
 	}
 	planFile := filepath.Join(d.o.Dir, "plan")
-	cmd := exec.CommandContext(ctx, exe, jobArgs(d.n, d.o.Rate, out, d.o.Sabotage)...)
+	if err := os.MkdirAll(d.pauses(), 0o700); err != nil {
+		return fmt.Errorf("make folder for the pauses: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, exe, jobArgs(d.n, d.o.Rate, out, d.pauses(), d.o.Sabotage)...)
 	cmd.Env = append(os.Environ(), "WEIR_PLAN="+planFile)
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("plan the demo's job: %w: %s", err, text)
@@ -260,8 +268,7 @@ func (d *demo) killTaskManager(ctx context.Context) error {
 
 // killLeader kills the leading JobManager.
 func (d *demo) killLeader(ctx context.Context) error {
-	j, err := d.awaitRunning(ctx, 0)
-	if err != nil {
+	if _, err := d.awaitRunning(ctx, 0); err != nil {
 		return err
 	}
 	l, err := d.client.Leader(ctx)
@@ -272,11 +279,7 @@ func (d *demo) killLeader(ctx context.Context) error {
 		if d.cluster.rest[i] != l.RESTAddress {
 			continue
 		}
-		if err := d.kill(ctx, p, j); err != nil {
-			return err
-		}
-		d.kills.leaders++
-		return nil
+		return d.killLeading(ctx, p, l.Epoch)
 	}
 	return fmt.Errorf("%w: no JobManager of the demo listens at the leader's address %s", ErrNotExact, l.RESTAddress)
 }
@@ -296,6 +299,54 @@ func (d *demo) kill(ctx context.Context, p *process, before *api.Job) error {
 	d.kills.recoveries = append(d.kills.recoveries, took)
 	d.say("the job runs again after %d ms", took.Milliseconds())
 	return nil
+}
+
+// killLeading kills the JobManager p, which leads in epoch, and waits until the next one has
+// taken the job over. What counts is how long records waited.
+func (d *demo) killLeading(ctx context.Context, p *process, epoch uint64) error {
+	pid := p.pid()
+	at := time.Now()
+	if !p.kill() {
+		return fmt.Errorf("%w: %s was not there to be killed", ErrNotExact, p.name)
+	}
+	d.say("killed %s (pid %d, SIGKILL), which led", p.name, pid)
+	r, err := d.awaitTakeover(ctx, epoch)
+	if err != nil {
+		return err
+	}
+	if _, err := d.awaitRunning(ctx, 0); err != nil {
+		return err
+	}
+	pause, err := longestPause(d.pauses(), at, time.Now())
+	if err != nil {
+		return err
+	}
+	d.kills.leaders++
+	d.kills.adopted += r.Adopted
+	d.kills.restarted += r.Restarted
+	d.kills.recoveries = append(d.kills.recoveries, pause)
+	d.say("another JobManager leads after %d ms: adopted=%d restarted=%d; the longest pause of the records was %d ms",
+		time.Since(at).Milliseconds(), r.Adopted, r.Restarted, pause.Milliseconds())
+	return nil
+}
+
+// awaitTakeover waits for the receipt of a leader after epoch.
+func (d *demo) awaitTakeover(ctx context.Context, epoch uint64) (*api.Takeover, error) {
+	ctx, cancel := context.WithTimeout(ctx, recoveryTimeout)
+	defer cancel()
+	for {
+		l, err := d.client.Takeover(ctx)
+		if err == nil && l.Epoch > epoch && l.Takeover != nil && l.Takeover.Open == 0 {
+			return l.Takeover, nil
+		}
+		select {
+		case <-time.After(look):
+		case err := <-d.cluster.failed:
+			return nil, err
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: no other JobManager has taken the job over in %v (%w)", ErrNotExact, recoveryTimeout, err)
+		}
+	}
 }
 
 // awaitRunning waits until the whole job runs in an incarnation after the given one.
@@ -389,8 +440,8 @@ func (d *demo) verdict() error {
 	for _, r := range d.kills.recoveries {
 		ms = append(ms, fmt.Sprintf("%dms", r.Milliseconds()))
 	}
-	fmt.Fprintf(d.o.Stdout, "demo: in=%d out=%d lost=%d duplicated=%d taskmanager-kills=%d leader-kills=%d recoveries=[%s]\n",
-		in, d.audit.out, lost, d.audit.duplicated, d.kills.taskManagers, d.kills.leaders, strings.Join(ms, " "))
+	fmt.Fprintf(d.o.Stdout, "demo: in=%d out=%d lost=%d duplicated=%d taskmanager-kills=%d leader-kills=%d adopted=%d restarted=%d recoveries=[%s]\n",
+		in, d.audit.out, lost, d.audit.duplicated, d.kills.taskManagers, d.kills.leaders, d.kills.adopted, d.kills.restarted, strings.Join(ms, " "))
 	switch {
 	case in != uint64(d.n):
 		return fmt.Errorf("%w: the source has emitted %d records instead of %d", ErrNotExact, in, d.n)

@@ -11,5 +11,8 @@
 // Goroutines: one for each child process, waiting for its end; one reads keys; the
 // rest is the caller's. All children die with the demo.
 //
-// Read demo.go, then job.go, audit.go and processes.go.
+// When the leader is killed the next one adopts what runs; the job writes down its pauses
+// (pauses.go), which tell what its records have noticed.
+//
+// Read demo.go, then job.go, audit.go, pauses.go and processes.go.
 package demo

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"flag"
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -41,6 +42,7 @@ func build(env *weir.Env) error {
 	n := fs.Int64("n", 0, "number of records")
 	rate := fs.Float64("rate", 0, "records a second")
 	out := fs.String("out", "", "folder of the sink")
+	pauses := fs.String("pauses", "", "folder in which pauses between records are written down")
 	sabotage := fs.String("sabotage", "", "drop or double: what the sink does to the 1,000th record, then to one in a million")
 	if err := env.ParseFlags(fs); err != nil {
 		return err
@@ -53,7 +55,7 @@ func build(env *weir.Env) error {
 	counted := env.From("events", generator.Range(*n, func(i uint64) event { return event{i, keyOf(i)} }, generator.Rate(*rate))).
 		Process("emitted", newTally).
 		KeyBy(func(e event) uint64 { return e.Key }).
-		Process("count", newCounter)
+		Process("count", func(s *weir.Setup) *counter { return newCounter(s, *pauses) })
 	if *sabotage != "" {
 		counted = counted.FlatMap("sabotage", saboteur(*sabotage))
 	}
@@ -79,12 +81,18 @@ func (t *tally) Process(e event, out *weir.Collector[event]) error {
 type counter struct {
 	n       *weir.Value[uint64]
 	counted *weir.Sum
+	pauses  pauses
 }
 
-func newCounter(s *weir.Setup) *counter { return &counter{s.Value[uint64]("n"), s.Sum("counted")} }
+func newCounter(s *weir.Setup, folder string) *counter {
+	return &counter{n: s.Value[uint64]("n"), counted: s.Sum("counted"), pauses: pauses{path: filepath.Join(folder, fmt.Sprint(s.Subtask()))}}
+}
 
 // Process numbers the records of each key.
 func (c *counter) Process(ctx *weir.Ctx[uint64], e event, out *weir.Collector[update]) error {
+	if err := c.pauses.record(time.Now()); err != nil {
+		return err
+	}
 	n, _ := c.n.Get()
 	n++
 	c.n.Set(n)
@@ -129,8 +137,8 @@ func appendUpdate(dst []byte, u update) []byte {
 }
 
 // jobArgs are the arguments of the job's program.
-func jobArgs(n int64, rate float64, out, sabotage string) []string {
-	args := []string{"--n", strconv.FormatInt(n, 10), "--rate", fmt.Sprint(rate), "--out", out}
+func jobArgs(n int64, rate float64, out, pauses, sabotage string) []string {
+	args := []string{"--n", strconv.FormatInt(n, 10), "--rate", fmt.Sprint(rate), "--out", out, "--pauses", pauses}
 	if sabotage != "" {
 		args = append(args, "--sabotage", sabotage)
 	}
