@@ -7,14 +7,19 @@ import (
 	"strings"
 
 	"github.com/weirstream/weir/codec"
+	"github.com/weirstream/weir/coordinator/restore"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/proto/metapb"
 )
 
 // Options say how the program is to be started.
 type Options struct {
-	// AllowNonRestored drops state that the program does not have.
+	// AllowNonRestored drops state that the program does not have, and records in flight
+	// that have nowhere to go.
 	AllowNonRestored bool
+	// Graph is the program as it is to be run, at its parallelism: it says which operators
+	// are chained, and so what can be divided among whom. nil: that is not looked at.
+	Graph *job.Graph
 }
 
 // Check compares the snapshot m, its operators under the uids that they are to have, with
@@ -51,6 +56,11 @@ func Check(m *metapb.CheckpointMetadata, plan *metapb.Plan, o Options) *Report {
 			r.Bytes += op.Bytes
 		}
 	}
+	if o.Graph != nil && r.Err() == nil {
+		if _, err := restore.Plan(m, o.Graph, restore.Options{AllowNonRestored: o.AllowNonRestored}); err != nil {
+			r.Reason = strings.TrimPrefix(err.Error(), restore.ErrIncompatible.Error()+": ")
+		}
+	}
 	r.Restorable = r.Err() == nil
 	return r
 }
@@ -71,11 +81,15 @@ func (c *checker) both() Operator {
 	if c.old != nil {
 		op.Verdict, op.Parallelism, op.Bytes = Mapped, int(c.old.Parallelism), bytesOf(c.old)
 		op.Detail = c.keys()
-		if flight := c.inFlight(); flight != "" {
-			op.Detail = flight
+		nowhere, changed := c.inFlight()
+		if changed != "" || nowhere != "" && !c.o.AllowNonRestored {
+			op.Detail = cmp.Or(changed, nowhere)
 		}
-		if op.Detail != "" {
+		switch {
+		case op.Detail != "":
 			op.Verdict = Incompatible
+		case nowhere != "":
+			op.Verdict, op.Detail = Dropped, nowhere
 		}
 	}
 	storedStates := c.stored()
@@ -154,24 +168,25 @@ func (c *checker) keys() string {
 	return ""
 }
 
-// inFlight says which records of an unaligned checkpoint have nowhere to go, "" if all
-// have.
-func (c *checker) inFlight() string {
+// inFlight says which records of an unaligned checkpoint have nowhere to go, and which can't
+// be read; "" if there are none.
+func (c *checker) inFlight() (nowhere, changed string) {
 	for _, sub := range c.old.Subtasks {
 		for _, ch := range sub.ChannelStates {
 			in := c.input(ch.FromUid)
 			if in == nil {
-				return fmt.Sprintf("the snapshot has records on their way to it from operator %q, from which the program's gets none", ch.FromUid)
+				nowhere = cmp.Or(nowhere, fmt.Sprintf("the snapshot has records on their way to it from operator %q, from which the program's gets none", ch.FromUid))
+				continue
 			}
 			if len(ch.RecordSchema) == 0 || len(in.RecordSchema) == 0 {
 				continue
 			}
 			if v, why := codec.Compatible(ch.RecordSchema, in.RecordSchema); v == codec.Incompatible {
-				return fmt.Sprintf("the snapshot has records on their way to it from operator %q, and their type has changed: %s", ch.FromUid, why)
+				changed = cmp.Or(changed, fmt.Sprintf("the snapshot has records on their way to it from operator %q, and their type has changed: %s", ch.FromUid, why))
 			}
 		}
 	}
-	return ""
+	return nowhere, changed
 }
 
 func (c *checker) input(from string) *metapb.Input {

@@ -336,6 +336,46 @@ func TestInFlight(t *testing.T) {
 		if err := compat.Check(m, plan, compat.Options{}).Err(); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("error %v, want one with %q", err, name)
 		}
+		// What has nowhere to go may be dropped; what can't be read is no loss but a mistake.
+		r := compat.Check(m, plan, compat.Options{AllowNonRestored: true})
+		switch lost := r.Lost(); {
+		case ch.FromUid != "gone" && r.Err() == nil:
+			t.Error("records of another type are allowed")
+		case ch.FromUid == "gone" && (r.Err() != nil || len(lost) != 1 || !strings.Contains(lost[0], name) || !strings.Contains(lost[0], `operator "spent"`)):
+			t.Errorf("error %v, lost %q", r.Err(), lost)
+		}
+	}
+}
+
+// TestLaidOut: what forbids a start only as the program is laid out: records in flight to an
+// operator that is chained to their sender now.
+func TestLaidOut(t *testing.T) {
+	build := func(o ...weir.Option) *metapb.Plan {
+		return program(t, func(env *weir.Env) error {
+			env.From("lines", file.Lines("/x")).Map("upper", strings.ToUpper, o...).To("print", discardText{})
+			return nil
+		})
+	}
+	apart := build(weir.Parallelism(3))
+	m := snapshotOf(t, apart)
+	op := m.Operators[slices.IndexFunc(m.Operators, func(o *metapb.OperatorSnapshot) bool { return o.Uid == "upper" })]
+	op.Subtasks[0].ChannelStates = []*metapb.ChannelState{{FromUid: "lines", Distribution: metapb.Distribution_DISTRIBUTION_REBALANCE, Records: 5, Size: 100}}
+	for plan, chained := range map[*metapb.Plan]bool{apart: false, build(): true} {
+		g, err := job.NewGraph(plan, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := compat.Check(m, plan, compat.Options{Graph: g})
+		if err := r.Err(); (err != nil) != chained || r.Restorable == chained || chained && (!errors.Is(err, compat.ErrIncompatible) ||
+			!strings.Contains(err.Error(), `from operator "lines"`) || !strings.Contains(err.Error(), `"upper", which are chained`)) {
+			t.Errorf("chained %t: restorable %t, error %v", chained, r.Restorable, err)
+		}
+		if err := compat.Check(m, plan, compat.Options{}).Err(); err != nil {
+			t.Errorf("without a graph: %v", err)
+		}
+		if err := compat.Check(m, plan, compat.Options{AllowNonRestored: true, Graph: g}).Err(); err != nil {
+			t.Errorf("dropped: %v", err)
+		}
 	}
 }
 

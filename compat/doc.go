@@ -4,7 +4,7 @@
 //
 // Check is a pure function of two things that exist without a cluster: the snapshot's
 // _metadata, which holds the schema of every state, and the program's plan, which holds
-// those that the program declares. No state is read. `weir check`, the JobManager at a
+// those that the program declares, laid out at some parallelism. No state is read. `weir check`, the JobManager at a
 // submission and tests of users give the same answer, because it is the same function.
 //
 // The rules are those of packages coordinator/restore (what goes where) and codec (what

@@ -39,6 +39,9 @@ type Report struct {
 	Bytes      uint64     `json:"bytes"`     // of the state that the program takes
 	Dropped    uint64     `json:"dropped"`   // bytes of what it does not
 	Operators  []Operator `json:"operators"` // of the snapshot or the program, by uid
+	// Reason says what else forbids the start: what can't be divided among the subtasks as
+	// the program is laid out.
+	Reason string `json:"reason,omitempty"`
 	Warnings   []string   `json:"warnings"`
 }
 
@@ -78,6 +81,9 @@ func (r *Report) Err() error {
 			reasons = append(reasons, op.reasons()...)
 		}
 	}
+	if r.Reason != "" {
+		reasons = append(reasons, r.Reason)
+	}
 	switch len(reasons) {
 	case 0:
 		return nil
@@ -97,6 +103,9 @@ func (r *Report) Lost() (lines []string) {
 			}
 			lines = append(lines, fmt.Sprintf("the state of %s, %d bytes, is dropped: the program has no such operator", op.name(), op.Bytes))
 			continue
+		}
+		if op.Detail != "" && severity[op.Verdict] < severity[Incompatible] {
+			lines = append(lines, fmt.Sprintf("records in flight to %s are dropped: %s", op.name(), op.Detail))
 		}
 		for _, s := range op.States {
 			if s.Verdict == Dropped && s.Kind != kindResult {

@@ -11,7 +11,6 @@ import (
 	"github.com/weirstream/weir/client/api"
 	"github.com/weirstream/weir/compat"
 	"github.com/weirstream/weir/coordinator"
-	"github.com/weirstream/weir/coordinator/restore"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/jobmanager/snapshots"
 	"github.com/weirstream/weir/proto/metapb"
@@ -39,12 +38,9 @@ func (m *JobManager) checkRestore(ctx context.Context, d *Dispatcher, r api.Rest
 		return nil, snapshots.Error(err)
 	}
 	rec.RestoreFrom = src.Path
-	report := compat.Check(src.Metadata, g.Plan, compat.Options{AllowNonRestored: r.AllowNonRestored})
+	report := compat.Check(src.Metadata, g.Plan, compat.Options{AllowNonRestored: r.AllowNonRestored, Graph: g})
 	if err := report.Err(); err != nil {
 		return nil, api.NewError(api.ErrIncompatible, "SNAPSHOT_INCOMPATIBLE", err.Error(), report.Hints()...)
-	}
-	if _, err := restore.Plan(src.Metadata, g, src.Options(rec)); err != nil {
-		return nil, snapshots.Error(err)
 	}
 	claim, err := d.users.Claim(src, rec)
 	if err == nil && claim.Owner != "" {

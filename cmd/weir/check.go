@@ -14,13 +14,16 @@ import (
 	"github.com/weirstream/weir/client/api"
 	"github.com/weirstream/weir/compat"
 	"github.com/weirstream/weir/coordinator/restore"
+	"github.com/weirstream/weir/internal/config"
 	"github.com/weirstream/weir/internal/jobbinary"
+	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/savepoint"
 )
 
 func (c *cli) checkCommand() *cobra.Command {
 	var f restoreFlags
+	var parallelism string
 	cmd := &cobra.Command{
 		Use:   "check -s PATH [flags] PKG|BINARY [-- args]",
 		Short: "Say whether a program can be started from a snapshot",
@@ -40,19 +43,24 @@ can't be started from it.`,
 			case f.path == "":
 				return usage("weir check lacks -s PATH, the snapshot", cmd.UseLine())
 			}
-			return c.check(cmd.Context(), f, args[0], args[1:])
+			return c.check(cmd.Context(), f, parallelism, args[0], args[1:])
 		},
 	}
 	fl := cmd.Flags()
 	fl.StringVarP(&f.path, "fromSavepoint", "s", "", "savepoint or retained checkpoint at `PATH`, its folder or its _metadata")
 	fl.BoolVarP(&f.allowNonRestored, "allowNonRestoredState", "n", false, "state that no operator of the program takes may be dropped")
+	fl.StringVarP(&parallelism, "parallelism", "p", "", "as the program will be run; left out: as the snapshot's job was")
 	fl.StringArrayVar(&f.mapped, "map-uid", nil, "operator new takes the state of operator old, `old=new`; may be repeated")
 	return cmd
 }
 
 // check compares the snapshot with the program and says what becomes of the state.
-func (c *cli) check(ctx context.Context, f restoreFlags, target string, args []string) error {
+func (c *cli) check(ctx context.Context, f restoreFlags, parallelism, target string, args []string) error {
 	request, err := f.request()
+	if err != nil {
+		return err
+	}
+	typed, err := c.typedSettings(runFlags{parallelism: parallelism})
 	if err != nil {
 		return err
 	}
@@ -75,16 +83,42 @@ func (c *cli) check(ctx context.Context, f restoreFlags, target string, args []s
 	if err := checkMapped(plan, request); err != nil {
 		return err
 	}
-	return c.verdictOn(m, plan, request)
+	return c.verdictOn(m, plan, request, typed)
+}
+
+// laidOut is the program as it would be run with the settings typed: at the parallelism of
+// the snapshot's job where neither says another.
+func laidOut(m *metapb.CheckpointMetadata, plan *metapb.Plan, typed map[string]string) (*job.Graph, error) {
+	widest := uint32(1)
+	for _, op := range m.Operators {
+		widest = max(widest, op.Parallelism)
+	}
+	cluster, err := config.Resolve(config.Layer{Origin: "snapshot", Values: map[string]string{config.Parallelism.Key: fmt.Sprint(widest)}})
+	if err != nil {
+		return nil, badConfig(err)
+	}
+	e, err := config.ResolveJob(plan, typed, cluster)
+	if err != nil {
+		return nil, badConfig(err)
+	}
+	g, err := job.NewGraph(plan, e.Get(config.Parallelism))
+	if err != nil {
+		return nil, failure(exitFailed, "BAD_PLAN", fmt.Sprintf("the program's plan is not valid: %v", err))
+	}
+	return g, nil
 }
 
 // verdictOn says what becomes of the state of m in the program that plan is of.
-func (c *cli) verdictOn(m *metapb.CheckpointMetadata, plan *metapb.Plan, request api.Restore) error {
+func (c *cli) verdictOn(m *metapb.CheckpointMetadata, plan *metapb.Plan, request api.Restore, typed map[string]string) error {
 	if err := restore.MapUIDs(m, mappings(request)); err != nil {
 		return badRestore(err)
 	}
-	report := compat.Check(m, plan, compat.Options{AllowNonRestored: request.AllowNonRestored})
-	for _, w := range report.Warnings {
+	g, err := laidOut(m, plan, typed)
+	if err != nil {
+		return err
+	}
+	report := compat.Check(m, plan, compat.Options{AllowNonRestored: request.AllowNonRestored, Graph: g})
+	for _, w := range append(report.Warnings, report.Lost()...) {
 		c.say("warning: " + w)
 	}
 	var names []string

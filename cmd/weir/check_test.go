@@ -100,6 +100,7 @@ func TestCheck(t *testing.T) {
 	for _, args := range []string{
 		"check -s SNAP EXE", "check -s SNAP --map-uid dedupe=dedup EXE", "check -s SNAP -n EXE",
 		"check -s SNAP --map-uid dedupe=dedup -o name EXE", "check -s SNAP -o json EXE",
+		"check -s SNAP --map-uid dedupe=dedup -p 3 -o name EXE", "check -s SNAP -p many EXE",
 		"check EXE", "check -s SNAP", "check -s SNAP EXE more", "check -s SNAP/none EXE", "check -s SNAP --map-uid dedupe=dedop EXE", "check -s SNAP --map-uid none=dedup EXE",
 		"run --dry-run -s SNAP EXE", "run --dry-run -s SNAP -n EXE",
 	} {

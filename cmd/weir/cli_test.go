@@ -88,7 +88,7 @@ func golden(t *testing.T, name, got string) {
 
 func TestHelp(t *testing.T) {
 	var all strings.Builder
-	for _, verb := range []string{"", "run", "list", "describe", "wait", "savepoint", "checkpoint", "stop", "cancel", "rescale",
+	for _, verb := range []string{"", "run", "list", "describe", "wait", "savepoint", "checkpoint", "stop", "cancel", "rescale", "check",
 		"snapshot", "snapshot list", "snapshot describe", "snapshot verify", "snapshot diff", "snapshot state", "snapshot copy", "snapshot delete", "jobmanager", "taskmanager", "demo", "config", "config explain", "config list", "config lint", "cluster", "cluster leader", "version"} {
 		args := append(strings.Fields(verb), "--help")
 		c := weirCommand(t, nil, nil, args...)

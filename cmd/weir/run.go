@@ -157,7 +157,7 @@ func (c *cli) runJob(ctx context.Context, f runFlags, target string, args []stri
 			"with no_claim the job needs it only until its first checkpoint")
 	}
 	if f.dryRun {
-		return c.dryRun(ctx, plan, restore)
+		return c.dryRun(ctx, plan, restore, typed)
 	}
 	return c.submit(ctx, cl, f.detached, client.Submission{
 		Binary: p.Binary, Settings: typed, Restore: restore, ClientVersion: buildflags.Version(), GOARCH: p.Arch,
@@ -175,11 +175,11 @@ func (c *cli) stopped(ctx context.Context, err error) error {
 }
 
 // dryRun says what would be run, and whether it can be started from its snapshot.
-func (c *cli) dryRun(ctx context.Context, plan *metapb.Plan, r api.Restore) error {
+func (c *cli) dryRun(ctx context.Context, plan *metapb.Plan, r api.Restore, typed map[string]string) error {
 	if r.Path != "" {
 		m, err := metadataOf(ctx, r)
 		if err == nil {
-			err = c.verdictOn(m, plan, r)
+			err = c.verdictOn(m, plan, r, typed)
 		}
 		if err != nil {
 			return err

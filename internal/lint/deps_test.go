@@ -68,7 +68,7 @@ const policy = `
 	coordinator/ha < coordinator/ha/memha, coordinator/ha/etcdha, coordinator/ha/hatest;
 	statebackend/run, statebackend/objstore, coordinator/metadata, codec < savepoint;
 	# what becomes of a snapshot's state in a program: the JobManager asks, and weir check
-	codec, job < compat < jobmanager, cmd/weir;
+	codec, job, coordinator/restore < compat < jobmanager, cmd/weir;
 	# the JobManager copies a completed checkpoint into a savepoint's folder, and starts jobs
 	# from snapshots of others
 	savepoint, coordinator/restore, client/api, job < jobmanager/snapshots < jobmanager;
