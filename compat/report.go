@@ -41,8 +41,8 @@ type Report struct {
 	Operators  []Operator `json:"operators"` // of the snapshot or the program, by uid
 	// Reason says what else forbids the start: what can't be divided among the subtasks as
 	// the program is laid out.
-	Reason string `json:"reason,omitempty"`
-	Warnings   []string   `json:"warnings"`
+	Reason   string   `json:"reason,omitempty"`
+	Warnings []string `json:"warnings"`
 }
 
 // Operator is what becomes of one operator's state.

@@ -18,7 +18,7 @@ import (
 // fuzzed, too.
 func FuzzSnapshot(f *testing.F) {
 	ctx := context.Background()
-	seeds, err := filepath.Glob("testdata/v*/*/"+metadata.FileName)
+	seeds, err := filepath.Glob("testdata/v*/*/" + metadata.FileName)
 	if err != nil || len(seeds) == 0 {
 		f.Fatalf("no seeds: %v", err)
 	}
