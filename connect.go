@@ -48,11 +48,17 @@ func (k *Keyed[K, T]) Connect[R, B any, P CoProcessor[K, T, R, B]](uid string, o
 		}
 		return e.streamOf[B](e.declare(declaration{identity: id, opts: o}))
 	}
-	return declareTwo(k, id, o, func(keys codec.Key[K]) []input { return atPort(1, other.inputs(keys)) },
-		func(s *Setup) CoProcessor[K, T, R, B] { return factory(s) },
-		func(p CoProcessor[K, T, R, B], r *twoInputs[K, B], l *task.Linker) {
-			task.InKeyed(l, &keyedInput[K, T, B]{r, k.key, p.ProcessLeft})
-			task.InPort(l, 1, operator.KeyedReceiver[R](&keyedInput[K, R, B]{r, other.key, p.ProcessRight}))
+	return declareConnected(k, other, id, o, func(s *Setup) CoProcessor[K, T, R, B] { return factory(s) })
+}
+
+// declareConnected declares an operator on two streams that are keyed alike.
+func declareConnected[K comparable, L, R, B any](left *Keyed[K, L], right *Keyed[K, R], id identity, o options,
+	factory func(*Setup) CoProcessor[K, L, R, B],
+) *Stream[B] {
+	return declareTwo(left, id, o, func(keys codec.Key[K]) []input { return atPort(1, right.inputs(keys)) }, factory,
+		func(p CoProcessor[K, L, R, B], r *twoInputs[K, B], l *task.Linker) {
+			task.InKeyed(l, &keyedInput[K, L, B]{r, left.key, p.ProcessLeft})
+			task.InPort(l, 1, operator.KeyedReceiver[R](&keyedInput[K, R, B]{r, right.key, p.ProcessRight}))
 		})
 }
 

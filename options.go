@@ -24,7 +24,9 @@ type options struct {
 	maxAhead    *time.Duration
 	asking      operator.Asking
 	timeout     *time.Duration
-	dead        any // Tag[DeadLetter[T]] of the operator's records
+	dead        any  // Tag[DeadLetter[T]] of the operator's records
+	merge       any  // func(a, b A) A
+	direct      bool // no aggregation before the shuffle
 	settings    []setting
 	replaced    *replace.Set
 	used        []string // names of the options given, for the refusal
@@ -95,6 +97,8 @@ const (
 	optIdleness    = "Idleness"
 	optMaxAhead    = "MaxAhead"
 	optDeadLetters = "DeadLetters"
+	optMerge       = "Merge"
+	optDirect      = "NoPreAggregation"
 	optSetting     = "Checkpoint or Set"
 	optReplaced    = "Replaced"
 )

@@ -75,7 +75,13 @@ func declareProcess[T, B any](s *Stream[T], id identity, o options, factory func
 func declareKeyed[K comparable, T, B any](k *Keyed[K, T], id identity, o options,
 	factory func(*Setup) Processor[K, T, B],
 ) *Stream[B] {
-	e := k.env
+	return declareKeyedOn(k.env, id, o, k.key, k.inputs, factory)
+}
+
+// declareKeyedOn declares a keyed operator on inputs that carry hashes of their key.
+func declareKeyedOn[K comparable, T, B any](e *Env, id identity, o options, key func(T) K, inputs func(codec.Key[K]) []input,
+	factory func(*Setup) Processor[K, T, B],
+) *Stream[B] {
 	keys := keyCodec[K](e)
 	if keys == nil { // a mistake; build goes on to its end
 		return e.streamOf[B](e.declare(declaration{identity: id, opts: o}))
@@ -96,13 +102,13 @@ func declareKeyed[K comparable, T, B any](k *Keyed[K, T], id identity, o options
 		})
 	return e.streamOf[B](e.declare(declaration{
 		identity: id, kind: metapb.OperatorKind_OPERATOR_KIND_TRANSFORM, opts: o,
-		inputs: k.inputs(keys), planned: planned, key: keys.Schema(),
+		inputs: inputs(keys), planned: planned, key: keys.Schema(),
 		link: func(l *task.Linker) error {
 			setup := l.Setup(info)
 			p := factory(setup)
 			out := task.Out[B](l)
 			dead := linkLetters(l, setup, tag, sorts)
-			linkKeyed(l, setup, keys, &keyedProcessor[K, T, B]{runs: runsIn(l), key: k.key, p: p, out: out, dead: dead})
+			linkKeyed(l, setup, keys, &keyedProcessor[K, T, B]{runs: runsIn(l), key: key, p: p, out: out, dead: dead})
 			return nil
 		},
 	}))
@@ -121,6 +127,9 @@ func linkKeyed[K comparable, T, B any](l *task.Linker, setup *Setup, keys codec.
 		l.Lifecycle(endOfInputStep(func() (bool, error) { return w.endOfInputStep(r.cursor, r.out) }))
 	}
 	lifecycle(l, r.p, r.out)
+	if in, ok := r.p.(interface{ inner() any }); ok { // a function of windows
+		lifecycle(l, in.inner(), r.out)
+	}
 }
 
 // lifecycle registers the optional methods of p, EndOfInput with its output.

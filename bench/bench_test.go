@@ -21,6 +21,9 @@ func plain(workload string, n, keys uint64) (results, checksum uint64) {
 		results++
 		checksum += mix(key*1000003 + counts[key])
 	}
+	if workload != "count" && workload != "words" {
+		return plainWindows(workload, n, keys)
+	}
 	for i := range n {
 		if workload == "count" {
 			add(mix(i) % keys)
@@ -28,6 +31,70 @@ func plain(workload string, n, keys uint64) (results, checksum uint64) {
 		}
 		for j := range uint64(8) {
 			add(mix(8*i+j) % keys)
+		}
+	}
+	return results, checksum
+}
+
+// plainWindows is plain for the workloads of windows.
+func plainWindows(workload string, n, keys uint64) (results, checksum uint64) {
+	add := func(key, word, count uint64) {
+		results++
+		checksum += mix(key*1000003 + word + count)
+	}
+	if workload == "session" {
+		type session struct{ start, last, count uint64 }
+		open := map[uint64]session{}
+		end := func(key uint64, s session) { add(key, mix(s.start)+mix(7*(s.last+8)), s.count) }
+		for i := range n {
+			key, at := mix(i)%keys, i/1000
+			s, ok := open[key]
+			if ok && at > s.last+8 {
+				end(key, s)
+				ok = false
+			}
+			if !ok {
+				s.start, s.count = at, 0
+			}
+			s.last, s.count = at, s.count+1
+			open[key] = s
+		}
+		for key, s := range open {
+			end(key, s)
+		}
+		return results, checksum
+	}
+	if workload == "join" {
+		return plainJoin(n, keys)
+	}
+	windows := uint64(1)
+	if workload == "sliding" {
+		windows = 10
+	}
+	counts := map[[2]uint64]uint64{} // by key and end
+	for i := range n {
+		for w := range windows {
+			counts[[2]uint64{mix(i) % keys, (i/1000/1000 + 1 + w) * 1000}]++
+		}
+	}
+	for at, count := range counts {
+		add(at[0], mix(at[1]), count)
+	}
+	return results, checksum
+}
+
+func plainJoin(n, keys uint64) (results, checksum uint64) {
+	rights := map[uint64][]uint64{}
+	for i := range n {
+		key := mix(^i) % keys
+		rights[key] = append(rights[key], i)
+	}
+	for l := range n {
+		for _, r := range rights[mix(l)%keys] {
+			if r/1000+2 >= l/1000 && r/1000 <= l/1000+2 {
+				results++
+				checksum += mix(31*l + r)
+			}
 		}
 	}
 	return results, checksum
@@ -47,7 +114,7 @@ func runBench(t testing.TB, args []string, parallelism, checkpoints []int) (line
 // with failures in between too.
 func TestChecksums(t *testing.T) {
 	const n = 30_000
-	for _, workload := range []string{"count", "words"} {
+	for _, workload := range []string{"count", "words", "tumbling", "sliding", "session", "join"} {
 		for _, pad := range []int{0, 100} {
 			if pad > 0 && workload != "count" {
 				continue
@@ -78,6 +145,12 @@ func TestKnownChecksum(t *testing.T) {
 	if results, checksum := plain("count", 3_000_000, 100_000); results != 3_000_000 || checksum != 0x0e175c090f1b4990 {
 		t.Errorf("%d results, checksum %016x", results, checksum)
 	}
+	if results, checksum := plain("session", 1_000_000, 10_000); results != 430_011 || checksum != 0x78d47158226fbf72 {
+		t.Errorf("session: %d results, checksum %016x", results, checksum)
+	}
+	if results, checksum := plain("join", 1_000_000, 10_000); results != 498_409 || checksum != 0xb36243b6736287fe {
+		t.Errorf("join: %d results, checksum %016x", results, checksum)
+	}
 }
 
 func TestLatencyLine(t *testing.T) {
@@ -107,7 +180,7 @@ func TestPad(t *testing.T) {
 
 func TestFlagsOfBench(t *testing.T) {
 	for args, want := range map[string]string{
-		"--workload sliding":         `there is no workload "sliding"`,
+		"--workload hopping":         `there is no workload "hopping"`,
 		"--workload words --pad 8":   "--pad belongs to workload count",
 		"--keys 0":                   "--keys must be at least 1",
 		"--backend rocks":            `there is no backend "rocks"`,
@@ -153,7 +226,7 @@ func BenchmarkWorkloads(b *testing.B) {
 	if v := os.Getenv("BENCH_N"); v != "" {
 		n = v
 	}
-	for _, workload := range []string{"count", "words"} {
+	for _, workload := range []string{"count", "words", "tumbling", "sliding", "session", "join"} {
 		b.Run(workload, func(b *testing.B) {
 			for b.Loop() {
 				line, _ := runBench(b, []string{"--workload", workload, "--n", n}, []int{2}, nil)

@@ -17,6 +17,11 @@
 //	         second, so that the job is backpressured for as long as it runs
 //	words    sentences of 8 words, word j = "w" + decimal(mix(8i+j) mod K); split,
 //	         counted by word; a result is mix(word number·1000003 + c)
+//	tumbling, sliding, session
+//	         count by key and window of 1 s, of 10 s sliding by 1 s, of a session with a
+//	         gap of 8 ms; record i has event time ⌊i/1000⌋ ms. See windows.go
+//	join     records of two streams with one key, mix(i) mod K and mix(^i) mod K, whose times
+//	         are at most 2 ms apart; a result is mix(31·left i + right i)
 //	latency  count at a fixed rate; how long records take from where they are made to
 //	         the sink, the first 5 s left out
 //

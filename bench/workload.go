@@ -21,8 +21,12 @@ type workload struct {
 const sumsLine = "workload=%s n=%d ms={ms} rate={rate}/s results={results} checksum={checksum:%%016x}"
 
 var workloads = map[string]workload{
-	"count": {n: 20_000_000, keys: 1_000_000, line: sumsLine, declare: declareCount},
-	"words": {n: 2_000_000, keys: 10_000, line: sumsLine, declare: declareWords},
+	"count":    {n: 20_000_000, keys: 1_000_000, line: sumsLine, declare: declareCount},
+	"words":    {n: 2_000_000, keys: 10_000, line: sumsLine, declare: declareWords},
+	"tumbling": {n: 10_000_000, keys: 10_000, line: sumsLine, declare: declareTumbling},
+	"sliding":  {n: 5_000_000, keys: 10_000, line: sumsLine, declare: declareSliding},
+	"session":  {n: 1_000_000, keys: 10_000, line: sumsLine, declare: declareSession},
+	"join":     {n: 1_000_000, keys: 10_000, line: sumsLine, declare: declareJoin},
 	"latency": {
 		n: 2_500_000, keys: 100_000, rate: 100_000,
 		line:    "workload=%s n=%d ms={ms} p50.0={p50.0}ms p99.0={p99.0}ms p99.9={p99.9}ms p100={p100}ms",
@@ -42,7 +46,7 @@ type params struct {
 // build parses the flags and declares the workload.
 func build(env *weir.Env) error {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
-	name := fs.String("workload", "count", "`what` to run: count, words or latency")
+	name := fs.String("workload", "count", "`what` to run: count, words, tumbling, sliding, session, join or latency")
 	n := fs.Uint64("n", 0, "`records` of the source (default: the workload's own)")
 	keys := fs.Uint64("keys", 0, "number of `keys` (default: the workload's own)")
 	rate := fs.Float64("rate", 0, "records a `second` of the whole job (default: no limit; latency: 100000)")
@@ -59,7 +63,7 @@ func build(env *weir.Env) error {
 	}
 	w, ok := workloads[*name]
 	if !ok {
-		return fmt.Errorf("%w: there is no workload %q; there are count, words and latency", weir.ErrUsage, *name)
+		return fmt.Errorf("%w: there is no workload %q; there are count, words, tumbling, sliding, session, join and latency", weir.ErrUsage, *name)
 	}
 	p := params{n: w.n, keys: w.keys, pad: *pad, sinkRate: *sinkRate}
 	typed := map[string]bool{}

@@ -63,6 +63,11 @@ type Setup struct {
 	owned        *Owned
 	cursor       interface{ describe() string } // of a keyed operator, once it is linked
 	err          error
+
+	// Of windows; see panes.go.
+	perWindow []func(id int64)
+	windowID  int64
+	merging   bool
 }
 
 // SetupOptions are what a running operator's declarations are bound to.
@@ -239,7 +244,7 @@ func (s *Setup) bind(d *statebackend.Descriptor, codecErr error) bool {
 
 // declare checks a name and notes the declaration.
 func (s *Setup) declare(st *metapb.State) bool {
-	reserved := slices.Contains([]string{timersName, eventTimers, splitsName, requestsName}, st.Name)
+	reserved := runtimeState(st.Name)
 	switch {
 	case st.Name == "" || len(st.Name) > maxStateName:
 		s.fail(fmt.Errorf("operator %q: the name of a state must have 1 to %d bytes, %q has %d", s.o.UID, maxStateName, st.Name, len(st.Name)))

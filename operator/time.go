@@ -78,3 +78,8 @@ type Flusher interface{ Flush() error }
 // WatermarkListener is implemented by operators that act when event time advances,
 // before consumers are told: asynchronous ones keep order by it.
 type WatermarkListener interface{ OnWatermark(at int64) error }
+
+// WatermarkResumer is implemented by operators that must know how far consumers may be. It
+// is called once before the first record, with the watermark that consumers had been told
+// in the snapshot that the subtask starts from, else math.MinInt64.
+type WatermarkResumer interface{ ResumeWatermark(at int64) }

@@ -15,6 +15,7 @@ import (
 	"github.com/weirstream/weir/statebackend"
 	"github.com/weirstream/weir/statebackend/table"
 	"github.com/weirstream/weir/stream"
+	"github.com/weirstream/weir/window"
 )
 
 // Start is where the processing-time clock of a Harness stands at first.
@@ -96,11 +97,7 @@ func timerOf[K comparable, B any](cursor *operator.KeyCursor[K], hook timerHook[
 }
 
 // Either is a record of the one or of the other input of a connected operator.
-type Either[L, R any] struct {
-	Left    L
-	Right   R
-	IsRight bool
-}
+type Either[L, R any] = window.Either[L, R]
 
 // Left is a record of the first input.
 func Left[R, L any](v L) Either[L, R] { return Either[L, R]{Left: v} }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -65,6 +66,9 @@ func (h *Harness[T, B]) newSubtask(i, n int, from *Snapshot, part restore.Operat
 		Now: func() time.Time { return h.now }, Turn: h.now, Subtask: i, Parallelism: n,
 		JobName: h.t.Name(), Attempt: fmt.Sprintf("e1.n%d", h.incarnation), Incarnation: h.incarnation, Restored: from.id > 0,
 		Time: operator.NoTime, Watermark: part.Watermark,
+	}
+	if from.id == 0 {
+		s.rt.Watermark = math.MinInt64 // no watermark yet
 	}
 	if h.info.Keyed {
 		s.store = table.New(table.Options{Range: s.groups, KeyWidth: h.info.Width, KeyLen: h.info.Len, Fail: s.rt.Fail})

@@ -247,7 +247,7 @@ func TestBadSplits(t *testing.T) {
 		}
 	}
 	r := &reader[int]{source: Range(5, func(uint64) int { return 0 })}
-	if err := r.AddSplits([][]byte{split{1, 5, .5}.encode(), split{4, 9, .5}.encode()}); err == nil {
+	if err := r.AddSplits([][]byte{split{next: 1, end: 5, share: .5}.encode(), split{next: 4, end: 9, share: .5}.encode()}); err == nil {
 		t.Error("overlapping splits accepted")
 	}
 }

@@ -72,7 +72,9 @@ type reader[T any] struct {
 	c      *operator.SourceContext
 	now    func() time.Time
 
-	splits []split // disjoint, ascending, none empty; the first is being read
+	// disjoint, ascending; the first is being read: it stays, even read to its end, until the
+	// next Poll, because its last records are still on their way
+	splits []split
 	share  float64 // of the job's rate: the sum of the splits' when reading began
 	pace   pace
 }
@@ -83,7 +85,7 @@ func (r *reader[T]) Start(splits [][]byte, _ func()) error {
 		first, next := part(r.source.n, r.c.Subtask, r.c.Parallelism)
 		if first < next {
 			share := float64(next-first) / float64(r.source.n)
-			r.splits = []split{{first, next, share}}
+			r.splits = []split{{next: first, end: next, share: share}}
 		}
 	}
 	return r.AddSplits(splits)
@@ -104,8 +106,9 @@ func (r *reader[T]) AddSplits(splits [][]byte) error {
 	}
 	r.splits = joined
 	r.share = 0
-	for _, s := range r.splits {
+	for i, s := range r.splits {
 		r.share += s.share
+		r.splits[i].id = int32(i)
 	}
 	r.pace = pace{perSecond: r.source.config.rate * r.share}
 	return nil
@@ -116,6 +119,9 @@ func (r *reader[T]) NoMoreSplits() error { return nil }
 
 // Poll implements operator.Reader.
 func (r *reader[T]) Poll(b *stream.Batch[T]) (operator.Polled, error) {
+	if len(r.splits) > 0 && r.splits[0].next == r.splits[0].end {
+		r.splits = slices.Delete(r.splits, 0, 1)
+	}
 	if len(r.splits) == 0 {
 		return operator.Polled{Status: operator.PollEnd}, nil
 	}
@@ -135,10 +141,16 @@ func (r *reader[T]) Poll(b *stream.Batch[T]) (operator.Polled, error) {
 		next++
 	}
 	s.next = next
-	if s.next == s.end {
-		r.splits = slices.Delete(r.splits, 0, 1)
+	return operator.Polled{Status: operator.PollMore, Split: s.id}, nil
+}
+
+// ActiveSplits implements operator.SplitReader: all that have not been read to their end,
+// those not begun too. None ever waits: its next record is known.
+func (r *reader[T]) ActiveSplits(dst []operator.ActiveSplit) []operator.ActiveSplit {
+	for _, s := range r.splits {
+		dst = append(dst, operator.ActiveSplit{ID: s.id})
 	}
-	return operator.Polled{Status: operator.PollMore}, nil
+	return dst
 }
 
 // Snapshot implements operator.Reader.
@@ -148,7 +160,7 @@ func (r *reader[T]) Snapshot(dst [][]byte) ([][]byte, error) {
 
 // Position implements operator.Reader.
 func (r *reader[T]) Position() string {
-	if len(r.splits) == 0 {
+	if len(r.splits) == 0 || len(r.splits) == 1 && r.splits[0].next == r.splits[0].end {
 		return "after the last record"
 	}
 	return fmt.Sprintf("before record %d", r.splits[0].next)

@@ -29,6 +29,7 @@ const pieces = 8
 type split struct {
 	next, end uint64
 	share     float64
+	id        int32 // of the reader's event time; not persisted
 }
 
 func (s split) encode() []byte {

@@ -56,9 +56,16 @@ const policy = `
 
 	# The contract with user code; keyed state handles are thin covers of the table's.
 	statebackend/table, codec, job < operator;
-	operator < window, connectors, operator/operatortest;
+	operator < connectors, operator/operatortest;
 	# Requests to other systems about records: nothing of it is the author's door.
 	operator < operator/requests < weir;
+	# What windows there are is pure; what runs them is operators, which the author's door
+	# links.
+	NONE < window < operator/windowing, weir, weirtest, bench, examples;
+	operator < operator/windowing < weir;
+	# A join knows how far times may be moved without an overflow, and late records of two
+	# streams: both are the windows'.
+	operator, window < operator/joining < weir;
 	statebackend/objstore < connectors;
 
 	# Checkpoints. restore hands out runs, so it knows the shape of a snapshot only.

@@ -279,3 +279,36 @@ func (l *List[E]) All() iter.Seq[E] {
 		}
 	}
 }
+
+// View is the list's elements as they are encoded, one behind the other: for elements that
+// all have the same width. It must not be changed, and is valid until the list is.
+func (l *List[E]) View() []byte {
+	t, ok := l.at(true)
+	if !ok {
+		return nil
+	}
+	return t.seg.valueOf(&t.seg.slots[t.at].val.ref)
+}
+
+// Resize makes the list n elements of width bytes each, of which those that it had are
+// kept, and returns their encoding to be changed in place, until the list is used again.
+func (l *List[E]) Resize(n, width int) []byte {
+	if n == 0 {
+		l.Clear()
+		return nil
+	}
+	t, _ := l.at(true)
+	v := &t.touch().val
+	g, size := t.seg, n*width
+	if size > int(v.cap) {
+		grown := t.room(g, &v.ref, size, (size+size/2+7)&^7)
+		if t.s.err != nil {
+			return make([]byte, size) // the attempt ends
+		}
+		copy(g.slab[grown.pos:], g.valueOf(&v.ref))
+		v.ref = grown
+	}
+	v.len, v.n = uint32(size), uint32(n)
+	v.saved, v.savedN = 0, 0 // what runs hold may be changed
+	return g.valueOf(&v.ref)
+}

@@ -30,6 +30,10 @@ type snapshot struct {
 func (t *Task) checkpoint(f align.Effect) error {
 	begin := t.o.Now()
 	id := f.Barrier.ID
+	if f.Barrier.Kind == stream.TerminalBarrier && (t.phase == expiring || t.phase == ending) {
+		t.terminal = &f // its place is behind what the end of the input emits
+		return nil
+	}
 	if f.Barrier.Kind == stream.TerminalBarrier && t.phase != ended {
 		t.aborted(id, fmt.Sprintf("the barrier is terminal, but the subtask is %v", t.phase))
 		return nil
@@ -255,6 +259,11 @@ func (t *Task) leaderLost() error {
 			return err
 		}
 	}
+	if t.terminal != nil {
+		if err := t.cancelBarrier(t.terminal.Barrier.ID, "the leader was lost"); err != nil {
+			return err
+		}
+	}
 	if id := max(t.aligner.Aligning(), t.aligner.Capturing()); id != 0 {
 		return t.cancelBarrier(id, "the leader was lost")
 	}
@@ -273,6 +282,9 @@ func (t *Task) orphan(id stream.CheckpointID) error {
 // aborted ends, here and downstream, a checkpoint that was not begun here. Nothing is
 // rolled back.
 func (t *Task) aborted(id stream.CheckpointID, reason string) {
+	if t.terminal != nil && t.terminal.Barrier.ID <= id {
+		t.terminal = nil
+	}
 	t.broadcast(stream.Event{Kind: stream.CancelBarrierEvent, Barrier: stream.Barrier{ID: id}})
 	t.decline(id, reason)
 }
@@ -282,6 +294,9 @@ func (t *Task) aborted(id stream.CheckpointID, reason string) {
 // the smaller for it.
 func (t *Task) forget(first, last stream.CheckpointID) {
 	is := func(id stream.CheckpointID) bool { return first <= id && id <= last }
+	if t.terminal != nil && is(t.terminal.Barrier.ID) {
+		t.terminal = nil
+	}
 	for _, s := range slices.Clone(t.snapshots) {
 		if !is(s.id) {
 			continue

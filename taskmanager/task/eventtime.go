@@ -52,6 +52,9 @@ func (t *Task) resumeTime() {
 		if in.restored.Uid != "" {
 			in.reached = in.restored.Watermark
 		}
+		for _, r := range in.resume {
+			r.ResumeWatermark(in.reached)
+		}
 		if in.keeper != nil {
 			in.keeper.Resume(in.reached)
 			e.keepers = append(e.keepers, in)

@@ -40,6 +40,7 @@ type instance struct {
 	keeper  operator.TimeKeeper
 	async   operator.Asynchronous
 	listen  []operator.WatermarkListener
+	resume  []operator.WatermarkResumer
 	flush   []operator.Flusher
 	reached int64 // watermark that its consumers were told
 	idle    bool  // a keeper: they were told that nothing comes
@@ -220,7 +221,8 @@ func InPort(l *Linker, port uint32, r any) {
 }
 
 // Lifecycle registers whichever of operator.Opener, Closer, Preparer, Committer,
-// Snapshotter, Flusher, TimeKeeper, WatermarkListener, Asynchronous, Ender and StepEnder x implements, under the operator's name. It may be
+// Snapshotter, Flusher, TimeKeeper, WatermarkListener, WatermarkResumer, Asynchronous, Ender
+// and StepEnder x implements, under the operator's name. It may be
 // called several times for an operator.
 func (l *Linker) Lifecycle(x any) {
 	in := l.in
@@ -244,6 +246,9 @@ func (l *Linker) Lifecycle(x any) {
 	}
 	if v, ok := x.(operator.WatermarkListener); ok {
 		in.listen = append(in.listen, v)
+	}
+	if v, ok := x.(operator.WatermarkResumer); ok {
+		in.resume = append(in.resume, v)
 	}
 	if v, ok := x.(operator.TimeKeeper); ok {
 		in.keeper = v

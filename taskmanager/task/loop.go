@@ -417,6 +417,12 @@ func (t *Task) endStep() (progress bool, err error) {
 	if t.isSource() {
 		t.o.Reporter.SourceEnded(&weirpb.SourceEnded{Subtask: t.subtask(), Attempt: t.attempt()})
 	}
+	if f := t.terminal; f != nil {
+		t.terminal = nil
+		if err := t.checkpoint(*f); err != nil {
+			return true, err
+		}
+	}
 	delayed := t.delayed
 	t.delayed = nil
 	for _, c := range delayed {

@@ -57,6 +57,7 @@ type Task struct {
 	effects    []align.Effect      // scratch
 	blocked    []int               // channels
 	delayed    []Command           // barriers that came while ending
+	terminal   *align.Effect       // a terminal barrier that came before the end was passed on
 	silent     stream.CheckpointID // of the stop barrier after which the source rests; 0 = none
 	leaderless bool                // no command has come since the leader was lost
 	orphaned   stream.CheckpointID // the newest that came meanwhile, and was cancelled
