@@ -54,6 +54,9 @@ type TemporalJoin[K comparable, L, R any] struct {
 	sides bool
 }
 
+// Either is a record of the one or of the other of two streams that are joined.
+type Either[L, R any] = window.Either[L, R]
+
 // lateTags are where late records of two streams go, if sides is set.
 type lateTags[L, R any] struct {
 	left  Tag[L]
@@ -107,7 +110,7 @@ func (j *WindowJoin[K, L, R]) Window(a window.Assigner) *WindowJoin[K, L, R] {
 }
 
 // Trigger says when results are emitted, instead of the windows' default. A window.Rule is
-// one of window.Either records.
+// one of Either records.
 func (j *WindowJoin[K, L, R]) Trigger(t window.Trigger) *WindowJoin[K, L, R] {
 	v := *j
 	v.plan.Trigger = t

@@ -327,7 +327,7 @@ func declarePartials[K comparable, T, A any](k *Keyed[K, T], keys codec.Key[K], 
 			inputs: (&Stream[T]{env: e, from: []upstream{u}}).inputs(),
 			link: func(l *task.Linker) error {
 				out := task.Out[windowing.Partial[K, A]](l)
-				r := windowing.NewPreAggregator(l.Runtime(), l.Number(), p, agg, k.key, keys.Hash, out)
+				r := windowing.NewPreAggregator(l.Runtime(), l.Number(), p, agg, k.key, measured(keys), out)
 				task.In(l, r)
 				l.Lifecycle(r)
 				return nil
@@ -344,6 +344,22 @@ func declarePartials[K comparable, T, A any](k *Keyed[K, T], keys codec.Key[K], 
 		}
 	}
 	return all
+}
+
+// measured returns the hash of keys, and how long they are if that differs.
+func measured[K any](keys codec.Key[K]) func(K) (hash uint64, bytes int) {
+	if keys.WordWidth() > 0 {
+		return func(k K) (uint64, int) { return keys.Hash(k), 0 }
+	}
+	const most = 64 << 10 // of scratch memory that is kept
+	var buf []byte
+	return func(k K) (uint64, int) {
+		b, hash := keys.AppendHash(buf[:0], k)
+		if len(b) <= most {
+			buf = b
+		}
+		return hash, len(b)
+	}
 }
 
 // windowFunction is Windowed.Process in a subtask.

@@ -15,7 +15,6 @@ import (
 	"github.com/weirstream/weir/statebackend"
 	"github.com/weirstream/weir/statebackend/table"
 	"github.com/weirstream/weir/stream"
-	"github.com/weirstream/weir/window"
 )
 
 // Start is where the processing-time clock of a Harness stands at first.
@@ -97,7 +96,7 @@ func timerOf[K comparable, B any](cursor *operator.KeyCursor[K], hook timerHook[
 }
 
 // Either is a record of the one or of the other input of a connected operator.
-type Either[L, R any] = window.Either[L, R]
+type Either[L, R any] = weir.Either[L, R]
 
 // Left is a record of the first input.
 func Left[R, L any](v L) Either[L, R] { return Either[L, R]{Left: v} }

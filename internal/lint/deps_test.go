@@ -61,7 +61,7 @@ const policy = `
 	operator < operator/requests < weir;
 	# What windows there are is pure; what runs them is operators, which the author's door
 	# links.
-	NONE < window < operator/windowing, weir, weirtest, bench, examples;
+	NONE < window < operator/windowing, weir, bench, examples;
 	operator < operator/windowing < weir;
 	# A join knows how far times may be moved without an overflow, and late records of two
 	# streams: both are the windows'.

@@ -1,14 +1,17 @@
 package joining_test
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/weirstream/weir"
+	"github.com/weirstream/weir/operator"
 	"github.com/weirstream/weir/operator/joining"
 	"github.com/weirstream/weir/weirtest"
 )
@@ -314,5 +317,70 @@ func TestTemporalModel(t *testing.T) {
 				return joining.NewTemporal[int](s, outer, line(s), nil)
 			}, all, want, fmt.Sprint(keys)) // the newest version of each key
 		})
+	}
+}
+
+// TestEndsOfTime: times at the ends of int64 meet as others do.
+func TestEndsOfTime(t *testing.T) {
+	bounds, err := joining.NewBounds(math.MinInt64/1_000_000*ms, math.MaxInt64/1_000_000*ms) // as long as can be
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range []joining.Bounds{{}, bounds} {
+		h := weirtest.Connected(t, func(s *weir.Setup) processor {
+			return joining.NewInterval[int](s, b, true, line(s), nil)
+		}, func(r rec) int { return r.Key }, func(n num) int { return n.Key })
+		for i, at := range []int64{math.MinInt64 + 1, 0, math.MaxInt64} {
+			h.Push(time.UnixMilli(at), weirtest.Left[num](rec{1, at, fmt.Sprint(i)}))
+			h.Restore(h.Snapshot())
+			h.Push(time.UnixMilli(at), weirtest.Right[rec](num{1, at, int64(i)}))
+			h.Restore(h.Snapshot())
+		}
+		h.EndOfInput()
+		if got := h.Output(); len(got) != 3 || strings.Contains(strings.Join(got, " "), "alone") {
+			t.Errorf("%v: results %q", b, got)
+		}
+	}
+}
+
+// TestLateVersions: a version that comes late is valid for what comes after it, unless a newer
+// one is.
+func TestLateVersions(t *testing.T) {
+	for how, disturb := range disturbances {
+		h := weirtest.Connected(t, func(s *weir.Setup) processor {
+			return joining.NewTemporal[int](s, false, line(s), nil)
+		}, func(r rec) int { return r.Key }, func(n num) int { return n.Key })
+		version := func(at, n int64) { h.Push(time.UnixMilli(at), weirtest.Right[rec](num{1, at, n})) }
+		for i, do := range []func(){
+			func() { version(10, 1) },
+			func() { version(20, 2) },
+			func() { h.Watermark(time.UnixMilli(30)) },
+			func() { version(15, 3) }, // older than the current one
+			func() { h.Push(time.UnixMilli(40), weirtest.Left[num](rec{1, 40, "a"})) },
+			func() { h.Watermark(time.UnixMilli(40)) },
+			func() { version(25, 4) }, // newer
+			func() { h.Push(time.UnixMilli(50), weirtest.Left[num](rec{1, 50, "b"})) },
+			func() { h.Watermark(time.UnixMilli(50)) },
+		} {
+			do()
+			disturb(h, i)
+		}
+		want := []string{
+			text(40, rec{1, 40, "a"}, num{1, 20, 2}, true),
+			text(50, rec{1, 50, "b"}, num{1, 25, 4}, true),
+		}
+		if got := h.Output(); !slices.Equal(got, want) {
+			t.Errorf("%s:\n got %q\nwant %q", how, got, want)
+		}
+	}
+}
+
+// TestNoTime: a record without event time is refused.
+func TestNoTime(t *testing.T) {
+	h := weirtest.Connected(t, func(s *weir.Setup) processor {
+		return joining.NewInterval[int](s, joining.Bounds{}, false, line(s), nil)
+	}, func(r rec) int { return r.Key }, func(n num) int { return n.Key })
+	if err := h.TryPush(operator.EventTime(operator.NoTime), weirtest.Left[num](rec{Key: 1})); !errors.Is(err, joining.ErrNoTime) {
+		t.Errorf("error %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package windowing_test
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -145,6 +146,45 @@ func TestWindowValue(t *testing.T) {
 		want := []string{"[0,10) 1", "[10,20) 1", "[0,10) 2", "[10,20) 2", "[10,20) 3", "[50,60) 1"}
 		if !slices.Equal(got, want) {
 			t.Errorf("%s: %q, want %q", how, got, want)
+		}
+	}
+}
+
+// TestEndsOfTime: times at the ends of int64 have windows as others do, and all of them fire.
+func TestEndsOfTime(t *testing.T) {
+	times := []int64{math.MinInt64 + 1, math.MinInt64 + 2, -1, 0, 1 << 60, math.MaxInt64 - 1, math.MaxInt64}
+	for name, a := range map[string]struct {
+		a    window.Assigner
+		each int // in how many windows a record is
+	}{
+		"tumbling": {window.Tumbling(10 * ms), 1}, "sliding": {window.Sliding(20*ms, 5*ms), 4}, "longest": {window.Tumbling(math.MaxInt64 / 1_000_000 * ms), 1},
+		"session": {window.Session(6 * ms), 1}, "longest session": {window.Session(math.MaxInt64 / 1_000_000 * ms), 1}, "offset": {window.Tumbling(10 * ms).Offset(-time.Hour), 1},
+	} {
+		for _, late := range []int64{0, math.MaxInt64 / 1_000_000} {
+			p := plan(a.a)
+			p.Lateness = late
+			for which, factory := range machines(p) {
+				t.Run(fmt.Sprintf("%s/late=%d/%s", name, late, which), func(t *testing.T) {
+					var all []step
+					for i, at := range times {
+						all = append(all, step{rec: rec{1, at, i}})
+					}
+					records := 0
+					for _, out := range run(t, factory, all, disturbances["restored"]) {
+						for _, l := range out {
+							var key, n int
+							var start, end int64
+							if _, err := fmt.Sscanf(l, "%d [%d,%d) %d records", &key, &start, &end, &n); err != nil || start >= end {
+								t.Fatalf("result %q: %v", l, err)
+							}
+							records += n
+						}
+					}
+					if records != len(times)*a.each {
+						t.Errorf("%d records in windows, want %d", records, len(times)*a.each)
+					}
+				})
+			}
 		}
 	}
 }

@@ -21,6 +21,9 @@ const (
 	// of 40 bytes are 1.3 MB: about what a core's second-level cache holds.
 	leastSlots = 1 << 10
 	mostSlots  = 1 << 16
+	// mostBytes is how much keys that are no words may take, encoded: a few keys of 10 MiB are
+	// as much as the table may be.
+	mostBytes = 8 << 20
 	// lookAfter is how many records are looked at before the ratio is judged.
 	lookAfter = 1 << 14
 	// worstRatio, in percent, is where the table costs more than a record that is handed over
@@ -40,7 +43,7 @@ type PreAggregator[K comparable, T, A any] struct {
 	grid window.Grid
 	agg  Aggregate[T, A]
 	key  func(T) K
-	hash func(K) uint64
+	hash func(K) (hash uint64, bytes int)
 	out  *operator.Collector[Partial[K, A]]
 
 	watermark int64 // that consumers were told
@@ -50,6 +53,7 @@ type PreAggregator[K comparable, T, A any] struct {
 
 	index []uint32 // number in held + 1; 0: free
 	held  []holding[K, A]
+	bytes int // of held keys
 
 	records, partials int // since the ratio was judged
 	resting           int // records until the table is used again; 0: it is
@@ -61,9 +65,10 @@ type holding[K, A any] struct {
 	p    Partial[K, A]
 }
 
-// NewPreAggregator returns one for p, which must be p.Sliced. op is its number in the chain.
+// NewPreAggregator returns one for p, which must be p.Sliced. op is its number in the chain;
+// hash is that of a key, with the memory that it takes if that differs from key to key.
 func NewPreAggregator[K comparable, T, A any](rt *operator.Runtime, op int32, p Plan, agg Aggregate[T, A],
-	key func(T) K, hash func(K) uint64, out *operator.Collector[Partial[K, A]],
+	key func(T) K, hash func(K) (hash uint64, bytes int), out *operator.Collector[Partial[K, A]],
 ) *PreAggregator[K, T, A] {
 	return &PreAggregator[K, T, A]{
 		rt: rt, op: op, plan: p, grid: p.Assigner.Grid(), agg: agg, key: key, hash: hash, out: out,
@@ -104,7 +109,7 @@ func (o *PreAggregator[K, T, A]) Receive(v T) {
 		return
 	}
 	o.records++
-	hash := o.hash(key)
+	hash, bytes := o.hash(key)
 	mask := uint64(len(o.index) - 1)
 	i := (hash ^ uint64(o.slice.End)*0x9E3779B97F4A7C15>>20) & mask
 	for ; o.index[i] != 0; i = (i + 1) & mask {
@@ -115,14 +120,14 @@ func (o *PreAggregator[K, T, A]) Receive(v T) {
 	}
 	o.held = append(o.held, holding[K, A]{hash, Partial[K, A]{key, o.slice.End, o.agg.First(v)}})
 	o.index[i] = uint32(len(o.held))
-	if len(o.held) >= len(o.index)/2 {
+	if o.bytes += bytes; len(o.held) >= len(o.index)/2 || o.bytes > mostBytes {
 		o.full()
 	}
 }
 
 // full makes room: a larger index, or none is left in it.
 func (o *PreAggregator[K, T, A]) full() {
-	if len(o.index) < mostSlots {
+	if len(o.index) < mostSlots && o.bytes <= mostBytes {
 		o.index = make([]uint32, 2*len(o.index))
 		mask := uint64(len(o.index) - 1)
 		for n := range o.held {
@@ -153,7 +158,7 @@ func (o *PreAggregator[K, T, A]) Flush() error {
 	o.partials += len(o.held)
 	clear(o.held)
 	clear(o.index)
-	o.held = o.held[:0]
+	o.held, o.bytes = o.held[:0], 0
 	o.judge()
 	return nil
 }

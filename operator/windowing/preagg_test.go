@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,7 +35,7 @@ func newProducer(t testing.TB, p windowing.Plan) *producer {
 		t.Fatal(err)
 	}
 	o := &producer{rt: &operator.Runtime{}, watermark: math.MinInt64}
-	o.PreAggregator = windowing.NewPreAggregator(o.rt, 0, p, summing, func(r rec) int { return r.Key }, keys.Hash,
+	o.PreAggregator = windowing.NewPreAggregator(o.rt, 0, p, summing, func(r rec) int { return r.Key }, func(k int) (uint64, int) { return keys.Hash(k), 0 },
 		operator.NewCollector[partial](o.rt, 0, o))
 	return o
 }
@@ -208,5 +209,70 @@ func TestPartialsAllocate(t *testing.T) {
 		o.take(rec{i % 7, 5, i})
 	}); n != 0 {
 		t.Errorf("%v allocations for a record", n)
+	}
+}
+
+// kept takes what a PreAggregator emits.
+type kept[K, A any] struct{ out []windowing.Partial[K, A] }
+
+func (k *kept[K, A]) Receive(v windowing.Partial[K, A]) { k.out = append(k.out, v) }
+
+// TestLargeKeys: of keys that are large few are held.
+func TestLargeKeys(t *testing.T) {
+	keys, err := codec.ForKey[string]()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rt, to := &operator.Runtime{Time: 5}, &kept[string, int]{}
+	count := windowing.Aggregate[string, int]{
+		First: func(string) int { return 1 }, Add: func(n int, _ string) int { return n + 1 }, Merge: func(a, b int) int { return a + b },
+	}
+	o := windowing.NewPreAggregator(rt, 0, plan(window.Tumbling(10*ms)), count, weir.Self[string],
+		func(k string) (uint64, int) { return keys.Hash(k), len(k) }, operator.NewCollector[windowing.Partial[string, int]](rt, 0, to))
+	const n = 30
+	for i := range 2 * n {
+		o.Receive(strings.Repeat(string(rune('A'+i/2)), 1<<20))
+	}
+	if held := n - len(to.out); held > 9 || held < 1 {
+		t.Errorf("%d keys of 1 MiB are held", held)
+	}
+	if err := o.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	total := 0
+	for _, p := range to.out {
+		total += p.Acc
+	}
+	if total != 2*n || len(to.out) > n+n/8 { // each time that it is full parts a pair, at most
+		t.Errorf("%d records in %d partials, want %d in about %d", total, len(to.out), 2*n, n)
+	}
+}
+
+// TestNaN: a key that is not equal to itself is one key behind the table.
+func TestNaN(t *testing.T) {
+	keys, err := codec.ForKey[float64]()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rt, to := &operator.Runtime{Time: 5}, &kept[float64, total]{}
+	p := plan(window.Tumbling(10 * ms))
+	o := windowing.NewPreAggregator(rt, 0, p, summing, func(rec) float64 { return math.NaN() },
+		func(k float64) (uint64, int) { return keys.Hash(k), 0 }, operator.NewCollector[windowing.Partial[float64, total]](rt, 0, to))
+	const n = 100_000 // more than the table holds
+	for i := range n {
+		o.Receive(rec{0, 5, i})
+	}
+	if err := o.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	h := weirtest.Keyed(t, func(s *weir.Setup) *windowing.SlicedPartials[float64, total, int64] {
+		return windowing.NewSlicedPartials(s, p, total.plus, func(_ float64, _ window.Span, a total) int64 { return a.Count })
+	}, func(v windowing.Partial[float64, total]) float64 { return v.Key })
+	for _, v := range to.out {
+		h.Push(time.UnixMilli(v.End-1), v)
+	}
+	h.EndOfInput()
+	if got := h.Output(); len(got) != 1 || got[0] != n {
+		t.Errorf("results %v, want one of %d records", got, n)
 	}
 }

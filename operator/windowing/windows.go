@@ -292,12 +292,34 @@ func (o *Windows[K, T, U]) settle(c *operator.Ctx[K], i int, e *Entry, r window.
 }
 
 // OnTimer fires the windows whose time has come, forgets those that are over, and sets the
-// timer of the next.
+// timer of the next. Times of this key up to the watermark are gone through here, in order,
+// each as if a timer had fired: a timer for each would cost more than the window.
 func (o *Windows[K, T, U]) OnTimer(c *operator.Ctx[K], out *operator.Collector[U]) error {
 	fired, domain := c.Timer()
 	at, processing := fired.UnixMilli(), domain == operator.ProcessingTime
+	limit := at
+	if !processing {
+		limit = o.rt.Watermark
+	}
+	for {
+		next, err := o.ringAll(c, at, processing, out)
+		if err != nil || next == window.NoTimer {
+			return err
+		}
+		// A barrier may come between two timers, and outputs may have no room left.
+		if next <= at || next > limit || o.rt.Attention.Load() {
+			o.register(c, next, processing)
+			return nil
+		}
+		at, o.rt.Time = next, next
+	}
+}
+
+// ringAll tells the windows that wait for at, and returns the earliest time that any waits
+// for then.
+func (o *Windows[K, T, U]) ringAll(c *operator.Ctx[K], at int64, processing bool, out *operator.Collector[U]) (next int64, err error) {
 	k, size := o.clocks(processing), o.index.size
-	next := window.NoTimer
+	next = window.NoTimer
 	b := o.index.list.View()
 	for i := 0; i*size < len(b); {
 		// What waits for the end of a window waits for no time before its start, by which
@@ -308,7 +330,7 @@ func (o *Windows[K, T, U]) OnTimer(c *operator.Ctx[K], out *operator.Collector[U
 		if k.wants(b[i*size:], at) {
 			removed, err := o.ring(c, i, at, processing, out)
 			if err != nil {
-				return err
+				return next, err
 			}
 			if b = o.index.list.View(); removed {
 				continue
@@ -317,10 +339,7 @@ func (o *Windows[K, T, U]) OnTimer(c *operator.Ctx[K], out *operator.Collector[U
 		next = earlier(next, k.next(b[i*size:]))
 		i++
 	}
-	if next != window.NoTimer {
-		o.register(c, next, processing)
-	}
-	return nil
+	return next, nil
 }
 
 // ring tells the window at place i that one of its timers fires.
