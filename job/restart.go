@@ -67,7 +67,8 @@ var DefaultRestart = RestartPolicy{
 // RestartHistory is what a policy remembers of a job's failures.
 type RestartHistory struct {
 	Failures int           // since the last reset; of FixedDelay: all
-	Delay    time.Duration // the last one given by ExponentialDelay
+	Delay    time.Duration // the last one given by ExponentialDelay for a failure of the job's own
+	Lost     time.Duration // the last one for a lost process
 	Last     time.Time     // of the last failure
 	Recent   []time.Time   // of FailureRate: of the failures within the interval, oldest first
 }
@@ -77,10 +78,11 @@ type RestartHistory struct {
 const settled = 3 * time.Second
 
 // Next says how long to wait before the job is started again after a failure at
-// now, or ok = false if it has failed for good. Under ExponentialDelay the first
+// now, or ok = false if it has failed for good. Under ExponentialDelay the
 // restart after a lost process is immediate: the cause is gone with the process, not
-// in the job. A process that is lost again soon, measured by the delay that has built
-// up, is no first one: whoever kills it each time may be the job.
+// in the job. One that is lost again soon, measured by the delay that has built
+// up, waits: whoever kills it each time may be the job. Once it has not been, the next one is
+// replaced at once again, however often that was before: machines go every day of a job's life.
 func (p RestartPolicy) Next(h *RestartHistory, now time.Time, lostProcess bool) (delay time.Duration, ok bool) {
 	switch p.Kind {
 	case NoRestart:
@@ -98,23 +100,25 @@ func (p RestartPolicy) Next(h *RestartHistory, now time.Time, lostProcess bool) 
 	if !h.Last.IsZero() && now.Sub(h.Last) >= p.ResetAfter+h.Delay {
 		*h = RestartHistory{}
 	}
-	first := lostProcess && (h.Last.IsZero() || now.Sub(h.Last) >= max(settled, 2*h.Delay))
+	since, first := now.Sub(h.Last), h.Last.IsZero()
 	h.Failures++
 	h.Last = now
-	if h.Failures > 1 || !first {
-		h.grow(p)
+	switch {
+	case !lostProcess:
+		h.Delay = p.longer(h.Delay)
+		return h.Delay, true
+	case first || since >= max(settled, 2*h.Lost):
+		h.Lost = 0
+	default:
+		h.Lost = p.longer(h.Lost)
 	}
-	if first {
-		return 0, true
-	}
-	return h.Delay, true
+	return h.Lost, true
 }
 
-// grow brings the delay to the next step.
-func (h *RestartHistory) grow(p RestartPolicy) {
-	if h.Delay == 0 {
-		h.Delay = p.Initial
-	} else {
-		h.Delay = min(time.Duration(float64(h.Delay)*p.Multiplier), p.Most)
+// longer is the delay after d.
+func (p RestartPolicy) longer(d time.Duration) time.Duration {
+	if d == 0 {
+		return p.Initial
 	}
+	return min(time.Duration(float64(d)*p.Multiplier), p.Most)
 }

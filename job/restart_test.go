@@ -22,9 +22,12 @@ func TestRestartPolicy(t *testing.T) {
 			{0, false, time.Second}, {30 * time.Second, true, time.Second}, {30 * time.Second, false, time.Second}, {30 * time.Second, false, time.Second}, {29 * time.Second, false, -1}}},
 		"exponential grows to its bound": {RestartPolicy{Kind: ExponentialDelay, Initial: time.Second, Most: 2 * time.Second, Multiplier: 1.5, ResetAfter: time.Hour},
 			[]failure{{0, false, time.Second}, {1, false, 1500 * time.Millisecond}, {1, false, 2 * time.Second}, {1, false, 2 * time.Second}}},
-		"a lost process is replaced at once, each time": {DefaultRestart, []failure{{0, true, 0}, {time.Minute, true, 0}, {time.Minute, true, 0}, {10 * time.Second, true, 0}}},
+		"a lost process is replaced at once, each time": {DefaultRestart, []failure{{0, true, 0}, {time.Minute, true, 0}, {time.Minute, true, 0}, {10 * time.Second, true, 0}, {4 * time.Second, true, 0}, {4 * time.Second, true, 0}, {4 * time.Second, true, 0}}},
 		"but not when it is lost again and again": {DefaultRestart, []failure{
-			{0, true, 0}, {time.Second, true, time.Second}, {3 * time.Second, true, 0}, {3 * time.Second, true, 0}, {3 * time.Second, true, 3375 * time.Millisecond}}},
+			{0, true, 0}, {time.Second, true, time.Second}, {time.Second, true, 1500 * time.Millisecond}, {time.Second, true, 2250 * time.Millisecond},
+			{3 * time.Second, true, 3375 * time.Millisecond}, {7 * time.Second, true, 0}, {time.Second, true, time.Second}}},
+		"a job's own failures are another matter": {DefaultRestart, []failure{
+			{0, false, time.Second}, {time.Second, false, 1500 * time.Millisecond}, {10 * time.Second, true, 0}, {time.Second, false, 2250 * time.Millisecond}, {time.Second, true, time.Second}}},
 		"a quiet hour is forgotten": {DefaultRestart, []failure{{0, false, time.Second}, {2 * time.Hour, false, time.Second}, {2 * time.Hour, true, 0}}},
 	} {
 		var h RestartHistory
