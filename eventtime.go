@@ -133,9 +133,22 @@ func MaxAhead(most time.Duration) Option {
 	}}
 }
 
+// AlignTime has the sources of a group wait for one another: one whose event time is more than
+// most ahead of the earliest is not read until the others have come nearer, so that state
+// for the time in between does not pile up. Its subtasks compare once a second. One that has
+// not begun, is idle or has ended keeps nobody waiting.
+func AlignTime(group string, most time.Duration) Option {
+	return optionFunc{optAlignTime, func(o *options) {
+		if group == "" || most <= 0 {
+			o.err = fmt.Errorf("alignment of group %q within %v is not possible: it needs a name and a time", group, most)
+		}
+		o.timeGroup, o.maxDrift = group, most
+	}}
+}
+
 // EventTime gives records the time that at says, and advances event time to bound behind
 // the latest record of each split: that is how much later than others a record may come.
-// Options: Named, Idleness, MaxAhead.
+// Options: Named, Idleness, MaxAhead, AlignTime.
 func (s *Stream[T]) EventTime(at func(T) time.Time, bound time.Duration, opts ...Option) *Stream[T] {
 	var ms func(T) int64
 	if at != nil {
@@ -149,10 +162,10 @@ func (s *Stream[T]) EventTime(at func(T) time.Time, bound time.Duration, opts ..
 
 // Watermarks gives records the time that at says, in ms since 1970 (nil: the one that
 // their source has given them), and has w say how far event time has come.
-// Options: Named, Idleness, MaxAhead.
+// Options: Named, Idleness, MaxAhead, AlignTime.
 func (s *Stream[T]) Watermarks(uid string, at func(T) int64, w Watermarks[T], opts ...Option) *Stream[T] {
 	id := s.env.identify(uid, "time", s.from)
-	o := s.env.options(id, opts, optIdleness, optMaxAhead)
+	o := s.env.options(id, opts, optIdleness, optMaxAhead, optAlignTime)
 	if w == nil {
 		s.env.fail(fmt.Errorf("%v: its watermarks are nil", id))
 		w = Monotonous[T]()
@@ -178,6 +191,9 @@ type timeKeeper[T any] struct {
 	bound      int64 // of an outOfOrder, whose generator is inlined here; -1: another
 	idleness   time.Duration
 	maxAhead   time.Duration
+	group      string
+	maxDrift   int64             // in ms, of group
+	earliest   int64             // of group
 	ahead      *operator.Counter // records whose time was too far ahead to count
 
 	farthest int64 // the latest time that counts, by the clock at the last tick
@@ -218,6 +234,19 @@ func (k *timeKeeper[T]) configure(o options) {
 	if o.maxAhead != nil {
 		k.maxAhead = *o.maxAhead
 	}
+	k.group, k.maxDrift, k.earliest = o.timeGroup, o.maxDrift.Milliseconds(), watermark.Max
+}
+
+// TimeGroup implements operator.TimeAligner.
+func (k *timeKeeper[T]) TimeGroup() string { return k.group }
+
+// AlignTo implements operator.TimeAligner.
+func (k *timeKeeper[T]) AlignTo(at int64) { k.earliest = at }
+
+// Ahead implements operator.TimeAligner.
+func (k *timeKeeper[T]) Ahead() bool {
+	at := k.merged.At()
+	return k.group != "" && at > watermark.Min && behind(at, k.maxDrift) > k.earliest
 }
 
 // Resume implements operator.TimeKeeper.

@@ -22,6 +22,8 @@ type options struct {
 	atEnd       bool
 	idleness    *time.Duration
 	maxAhead    *time.Duration
+	timeGroup   string
+	maxDrift    time.Duration
 	asking      operator.Asking
 	timeout     *time.Duration
 	dead        any  // Tag[DeadLetter[T]] of the operator's records
@@ -96,6 +98,7 @@ const (
 	optAtEnd       = "AtEnd"
 	optIdleness    = "Idleness"
 	optMaxAhead    = "MaxAhead"
+	optAlignTime   = "AlignTime"
 	optDeadLetters = "DeadLetters"
 	optMerge       = "Merge"
 	optDirect      = "NoPreAggregation"

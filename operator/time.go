@@ -70,6 +70,17 @@ type SplitNamer interface {
 	SplitName(id int32) string
 }
 
+// TimeAligner is implemented by a TimeKeeper whose source waits for others when it is too far
+// ahead of them.
+type TimeAligner interface {
+	// TimeGroup names the sources that wait for one another; "": this one does for none.
+	TimeGroup() string
+	// AlignTo says how far the earliest source of the group is; watermark.Max lifts the bound.
+	AlignTo(at int64)
+	// Ahead reports whether the source is to rest.
+	Ahead() bool
+}
+
 // Flusher is implemented by operators that keep records back to hand fewer on. Flush
 // emits what they hold: before a barrier, a watermark and the end of the input pass, and
 // when the input pauses. So such an operator has no state.

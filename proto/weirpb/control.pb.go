@@ -1799,6 +1799,7 @@ type ToSubtasks struct {
 	//	*ToSubtasks_Cancel
 	//	*ToSubtasks_Adopt
 	//	*ToSubtasks_Drain
+	//	*ToSubtasks_Align
 	Command       isToSubtasks_Command `protobuf_oneof:"command"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1911,6 +1912,15 @@ func (x *ToSubtasks) GetDrain() *DrainSources {
 	return nil
 }
 
+func (x *ToSubtasks) GetAlign() *AlignTime {
+	if x != nil {
+		if x, ok := x.Command.(*ToSubtasks_Align); ok {
+			return x.Align
+		}
+	}
+	return nil
+}
+
 type isToSubtasks_Command interface {
 	isToSubtasks_Command()
 }
@@ -1943,6 +1953,10 @@ type ToSubtasks_Drain struct {
 	Drain *DrainSources `protobuf:"bytes,8,opt,name=drain,proto3,oneof"`
 }
 
+type ToSubtasks_Align struct {
+	Align *AlignTime `protobuf:"bytes,9,opt,name=align,proto3,oneof"`
+}
+
 func (*ToSubtasks_Deploy) isToSubtasks_Command() {}
 
 func (*ToSubtasks_Trigger) isToSubtasks_Command() {}
@@ -1956,6 +1970,8 @@ func (*ToSubtasks_Cancel) isToSubtasks_Command() {}
 func (*ToSubtasks_Adopt) isToSubtasks_Command() {}
 
 func (*ToSubtasks_Drain) isToSubtasks_Command() {}
+
+func (*ToSubtasks_Align) isToSubtasks_Command() {}
 
 type FromSubtasks struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -3758,6 +3774,8 @@ type Counters struct {
 	// and the split or input that it waits for.
 	Watermark     *int64 `protobuf:"zigzag64,10,opt,name=watermark,proto3,oneof" json:"watermark,omitempty"`
 	HeldBy        string `protobuf:"bytes,11,opt,name=held_by,json=heldBy,proto3" json:"held_by,omitempty"`
+	TimeIdle      bool   `protobuf:"varint,12,opt,name=time_idle,json=timeIdle,proto3" json:"time_idle,omitempty"`   // nothing is expected for a while: it does not count
+	TimeGroup     string `protobuf:"bytes,13,opt,name=time_group,json=timeGroup,proto3" json:"time_group,omitempty"` // of sources whose event time is aligned; empty: it is not
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3869,6 +3887,125 @@ func (x *Counters) GetHeldBy() string {
 	return ""
 }
 
+func (x *Counters) GetTimeIdle() bool {
+	if x != nil {
+		return x.TimeIdle
+	}
+	return false
+}
+
+func (x *Counters) GetTimeGroup() string {
+	if x != nil {
+		return x.TimeGroup
+	}
+	return ""
+}
+
+// AlignTime tells sources how far the earliest of their group is.
+type AlignTime struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Incarnation   uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Groups        []*TimeGroup           `protobuf:"bytes,2,rep,name=groups,proto3" json:"groups,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlignTime) Reset() {
+	*x = AlignTime{}
+	mi := &file_proto_weirpb_control_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlignTime) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlignTime) ProtoMessage() {}
+
+func (x *AlignTime) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_weirpb_control_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlignTime.ProtoReflect.Descriptor instead.
+func (*AlignTime) Descriptor() ([]byte, []int) {
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *AlignTime) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *AlignTime) GetGroups() []*TimeGroup {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+type TimeGroup struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Watermark     int64                  `protobuf:"zigzag64,2,opt,name=watermark,proto3" json:"watermark,omitempty"` // in ms since 1970
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TimeGroup) Reset() {
+	*x = TimeGroup{}
+	mi := &file_proto_weirpb_control_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TimeGroup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TimeGroup) ProtoMessage() {}
+
+func (x *TimeGroup) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_weirpb_control_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TimeGroup.ProtoReflect.Descriptor instead.
+func (*TimeGroup) Descriptor() ([]byte, []int) {
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *TimeGroup) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *TimeGroup) GetWatermark() int64 {
+	if x != nil {
+		return x.Watermark
+	}
+	return 0
+}
+
 type Counter struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -3879,7 +4016,7 @@ type Counter struct {
 
 func (x *Counter) Reset() {
 	*x = Counter{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[44]
+	mi := &file_proto_weirpb_control_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3891,7 +4028,7 @@ func (x *Counter) String() string {
 func (*Counter) ProtoMessage() {}
 
 func (x *Counter) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[44]
+	mi := &file_proto_weirpb_control_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3904,7 +4041,7 @@ func (x *Counter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counter.ProtoReflect.Descriptor instead.
 func (*Counter) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{44}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Counter) GetName() string {
@@ -4062,7 +4199,7 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\fWorkerMemory\x12!\n" +
 	"\fmemory_bytes\x18\x01 \x01(\x04R\vmemoryBytes\"\f\n" +
 	"\n" +
-	"LeaderLost\"\xc9\x03\n" +
+	"LeaderLost\"\xfd\x03\n" +
 	"\n" +
 	"ToSubtasks\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x121\n" +
@@ -4072,7 +4209,8 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\aaborted\x18\x05 \x01(\v2\".weir.control.v1.CheckpointAbortedH\x00R\aaborted\x129\n" +
 	"\x06cancel\x18\x06 \x01(\v2\x1f.weir.control.v1.CancelAttemptsH\x00R\x06cancel\x12.\n" +
 	"\x05adopt\x18\a \x01(\v2\x16.weir.control.v1.AdoptH\x00R\x05adopt\x125\n" +
-	"\x05drain\x18\b \x01(\v2\x1d.weir.control.v1.DrainSourcesH\x00R\x05drainB\t\n" +
+	"\x05drain\x18\b \x01(\v2\x1d.weir.control.v1.DrainSourcesH\x00R\x05drain\x122\n" +
+	"\x05align\x18\t \x01(\v2\x1a.weir.control.v1.AlignTimeH\x00R\x05alignB\t\n" +
 	"\acommand\"\xfa\x03\n" +
 	"\fFromSubtasks\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12 \n" +
@@ -4227,7 +4365,7 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\aattempt\x18\x03 \x01(\v2\x18.weir.control.v1.AttemptR\aattempt\"x\n" +
 	"\vSourceEnded\x125\n" +
 	"\asubtask\x18\x01 \x01(\v2\x1b.weir.control.v1.SubtaskRefR\asubtask\x122\n" +
-	"\aattempt\x18\x02 \x01(\v2\x18.weir.control.v1.AttemptR\aattempt\"\xab\x03\n" +
+	"\aattempt\x18\x02 \x01(\v2\x18.weir.control.v1.AttemptR\aattempt\"\xe7\x03\n" +
 	"\bCounters\x125\n" +
 	"\asubtask\x18\x01 \x01(\v2\x1b.weir.control.v1.SubtaskRefR\asubtask\x122\n" +
 	"\aattempt\x18\x02 \x01(\v2\x18.weir.control.v1.AttemptR\aattempt\x12\x1d\n" +
@@ -4243,9 +4381,18 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"stateBytes\x12!\n" +
 	"\twatermark\x18\n" +
 	" \x01(\x12H\x00R\twatermark\x88\x01\x01\x12\x17\n" +
-	"\aheld_by\x18\v \x01(\tR\x06heldByB\f\n" +
+	"\aheld_by\x18\v \x01(\tR\x06heldBy\x12\x1b\n" +
+	"\ttime_idle\x18\f \x01(\bR\btimeIdle\x12\x1d\n" +
 	"\n" +
-	"_watermark\"3\n" +
+	"time_group\x18\r \x01(\tR\ttimeGroupB\f\n" +
+	"\n" +
+	"_watermark\"a\n" +
+	"\tAlignTime\x12 \n" +
+	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x122\n" +
+	"\x06groups\x18\x02 \x03(\v2\x1a.weir.control.v1.TimeGroupR\x06groups\"=\n" +
+	"\tTimeGroup\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
+	"\twatermark\x18\x02 \x01(\x12R\twatermark\"3\n" +
 	"\aCounter\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value2\xb8\x01\n" +
@@ -4268,7 +4415,7 @@ func file_proto_weirpb_control_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_weirpb_control_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_proto_weirpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_proto_weirpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_proto_weirpb_control_proto_goTypes = []any{
 	(SubtaskStatus_State)(0),         // 0: weir.control.v1.SubtaskStatus.State
 	(*FetchObjectRequest)(nil),       // 1: weir.control.v1.FetchObjectRequest
@@ -4315,18 +4462,20 @@ var file_proto_weirpb_control_proto_goTypes = []any{
 	(*Committed)(nil),                // 42: weir.control.v1.Committed
 	(*SourceEnded)(nil),              // 43: weir.control.v1.SourceEnded
 	(*Counters)(nil),                 // 44: weir.control.v1.Counters
-	(*Counter)(nil),                  // 45: weir.control.v1.Counter
-	(*metapb.Setting)(nil),           // 46: weir.meta.v1.Setting
-	(*metapb.Plan)(nil),              // 47: weir.meta.v1.Plan
-	(*metapb.VertexParallelism)(nil), // 48: weir.meta.v1.VertexParallelism
-	(*metapb.StateID)(nil),           // 49: weir.meta.v1.StateID
-	(*metapb.OperatorState)(nil),     // 50: weir.meta.v1.OperatorState
-	(*metapb.Result)(nil),            // 51: weir.meta.v1.Result
-	(*metapb.OwnedFile)(nil),         // 52: weir.meta.v1.OwnedFile
-	(*metapb.ChannelState)(nil),      // 53: weir.meta.v1.ChannelState
-	(*metapb.Run)(nil),               // 54: weir.meta.v1.Run
-	(*metapb.Schema)(nil),            // 55: weir.meta.v1.Schema
-	(*metapb.OperatorSnapshot)(nil),  // 56: weir.meta.v1.OperatorSnapshot
+	(*AlignTime)(nil),                // 45: weir.control.v1.AlignTime
+	(*TimeGroup)(nil),                // 46: weir.control.v1.TimeGroup
+	(*Counter)(nil),                  // 47: weir.control.v1.Counter
+	(*metapb.Setting)(nil),           // 48: weir.meta.v1.Setting
+	(*metapb.Plan)(nil),              // 49: weir.meta.v1.Plan
+	(*metapb.VertexParallelism)(nil), // 50: weir.meta.v1.VertexParallelism
+	(*metapb.StateID)(nil),           // 51: weir.meta.v1.StateID
+	(*metapb.OperatorState)(nil),     // 52: weir.meta.v1.OperatorState
+	(*metapb.Result)(nil),            // 53: weir.meta.v1.Result
+	(*metapb.OwnedFile)(nil),         // 54: weir.meta.v1.OwnedFile
+	(*metapb.ChannelState)(nil),      // 55: weir.meta.v1.ChannelState
+	(*metapb.Run)(nil),               // 56: weir.meta.v1.Run
+	(*metapb.Schema)(nil),            // 57: weir.meta.v1.Schema
+	(*metapb.OperatorSnapshot)(nil),  // 58: weir.meta.v1.OperatorSnapshot
 }
 var file_proto_weirpb_control_proto_depIdxs = []int32{
 	4,  // 0: weir.control.v1.FromTaskManager.register:type_name -> weir.control.v1.RegisterTaskManager
@@ -4347,9 +4496,9 @@ var file_proto_weirpb_control_proto_depIdxs = []int32{
 	14, // 15: weir.control.v1.ToTaskManager.stop_worker:type_name -> weir.control.v1.StopWorker
 	21, // 16: weir.control.v1.ToTaskManager.to_subtasks:type_name -> weir.control.v1.ToSubtasks
 	13, // 17: weir.control.v1.ToTaskManager.worker_slots:type_name -> weir.control.v1.WorkerSlots
-	46, // 18: weir.control.v1.StartWorker.params:type_name -> weir.meta.v1.Setting
-	46, // 19: weir.control.v1.StartWorker.config:type_name -> weir.meta.v1.Setting
-	47, // 20: weir.control.v1.StartWorker.plan:type_name -> weir.meta.v1.Plan
+	48, // 18: weir.control.v1.StartWorker.params:type_name -> weir.meta.v1.Setting
+	48, // 19: weir.control.v1.StartWorker.config:type_name -> weir.meta.v1.Setting
+	49, // 20: weir.control.v1.StartWorker.plan:type_name -> weir.meta.v1.Plan
 	16, // 21: weir.control.v1.FromWorker.attach:type_name -> weir.control.v1.AttachWorker
 	22, // 22: weir.control.v1.FromWorker.from_subtasks:type_name -> weir.control.v1.FromSubtasks
 	6,  // 23: weir.control.v1.FromWorker.heartbeat:type_name -> weir.control.v1.Heartbeat
@@ -4366,62 +4515,64 @@ var file_proto_weirpb_control_proto_depIdxs = []int32{
 	35, // 34: weir.control.v1.ToSubtasks.cancel:type_name -> weir.control.v1.CancelAttempts
 	37, // 35: weir.control.v1.ToSubtasks.adopt:type_name -> weir.control.v1.Adopt
 	36, // 36: weir.control.v1.ToSubtasks.drain:type_name -> weir.control.v1.DrainSources
-	31, // 37: weir.control.v1.FromSubtasks.status:type_name -> weir.control.v1.SubtaskStatus
-	38, // 38: weir.control.v1.FromSubtasks.ack:type_name -> weir.control.v1.CheckpointAck
-	41, // 39: weir.control.v1.FromSubtasks.decline:type_name -> weir.control.v1.CheckpointDecline
-	42, // 40: weir.control.v1.FromSubtasks.committed:type_name -> weir.control.v1.Committed
-	43, // 41: weir.control.v1.FromSubtasks.source_ended:type_name -> weir.control.v1.SourceEnded
-	44, // 42: weir.control.v1.FromSubtasks.counters:type_name -> weir.control.v1.Counters
-	39, // 43: weir.control.v1.FromSubtasks.ack_chunk:type_name -> weir.control.v1.CheckpointAckChunk
-	24, // 44: weir.control.v1.Deploy.attempt:type_name -> weir.control.v1.Attempt
-	48, // 45: weir.control.v1.Deploy.parallelism:type_name -> weir.meta.v1.VertexParallelism
-	26, // 46: weir.control.v1.Deploy.subtasks:type_name -> weir.control.v1.SubtaskDeployment
-	30, // 47: weir.control.v1.Deploy.locations:type_name -> weir.control.v1.SubtaskLocation
-	49, // 48: weir.control.v1.Deploy.state_ids:type_name -> weir.meta.v1.StateID
-	46, // 49: weir.control.v1.Deploy.config:type_name -> weir.meta.v1.Setting
-	23, // 50: weir.control.v1.SubtaskDeployment.subtask:type_name -> weir.control.v1.SubtaskRef
-	27, // 51: weir.control.v1.SubtaskDeployment.operators:type_name -> weir.control.v1.RestoredOperator
-	29, // 52: weir.control.v1.RestoredOperator.keyed:type_name -> weir.control.v1.RestoredKeyed
-	50, // 53: weir.control.v1.RestoredOperator.operator_states:type_name -> weir.meta.v1.OperatorState
-	51, // 54: weir.control.v1.RestoredOperator.results:type_name -> weir.meta.v1.Result
-	28, // 55: weir.control.v1.RestoredOperator.channels:type_name -> weir.control.v1.RestoredChannel
-	52, // 56: weir.control.v1.RestoredOperator.owned:type_name -> weir.meta.v1.OwnedFile
-	53, // 57: weir.control.v1.RestoredChannel.state:type_name -> weir.meta.v1.ChannelState
-	54, // 58: weir.control.v1.RestoredKeyed.runs:type_name -> weir.meta.v1.Run
-	55, // 59: weir.control.v1.RestoredKeyed.schemas:type_name -> weir.meta.v1.Schema
-	23, // 60: weir.control.v1.SubtaskLocation.subtask:type_name -> weir.control.v1.SubtaskRef
-	23, // 61: weir.control.v1.SubtaskStatus.subtask:type_name -> weir.control.v1.SubtaskRef
-	24, // 62: weir.control.v1.SubtaskStatus.attempt:type_name -> weir.control.v1.Attempt
-	0,  // 63: weir.control.v1.SubtaskStatus.state:type_name -> weir.control.v1.SubtaskStatus.State
-	23, // 64: weir.control.v1.TriggerCheckpoint.subtasks:type_name -> weir.control.v1.SubtaskRef
-	24, // 65: weir.control.v1.CancelAttempts.attempt:type_name -> weir.control.v1.Attempt
-	23, // 66: weir.control.v1.DrainSources.subtasks:type_name -> weir.control.v1.SubtaskRef
-	23, // 67: weir.control.v1.Adopt.subtasks:type_name -> weir.control.v1.SubtaskRef
-	23, // 68: weir.control.v1.CheckpointAck.subtask:type_name -> weir.control.v1.SubtaskRef
-	24, // 69: weir.control.v1.CheckpointAck.attempt:type_name -> weir.control.v1.Attempt
-	56, // 70: weir.control.v1.CheckpointAck.operators:type_name -> weir.meta.v1.OperatorSnapshot
-	40, // 71: weir.control.v1.CheckpointAck.timings:type_name -> weir.control.v1.CheckpointTimings
-	23, // 72: weir.control.v1.CheckpointAckChunk.subtask:type_name -> weir.control.v1.SubtaskRef
-	23, // 73: weir.control.v1.CheckpointDecline.subtask:type_name -> weir.control.v1.SubtaskRef
-	24, // 74: weir.control.v1.CheckpointDecline.attempt:type_name -> weir.control.v1.Attempt
-	23, // 75: weir.control.v1.Committed.subtask:type_name -> weir.control.v1.SubtaskRef
-	24, // 76: weir.control.v1.Committed.attempt:type_name -> weir.control.v1.Attempt
-	23, // 77: weir.control.v1.SourceEnded.subtask:type_name -> weir.control.v1.SubtaskRef
-	24, // 78: weir.control.v1.SourceEnded.attempt:type_name -> weir.control.v1.Attempt
-	23, // 79: weir.control.v1.Counters.subtask:type_name -> weir.control.v1.SubtaskRef
-	24, // 80: weir.control.v1.Counters.attempt:type_name -> weir.control.v1.Attempt
-	45, // 81: weir.control.v1.Counters.user:type_name -> weir.control.v1.Counter
-	3,  // 82: weir.control.v1.JobManagerService.Connect:input_type -> weir.control.v1.FromTaskManager
-	1,  // 83: weir.control.v1.JobManagerService.FetchObject:input_type -> weir.control.v1.FetchObjectRequest
-	15, // 84: weir.control.v1.AgentService.Attach:input_type -> weir.control.v1.FromWorker
-	9,  // 85: weir.control.v1.JobManagerService.Connect:output_type -> weir.control.v1.ToTaskManager
-	2,  // 86: weir.control.v1.JobManagerService.FetchObject:output_type -> weir.control.v1.ObjectChunk
-	17, // 87: weir.control.v1.AgentService.Attach:output_type -> weir.control.v1.ToWorker
-	85, // [85:88] is the sub-list for method output_type
-	82, // [82:85] is the sub-list for method input_type
-	82, // [82:82] is the sub-list for extension type_name
-	82, // [82:82] is the sub-list for extension extendee
-	0,  // [0:82] is the sub-list for field type_name
+	45, // 37: weir.control.v1.ToSubtasks.align:type_name -> weir.control.v1.AlignTime
+	31, // 38: weir.control.v1.FromSubtasks.status:type_name -> weir.control.v1.SubtaskStatus
+	38, // 39: weir.control.v1.FromSubtasks.ack:type_name -> weir.control.v1.CheckpointAck
+	41, // 40: weir.control.v1.FromSubtasks.decline:type_name -> weir.control.v1.CheckpointDecline
+	42, // 41: weir.control.v1.FromSubtasks.committed:type_name -> weir.control.v1.Committed
+	43, // 42: weir.control.v1.FromSubtasks.source_ended:type_name -> weir.control.v1.SourceEnded
+	44, // 43: weir.control.v1.FromSubtasks.counters:type_name -> weir.control.v1.Counters
+	39, // 44: weir.control.v1.FromSubtasks.ack_chunk:type_name -> weir.control.v1.CheckpointAckChunk
+	24, // 45: weir.control.v1.Deploy.attempt:type_name -> weir.control.v1.Attempt
+	50, // 46: weir.control.v1.Deploy.parallelism:type_name -> weir.meta.v1.VertexParallelism
+	26, // 47: weir.control.v1.Deploy.subtasks:type_name -> weir.control.v1.SubtaskDeployment
+	30, // 48: weir.control.v1.Deploy.locations:type_name -> weir.control.v1.SubtaskLocation
+	51, // 49: weir.control.v1.Deploy.state_ids:type_name -> weir.meta.v1.StateID
+	48, // 50: weir.control.v1.Deploy.config:type_name -> weir.meta.v1.Setting
+	23, // 51: weir.control.v1.SubtaskDeployment.subtask:type_name -> weir.control.v1.SubtaskRef
+	27, // 52: weir.control.v1.SubtaskDeployment.operators:type_name -> weir.control.v1.RestoredOperator
+	29, // 53: weir.control.v1.RestoredOperator.keyed:type_name -> weir.control.v1.RestoredKeyed
+	52, // 54: weir.control.v1.RestoredOperator.operator_states:type_name -> weir.meta.v1.OperatorState
+	53, // 55: weir.control.v1.RestoredOperator.results:type_name -> weir.meta.v1.Result
+	28, // 56: weir.control.v1.RestoredOperator.channels:type_name -> weir.control.v1.RestoredChannel
+	54, // 57: weir.control.v1.RestoredOperator.owned:type_name -> weir.meta.v1.OwnedFile
+	55, // 58: weir.control.v1.RestoredChannel.state:type_name -> weir.meta.v1.ChannelState
+	56, // 59: weir.control.v1.RestoredKeyed.runs:type_name -> weir.meta.v1.Run
+	57, // 60: weir.control.v1.RestoredKeyed.schemas:type_name -> weir.meta.v1.Schema
+	23, // 61: weir.control.v1.SubtaskLocation.subtask:type_name -> weir.control.v1.SubtaskRef
+	23, // 62: weir.control.v1.SubtaskStatus.subtask:type_name -> weir.control.v1.SubtaskRef
+	24, // 63: weir.control.v1.SubtaskStatus.attempt:type_name -> weir.control.v1.Attempt
+	0,  // 64: weir.control.v1.SubtaskStatus.state:type_name -> weir.control.v1.SubtaskStatus.State
+	23, // 65: weir.control.v1.TriggerCheckpoint.subtasks:type_name -> weir.control.v1.SubtaskRef
+	24, // 66: weir.control.v1.CancelAttempts.attempt:type_name -> weir.control.v1.Attempt
+	23, // 67: weir.control.v1.DrainSources.subtasks:type_name -> weir.control.v1.SubtaskRef
+	23, // 68: weir.control.v1.Adopt.subtasks:type_name -> weir.control.v1.SubtaskRef
+	23, // 69: weir.control.v1.CheckpointAck.subtask:type_name -> weir.control.v1.SubtaskRef
+	24, // 70: weir.control.v1.CheckpointAck.attempt:type_name -> weir.control.v1.Attempt
+	58, // 71: weir.control.v1.CheckpointAck.operators:type_name -> weir.meta.v1.OperatorSnapshot
+	40, // 72: weir.control.v1.CheckpointAck.timings:type_name -> weir.control.v1.CheckpointTimings
+	23, // 73: weir.control.v1.CheckpointAckChunk.subtask:type_name -> weir.control.v1.SubtaskRef
+	23, // 74: weir.control.v1.CheckpointDecline.subtask:type_name -> weir.control.v1.SubtaskRef
+	24, // 75: weir.control.v1.CheckpointDecline.attempt:type_name -> weir.control.v1.Attempt
+	23, // 76: weir.control.v1.Committed.subtask:type_name -> weir.control.v1.SubtaskRef
+	24, // 77: weir.control.v1.Committed.attempt:type_name -> weir.control.v1.Attempt
+	23, // 78: weir.control.v1.SourceEnded.subtask:type_name -> weir.control.v1.SubtaskRef
+	24, // 79: weir.control.v1.SourceEnded.attempt:type_name -> weir.control.v1.Attempt
+	23, // 80: weir.control.v1.Counters.subtask:type_name -> weir.control.v1.SubtaskRef
+	24, // 81: weir.control.v1.Counters.attempt:type_name -> weir.control.v1.Attempt
+	47, // 82: weir.control.v1.Counters.user:type_name -> weir.control.v1.Counter
+	46, // 83: weir.control.v1.AlignTime.groups:type_name -> weir.control.v1.TimeGroup
+	3,  // 84: weir.control.v1.JobManagerService.Connect:input_type -> weir.control.v1.FromTaskManager
+	1,  // 85: weir.control.v1.JobManagerService.FetchObject:input_type -> weir.control.v1.FetchObjectRequest
+	15, // 86: weir.control.v1.AgentService.Attach:input_type -> weir.control.v1.FromWorker
+	9,  // 87: weir.control.v1.JobManagerService.Connect:output_type -> weir.control.v1.ToTaskManager
+	2,  // 88: weir.control.v1.JobManagerService.FetchObject:output_type -> weir.control.v1.ObjectChunk
+	17, // 89: weir.control.v1.AgentService.Attach:output_type -> weir.control.v1.ToWorker
+	87, // [87:90] is the sub-list for method output_type
+	84, // [84:87] is the sub-list for method input_type
+	84, // [84:84] is the sub-list for extension type_name
+	84, // [84:84] is the sub-list for extension extendee
+	0,  // [0:84] is the sub-list for field type_name
 }
 
 func init() { file_proto_weirpb_control_proto_init() }
@@ -4465,6 +4616,7 @@ func file_proto_weirpb_control_proto_init() {
 		(*ToSubtasks_Cancel)(nil),
 		(*ToSubtasks_Adopt)(nil),
 		(*ToSubtasks_Drain)(nil),
+		(*ToSubtasks_Align)(nil),
 	}
 	file_proto_weirpb_control_proto_msgTypes[21].OneofWrappers = []any{
 		(*FromSubtasks_Status)(nil),
@@ -4482,7 +4634,7 @@ func file_proto_weirpb_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_weirpb_control_proto_rawDesc), len(file_proto_weirpb_control_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   45,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -251,6 +251,7 @@ func (t *Task) cancelBarriers(first, id stream.CheckpointID, reason string) erro
 // cancelled before they came here.
 func (t *Task) leaderLost() error {
 	t.leaderless = true
+	t.alignNobody()
 	for _, s := range slices.Clone(t.snapshots) {
 		t.forget(s.id, s.id)
 	}

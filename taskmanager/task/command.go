@@ -29,6 +29,8 @@ const (
 	LeaderFound
 	// Drain a source, or its enumerator: it ends as if its input had.
 	Drain
+	// AlignTime says how far the earliest source of each of Groups is.
+	AlignTime
 	// Fail the attempt with Err: something beside the subtask went wrong, such as the
 	// connection to another worker (*exchange.PeerError).
 	Fail
@@ -56,6 +58,8 @@ func (k CommandKind) String() string {
 		return "leader-found"
 	case Drain:
 		return "drain"
+	case AlignTime:
+		return "align-time"
 	case Fail:
 		return "fail"
 	case finished:
@@ -74,6 +78,7 @@ type Command struct {
 	First    stream.CheckpointID // of Abort; 0 = ID
 	Terminal bool                // of Completed
 	Reason   string              // of Abort, Cancel
+	Groups   map[string]int64    // of AlignTime: watermarks by group
 	Err      error               // of Fail, finished, stored
 
 	posted   time.Time

@@ -40,6 +40,7 @@ type eventTime struct {
 	splits  []operator.ActiveSplit
 	ticked  time.Time // of the last tick
 	wake    time.Time // a keeper wants to be asked; zero: none does
+	ahead   bool      // of other sources: it is not to be read
 	stalled bool      // outputs had no room since the last tick
 	every   time.Duration
 }
@@ -281,6 +282,8 @@ func (t *Task) tick() error {
 	if t.phase != running || t.silent != 0 {
 		return nil
 	}
+	ahead := false
+	defer func() { e.ahead = ahead }()
 	e.splits = t.head.activeSplits(e.splits[:0])
 	for _, in := range e.keepers {
 		t.rt.Operator = in.number
@@ -291,6 +294,9 @@ func (t *Task) tick() error {
 			}
 		}
 		e.holder = k.Holder
+		if a, ok := in.keeper.(operator.TimeAligner); ok {
+			ahead = ahead || a.Ahead()
+		}
 		advanced := k.Watermark > in.reached
 		if !advanced && k.Idle == in.idle && in.told {
 			continue
@@ -310,23 +316,57 @@ func (t *Task) tick() error {
 	return t.failed()
 }
 
-// toldTime is how far event time has come for the consumers of the subtask, and which split
-// or input it waits for.
-func (t *Task) toldTime() (at int64, heldBy string) {
+// toldTime is how far event time has come for the consumers of the subtask.
+type toldTime struct {
+	at     int64  // watermark.Min: there is none, or it holds nothing back any more
+	idle   bool   // nothing is expected for a while
+	heldBy string // the split or input that it waits for
+	group  string // of sources that wait for one another
+}
+
+func (t *Task) toldTime() toldTime {
 	e := &t.time
 	switch {
-	case t.phase == ended: // it holds nothing back
+	case t.phase == ended:
 	case len(e.keepers) > 0:
+		in := e.keepers[len(e.keepers)-1]
+		told := toldTime{at: in.reached, idle: in.idle}
 		if e.holder >= 0 {
-			heldBy = "split " + t.head.splitName(e.holder) // api.SplitPrefix
+			told.heldBy = "split " + t.head.splitName(e.holder) // api.SplitPrefix
 		}
-		return e.keepers[len(e.keepers)-1].reached, heldBy
+		if a, ok := in.keeper.(operator.TimeAligner); ok {
+			told.group = a.TimeGroup()
+		}
+		return told
 	case e.inputs != nil && len(t.chain) > 0:
+		told := toldTime{at: t.chain[0].reached, idle: e.idle}
 		if ch, ok := e.inputs.Holder(); ok {
 			_, from := t.gate.ChannelInput(ch)
-			heldBy = t.o.Graph.SubtaskName(from)
+			told.heldBy = t.o.Graph.SubtaskName(from)
 		}
-		return t.chain[0].reached, heldBy
+		return told
 	}
-	return watermark.Min, ""
+	return toldTime{at: watermark.Min}
+}
+
+// alignTime is told how far the earliest source of each group is.
+func (t *Task) alignTime(groups map[string]int64) error {
+	for _, in := range t.time.keepers {
+		if a, ok := in.keeper.(operator.TimeAligner); ok {
+			if at, ok := groups[a.TimeGroup()]; ok {
+				a.AlignTo(at)
+			}
+		}
+	}
+	return t.tick()
+}
+
+// alignNobody lifts what alignTime has set: without a leader nobody says where others are.
+func (t *Task) alignNobody() {
+	for _, in := range t.time.keepers {
+		if a, ok := in.keeper.(operator.TimeAligner); ok {
+			a.AlignTo(watermark.Max)
+		}
+	}
+	t.time.ahead = false
 }

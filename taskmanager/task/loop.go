@@ -51,7 +51,7 @@ func (t *Task) turn() (progress bool, wait time.Duration, err error) {
 	t.meter.due(t)
 	busy := t.backend != nil && t.advance()
 	busy = t.answer() || busy
-	if t.phase != ended && (!t.room() || t.backend != nil && t.backend.Full()) {
+	if t.phase != ended && (!t.room() || t.backend != nil && t.backend.Full() || t.rests()) {
 		t.time.stalled = true
 		listened, err := t.head.listen()
 		if err == nil {
@@ -132,6 +132,9 @@ func (t *Task) failed() error {
 	_, err := t.rt.Err()
 	return err
 }
+
+// rests reports whether the source waits for others, whose event time is far behind.
+func (t *Task) rests() bool { return t.time.ahead && t.phase == running && !t.drained }
 
 // room reports whether another batch of records may be taken.
 func (t *Task) room() bool {
@@ -236,6 +239,8 @@ func (t *Task) command(c Command) error {
 	case Drain:
 		t.drained = true
 		return nil
+	case AlignTime:
+		return t.alignTime(c.Groups)
 	case Fail:
 		return c.Err
 	case Cancel:

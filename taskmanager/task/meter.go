@@ -27,10 +27,9 @@ type meter struct {
 	shared struct {
 		in, out, busy, idle, blocked, state atomic.Uint64 // times in ms
 	}
-	mu     sync.Mutex
-	user   []*operator.Counter // guarded by mu
-	at     int64               // guarded by mu: the watermark; watermark.Min: there is none
-	heldBy string              // guarded by mu
+	mu   sync.Mutex
+	user []*operator.Counter // guarded by mu
+	time toldTime            // guarded by mu
 }
 
 // addCounter takes a new user counter.
@@ -87,10 +86,10 @@ func (m *meter) publish(t *Task) {
 	if t.backend != nil {
 		s.state.Store(uint64(t.backend.Store().Memory()))
 	}
-	at, heldBy := t.toldTime()
+	told := t.toldTime()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.at, m.heldBy = at, heldBy
+	m.time = told
 	for _, c := range m.user {
 		c.Publish()
 	}
@@ -108,8 +107,8 @@ func (t *Task) Counters() *weirpb.Counters {
 	}
 	t.meter.mu.Lock()
 	defer t.meter.mu.Unlock()
-	if t.meter.at > watermark.Min {
-		c.Watermark, c.HeldBy = proto.Int64(t.meter.at), t.meter.heldBy
+	if told := t.meter.time; told.at > watermark.Min {
+		c.Watermark, c.HeldBy, c.TimeIdle, c.TimeGroup = proto.Int64(told.at), told.heldBy, told.idle, told.group
 	}
 	at := map[string]int{}
 	for _, u := range t.meter.user {

@@ -288,6 +288,12 @@ func (e *command) handle(w *Worker) {
 	case *weirpb.ToSubtasks_Adopt: // nothing but that there is a leader again
 	case *weirpb.ToSubtasks_Drain:
 		w.drain(c.Drain)
+	case *weirpb.ToSubtasks_Align:
+		groups := map[string]int64{}
+		for _, g := range c.Align.Groups {
+			groups[g.Name] = g.Watermark
+		}
+		w.each(c.Align.Incarnation, task.Command{Kind: task.AlignTime, Groups: groups})
 	case *weirpb.ToSubtasks_Cancel:
 		w.dropWaiting(c.Cancel)
 		w.each(c.Cancel.Incarnation, task.Command{Kind: task.Cancel, Reason: c.Cancel.Reason})
