@@ -16,6 +16,7 @@ import (
 	"github.com/weirstream/weir/internal/loop"
 	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/jobmanager/adoption"
+	"github.com/weirstream/weir/jobmanager/drift"
 	"github.com/weirstream/weir/jobmanager/execgraph"
 	"github.com/weirstream/weir/jobmanager/history"
 	"github.com/weirstream/weir/jobmanager/operations"
@@ -68,6 +69,7 @@ type JobMaster struct {
 	chunks       map[chunkKey]*chunks // large acks on their way
 	history      history.History
 	counters     map[job.SubtaskID]*weirpb.Counters
+	drift        drift.Watch
 	ops          *operations.Core
 	asked        requests            // for operations
 	copies       map[string]*copying // of savepoints under way, by trigger id
@@ -370,6 +372,9 @@ func (m *JobMaster) fromSubtasks(f *weirpb.FromSubtasks) {
 		m.forCoord(coordinator.SourceEnded{Execution: exec(e.SourceEnded.Subtask, e.SourceEnded.Attempt)})
 	case *weirpb.FromSubtasks_Counters:
 		m.counters[subtaskOf(e.Counters.Subtask)] = e.Counters
+		for _, to := range m.drift.Look(m.counters, m.graph.Execution) {
+			m.toSubtasks(to.TaskManager, &weirpb.ToSubtasks{Command: &weirpb.ToSubtasks_Align{Align: to.Align}})
+		}
 	}
 }
 

@@ -248,3 +248,49 @@ func (same) Process(_ *weir.Ctx[int], n int, out *weir.Collector[int]) error {
 	out.Emit(n)
 	return nil
 }
+
+// TestAlignTime: a source that is far ahead of another of its group rests until that one has
+// come nearer, through a restart too, and goes on when it is at its end.
+func TestAlignTime(t *testing.T) {
+	at := func(n int) time.Time { return time.UnixMilli(int64(n)) }
+	fast, slow := NewFeed(t, 1_000), NewFeed(t, 1_000)
+	var got []int
+	j := Run(t, func(env *weir.Env) error {
+		together := weir.AlignTime("g", 10*time.Second)
+		first := env.From("fast", unstarted[int]()).EventTime(at, 0, weir.Idleness(0), together)
+		second := env.From("slow", unstarted[int]()).EventTime(at, 0, weir.Idleness(0), together)
+		first.Union(second).KeyBy(weir.Self[int]).Process("same", func(*weir.Setup) same { return same{} }).Print()
+		return nil
+	}, Setting("parallelism.default", "1"), ReplaceSource("fast", fast), ReplaceSource("slow", slow), Capture("same-print", &got))
+	await := func(uid string, watermark int64, by string) {
+		j.await(fmt.Sprintf("%s at %d held by %q", uid, watermark, by), false, func(v *api.Job) bool {
+			for _, v := range v.Vertices {
+				if m := v.Subtasks[0].Metrics; v.UID == uid {
+					return m != nil && m.Watermark != nil && *m.Watermark == watermark && m.HeldBy == by
+				}
+			}
+			return false
+		})
+	}
+	await("fast", 999, "split before record 1")
+	await("slow", 999, "split before record 1")
+	fast.Send(50_000)
+	await("fast", 49_999, "group g")
+	fast.Send(60_000)
+	j.AwaitCheckpoint(2) // a source that rests takes part
+	await("fast", 49_999, "group g")
+	j.KillTaskManager(0)
+	j.AddTaskManager()
+	slow.Send(55_000)
+	await("fast", 59_999, "split before record 3")
+	fast.Send(90_000, 91_000)
+	await("fast", 90_999, "group g")
+	slow.End()
+	await("fast", 90_999, "split before record 5")
+	fast.End()
+	j.Wait()
+	slices.Sort(got)
+	if d := cmp.Diff([]int{1_000, 1_000, 50_000, 55_000, 60_000, 90_000, 91_000}, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}

@@ -96,6 +96,8 @@ const policy = `
 	coordinator, job, internal/config < jobmanager/settings;
 	# What clients were promised is carried out by checkpoints.
 	coordinator < jobmanager/operations < jobmanager;
+	# Sources that wait for one another are attempts that run.
+	jobmanager/execgraph, proto/weirpb, stream/watermark < jobmanager/drift < jobmanager;
 	# What runs when a leader is lost is said in registrations; the graph goes on with it.
 	coordinator, jobmanager/execgraph, proto/weirpb < jobmanager/adoption < jobmanager;
 	NONE < jobmanager/objects;

@@ -12,7 +12,7 @@ import (
 
 // pure packages are step functions: the same events give the same effects, so that the
 // simulator can replay them and a transcript can test them. Time comes in as an argument.
-var pure = []string{"taskmanager/align", "stream/watermark", "coordinator", "coordinator/restore", "jobmanager/adoption", "jobmanager/execgraph", "jobmanager/history", "jobmanager/operations", "jobmanager/slots"}
+var pure = []string{"taskmanager/align", "stream/watermark", "coordinator", "coordinator/restore", "jobmanager/adoption", "jobmanager/drift", "jobmanager/execgraph", "jobmanager/history", "jobmanager/operations", "jobmanager/slots"}
 
 // impureImports are refused with everything below them.
 var impureImports = []string{"net", "os", "sync", "context", "log", "io/fs", "io/ioutil", "math/rand", "crypto/rand", "runtime", "syscall", "unsafe", "path/filepath"}

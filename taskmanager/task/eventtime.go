@@ -337,6 +337,9 @@ func (t *Task) toldTime() toldTime {
 		if a, ok := in.keeper.(operator.TimeAligner); ok {
 			told.group = a.TimeGroup()
 		}
+		if t.rests() {
+			told.heldBy = "group " + told.group
+		}
 		return told
 	case e.inputs != nil && len(t.chain) > 0:
 		told := toldTime{at: t.chain[0].reached, idle: e.idle}
