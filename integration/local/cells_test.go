@@ -33,7 +33,8 @@ func TestSnapshots(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			t.Parallel()
-			s := kind.take(t)
+			s := kind.take(t, kind.backend)
+			s.take = kind.take
 			for _, column := range columns {
 				t.Run(column.name, func(t *testing.T) { column.holds(t, s) })
 			}
@@ -175,33 +176,34 @@ type shot struct {
 	kind      string
 	backend   string
 	committed *[]string
+	take      func(t *testing.T, backend string) shot // another one of this kind
 }
 
 type kind struct {
-	name string
-	take func(t *testing.T) shot
+	name, backend string
+	take          func(t *testing.T, backend string) shot
 }
 
 // kinds are the rows.
 var kinds = []kind{
-	{name: "canonical savepoint", take: func(t *testing.T) shot {
-		return running(t, "canonical", "heap", func(j *weirtest.Job) *weirtest.Savepoint {
+	{name: "canonical savepoint", backend: "heap", take: func(t *testing.T, backend string) shot {
+		return running(t, "canonical", backend, func(j *weirtest.Job) *weirtest.Savepoint {
 			s := j.Savepoint()
 			j.Cancel()
 			return s
 		})
 	}},
-	{name: "native savepoint", take: func(t *testing.T) shot {
-		return running(t, "native", "pebble", func(j *weirtest.Job) *weirtest.Savepoint {
+	{name: "native savepoint", backend: "pebble", take: func(t *testing.T, backend string) shot {
+		return running(t, "native", backend, func(j *weirtest.Job) *weirtest.Savepoint {
 			s := j.NativeSavepoint()
 			j.Cancel()
 			return s
 		})
 	}},
-	{name: "aligned checkpoint", take: func(t *testing.T) shot {
-		return running(t, "aligned", "heap", (*weirtest.Job).Retained)
+	{name: "aligned checkpoint", backend: "heap", take: func(t *testing.T, backend string) shot {
+		return running(t, "aligned", backend, (*weirtest.Job).Retained)
 	}},
-	{name: "unaligned checkpoint", take: unaligned},
+	{name: "unaligned checkpoint", backend: "pebble", take: unaligned},
 }
 
 // running takes a snapshot of a job that has worked off what it was sent.
@@ -210,21 +212,21 @@ func running(t *testing.T, name, backend string, take func(j *weirtest.Job) *wei
 	j := weirtest.Run(t, first, weirtest.ReplaceSource("orders", feedOf(t, taken, same, false)), weirtest.Capture("out", &committed),
 		weirtest.Setting("state.backend.type", backend), weirtest.Setting("execution.checkpointing.unaligned.enabled", "false"))
 	j.AwaitCaptured("out", taken)
-	return shot{take(j), name, backend, &committed}
+	return shot{Savepoint: take(j), kind: name, backend: backend, committed: &committed}
 }
 
 // unaligned takes a checkpoint whose barriers have overtaken records.
-func unaligned(t *testing.T) shot {
+func unaligned(t *testing.T, backend string) shot {
 	var committed []string
 	j := weirtest.Run(t, first, weirtest.ReplaceSource("orders", feedOf(t, taken, same, false)), weirtest.Capture("out", &committed),
-		weirtest.Environ("SLOW", "1"), weirtest.Setting("state.backend.type", "pebble"),
+		weirtest.Environ("SLOW", "1"), weirtest.Setting("state.backend.type", backend),
 		weirtest.Setting("execution.checkpointing.unaligned.enabled", "true"), weirtest.Setting("execution.checkpointing.aligned-checkpoint-timeout", "0ms"))
 	j.AwaitCheckpoint(2)
 	s := j.Retained()
 	if d := describe(t, s.Path); inFlight(d) == 0 {
 		t.Fatalf("nothing was in flight: %+v", d)
 	}
-	return shot{s, "unaligned", "pebble", &committed}
+	return shot{Savepoint: s, kind: "unaligned", backend: backend, committed: &committed}
 }
 
 func describe(t *testing.T, path string) savepoint.Description {
@@ -276,6 +278,8 @@ var columns = []struct {
 	{"change backend", func(t *testing.T, s shot) {
 		other := map[string]string{"heap": "pebble", "pebble": "heap"}[s.backend]
 		s.goOn(t, s.Savepoint, first, rest(t), nil, weirtest.Setting("state.backend.type", other))
+		back := s.take(t, other)
+		back.goOn(t, back.Savepoint, first, rest(t), nil, weirtest.Setting("state.backend.type", s.backend))
 	}},
 	{"write with the library", written},
 	{"read with the library", read},
