@@ -14,6 +14,7 @@ import (
 	"github.com/weirstream/weir/coordinator"
 	"github.com/weirstream/weir/internal/config"
 	"github.com/weirstream/weir/job"
+	"github.com/weirstream/weir/jobmanager/operations"
 	"github.com/weirstream/weir/jobmanager/settings"
 	"github.com/weirstream/weir/proto/metapb"
 	"github.com/weirstream/weir/statebackend/objstore"
@@ -93,8 +94,14 @@ func (a API) start(ctx context.Context, id job.ID, rec *metapb.Operation, to *ta
 		return "", apiError(err)
 	}
 	if f.ended != nil {
-		if slices.ContainsFunc(f.ended.Operations, func(o *metapb.Operation) bool { return o.TriggerId == rec.TriggerId }) {
-			return rec.TriggerId, nil // the same request again
+		for _, o := range f.ended.Operations {
+			switch {
+			case o.TriggerId != rec.TriggerId:
+			case o.Kind != rec.Kind:
+				return "", apiError(fmt.Errorf("%w: the trigger id %s is that of a %s", operations.ErrRunning, o.TriggerId, operations.Name(o.Kind)))
+			default:
+				return rec.TriggerId, nil // the same request again
+			}
 		}
 		return "", apiError(fmt.Errorf("%w: job %s is %s", ErrEnded, id, f.ended.Result.State))
 	}

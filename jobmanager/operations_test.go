@@ -131,6 +131,12 @@ func TestStop(t *testing.T) {
 			if _, err := w.manager.API().Savepoint(t.Context(), testJob, api.SavepointRequest{TargetDirectory: "/x"}); code(err) != "JOB_ENDED" {
 				t.Errorf("savepoint of a job that has ended: %v", err)
 			}
+			if again, err := w.manager.API().Stop(t.Context(), testJob, api.StopRequest{TargetDirectory: "/x", TriggerID: trigger}); again != trigger || err != nil {
+				t.Errorf("the same stop again: %q, %v", again, err)
+			}
+			if _, err := w.manager.API().Savepoint(t.Context(), testJob, api.SavepointRequest{TargetDirectory: "/x", TriggerID: trigger}); code(err) != "OPERATION_RUNNING" {
+				t.Errorf("a savepoint under the trigger id of a stop: %v", err)
+			}
 		})
 	}
 }
