@@ -1,7 +1,11 @@
 package jobmanager
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/weirstream/weir/coordinator"
+	"github.com/weirstream/weir/job"
 	"github.com/weirstream/weir/jobmanager/adoption"
 	"github.com/weirstream/weir/jobmanager/execgraph"
 	"github.com/weirstream/weir/jobmanager/operations"
@@ -93,19 +97,67 @@ func (m *JobMaster) begin(first execgraph.Event) {
 	}
 }
 
-// adopted tells the workers and the coordinator which attempts go on. The workers come
-// first: what the coordinator has to say is for subtasks that know that there is a leader.
+// confirming are attempts whose workers have been told that there is a leader again. The
+// coordinator hears of them when they all know: a barrier that came before would be taken
+// for one of the leader that was lost.
+type confirming struct {
+	attempts []coordinator.Execution
+	awaited  map[destination]bool
+}
+
+// adopted tells the workers which attempts go on.
 func (m *JobMaster) adopted(f execgraph.Adopted) {
 	xs := coordExecutions(f.Executions)
+	m.confirming = confirming{xs, map[destination]bool{}}
 	order, subtasks := m.destinations(xs)
 	for _, k := range order {
+		m.confirming.awaited[k] = true
 		m.toSubtasks(k.taskManager, &weirpb.ToSubtasks{Command: &weirpb.ToSubtasks_Adopt{Adopt: &weirpb.Adopt{
 			Incarnation: uint64(k.incarnation), LeaderEpoch: m.d.epoch(), Subtasks: subtasks[k],
 		}}})
 	}
-	m.forCoordNow(coordinator.Adopted{
-		Graph: m.graph.Job(), Executions: xs, StateIDs: m.stateIDs.IDs, NextStateID: m.stateIDs.Next,
-	})
+	m.loop.After(m.d.manager.cfg.AdoptionTimeout, &confirmOver{})
+}
+
+// fact takes in what a subtask says once and for all.
+func (m *JobMaster) fact(e coordinator.Event) {
+	m.forCoord(e)
+	if len(m.confirming.attempts) > 0 { // it knows nothing of the subtask yet
+		m.facts = append(m.facts, e)
+	}
+}
+
+// confirmed: a worker has said that its attempts know.
+func (m *JobMaster) confirmed(taskManager string, inc job.Incarnation) {
+	delete(m.confirming.awaited, destination{taskManager, inc})
+	m.maybeConfirmed()
+}
+
+// unconfirm takes out attempts that were lost meanwhile; a region has one incarnation.
+func (m *JobMaster) unconfirm(lost []execgraph.Execution) {
+	c := &m.confirming
+	for _, x := range lost {
+		c.attempts = slices.DeleteFunc(c.attempts, func(e coordinator.Execution) bool { return e.Incarnation == x.Incarnation })
+		maps.DeleteFunc(c.awaited, func(d destination, _ bool) bool { return d.incarnation == x.Incarnation })
+	}
+	m.maybeConfirmed()
+}
+
+// confirmOver: a worker that does not confirm must not keep the job from its checkpoints.
+type confirmOver struct{}
+
+func (*confirmOver) apply(m *JobMaster) {
+	clear(m.confirming.awaited)
+	m.maybeConfirmed()
+}
+
+func (m *JobMaster) maybeConfirmed() {
+	c := m.confirming
+	if len(c.awaited) > 0 || len(c.attempts) == 0 {
+		return
+	}
+	m.confirming = confirming{}
+	m.forCoord(coordinator.Adopted{Graph: m.graph.Job(), Executions: c.attempts, StateIDs: m.stateIDs.IDs, NextStateID: m.stateIDs.Next})
 	for _, e := range m.facts {
 		m.forCoord(e)
 	}

@@ -3,6 +3,7 @@ package jobmanager
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weirstream/weir/client/api"
 	"github.com/weirstream/weir/coordinator/ha"
@@ -232,5 +233,59 @@ func TestFencedWhileAdopting(t *testing.T) {
 		}
 		tm.end()
 		w.finished()
+	})
+}
+
+// TestUnreadableJobRunsOn: what runs of a job that the new leader can't read is left to one
+// that can.
+func TestUnreadableJobRunsOn(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		tm := w.reporting("tm1")
+		w.mustSubmit()
+		w.checkpoints(1)
+		key := "jobs/" + string(testJob) + "/graph"
+		good, err := w.store.Get(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put := func(value []byte) {
+			if err := w.store.Commit(t.Context(), w.manager.leader().lead, ha.Txn{Puts: []ha.Entry{{Key: key, Value: value}}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put([]byte{0xff})
+		w.depose()
+		w.until("the TaskManager is back", func() bool { return len(w.manager.leader().taskManagers()) == 1 })
+		put(good)
+		w.depose()
+		if r := w.receipt(); r.Adopted != 2 || tm.saw("stop")+tm.saw("cancel") != 0 {
+			t.Errorf("receipt %+v, the TaskManager was told %q", r, tm.log)
+		}
+		tm.end()
+		w.finished()
+	})
+}
+
+// TestConfirmed: no barrier is injected before every worker has said that its subtasks know
+// the leader; one that never says so is not waited for in vain.
+func TestConfirmed(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		tm := w.reporting("tm1")
+		w.mustSubmit()
+		w.checkpoints(2)
+		tm.set(func() { tm.deaf, tm.silent = true, true })
+		w.depose()
+		w.receipt()
+		tm.set(func() { tm.silent, tm.log = false, nil })
+		tm.set(func() { tm.ends = true })
+		<-time.After(3 * time.Second) // of the bubble: less than the window
+		tm.end()
+		if n := tm.saw("trigger"); n > 0 {
+			t.Errorf("%d barriers before the subtasks know the leader", n)
+		}
+		w.finished()
+		if tm.saw("deploy") > 0 {
+			t.Errorf("the TaskManager was told %q", tm.log)
+		}
 	})
 }

@@ -40,5 +40,5 @@
 // begins with what that decides. The receipt is in receipt.go.
 //
 // Read jobmanager.go, dispatcher.go, taskmanagers.go, takeover.go, adopt.go, then jobmaster.go; for what jobs start
-// from source.go, for changes of parallelism rescale.go.
+// from source.go.
 package jobmanager

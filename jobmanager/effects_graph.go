@@ -54,6 +54,7 @@ func (m *JobMaster) doGraph(f execgraph.Effect) { //lint:step
 	case execgraph.AttemptRunning:
 		m.forCoord(coordinator.SubtaskRunning{Execution: coordExecution(f.Execution)})
 	case execgraph.AttemptsLost:
+		m.unconfirm(f.Executions)
 		m.forCoord(coordinator.AttemptsLost{Executions: coordExecutions(f.Executions), Reason: f.Reason})
 	case execgraph.StateChanged:
 		m.log.Info("job state", "from", f.From.String(), "to", f.To.String())

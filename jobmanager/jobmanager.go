@@ -50,8 +50,8 @@ type Config struct {
 	// HeartbeatTimeout is how long a TaskManager may be silent; default 5 s.
 	HeartbeatTimeout time.Duration
 	// AdoptionTimeout is how long a new leader waits for TaskManagers to report what runs,
-	// before it starts again what nobody has reported; default 6 s, longer than it takes
-	// them to notice that a silent leader is lost.
+	// before it starts again what nobody has reported; default HeartbeatTimeout and
+	// a second: so long it takes them to leave a silent leader.
 	AdoptionTimeout time.Duration
 	// RetainJobs and RetainFor bound how many ended jobs are kept, and how long;
 	// defaults 100 and 7 days.
@@ -68,7 +68,7 @@ func (c *Config) ensureDefaults() error {
 	c.ClusterID = cmp.Or(c.ClusterID, "weir")
 	c.HeartbeatInterval = cmp.Or(c.HeartbeatInterval, time.Second)
 	c.HeartbeatTimeout = cmp.Or(c.HeartbeatTimeout, 5*time.Second)
-	c.AdoptionTimeout = cmp.Or(c.AdoptionTimeout, 6*time.Second)
+	c.AdoptionTimeout = cmp.Or(c.AdoptionTimeout, c.HeartbeatTimeout+time.Second)
 	c.RetainJobs = cmp.Or(c.RetainJobs, 100)
 	c.RetainFor = cmp.Or(c.RetainFor, 7*24*time.Hour)
 	if c.Self == nil {
@@ -105,6 +105,10 @@ func New(cfg Config) (*JobManager, error) {
 	objects, err := objects.Open(cfg.Storage)
 	if err != nil {
 		return nil, err
+	}
+	if cfg.AdoptionTimeout <= cfg.HeartbeatTimeout {
+		cfg.Log.Warn("a new leader will start jobs again that run: TaskManagers take longer to leave a silent leader than the next one waits for them",
+			"heartbeat.timeout", cfg.HeartbeatTimeout, "high-availability.adoption-timeout", cfg.AdoptionTimeout)
 	}
 	return &JobManager{cfg: cfg, log: cfg.Log, objects: objects, stores: objstore.Parse, copySnapshot: snapshots.Copy}, nil
 }

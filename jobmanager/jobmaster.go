@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/weirstream/weir/coordinator"
 	"github.com/weirstream/weir/coordinator/ha"
 	"github.com/weirstream/weir/coordinator/restore"
@@ -62,11 +60,12 @@ type JobMaster struct {
 	passed       map[uint64]string        // damaged checkpoints passed over, and why, as last said
 	restored     []restore.Subtask
 	takeover     takeoverPhase
-	adoption     *adoption.Core       // of what runs; nil: the job was never deployed, or has ended
-	facts        []coordinator.Event  // that subtasks have told of before they were adopted
-	ending       string               // terminal state that is being put on record; "" = none
-	problem      string               // why the checkpoints can't be read, as last said
-	chunks       map[chunkKey]*chunks // large acks on their way
+	adoption     *adoption.Core      // of what runs; nil: the job was never deployed, or has ended
+	facts        []coordinator.Event // that subtasks have told of before they were adopted
+	confirming   confirming
+	ending       string         // terminal state that is being put on record; "" = none
+	problem      string         // why the checkpoints can't be read, as last said
+	pieces       session.Pieces // large acks on their way
 	history      history.History
 	counters     map[job.SubtaskID]*weirpb.Counters
 	drift        drift.Watch
@@ -115,12 +114,12 @@ func newJobMaster(d *Dispatcher, s *ha.JobState, seq uint64) (*JobMaster, error)
 	m := &JobMaster{
 		d: d, id: id, record: s.Record, accepted: s.Record, plan: plan, settings: chosen, store: store, state: s,
 		log: d.log.With("job", string(id), "name", s.Record.Name), secret: randomHex(16),
-		workers: d.epoch()<<40 | seq<<20, over: make(chan struct{}), chunks: map[chunkKey]*chunks{}, counters: map[job.SubtaskID]*weirpb.Counters{}, passed: map[uint64]string{},
+		workers: d.epoch()<<40 | seq<<20, over: make(chan struct{}), counters: map[job.SubtaskID]*weirpb.Counters{}, passed: map[uint64]string{},
 		ops: operations.New("job "+string(id), keptOperations, s.Operations), copies: map[string]*copying{}, pins: pinRequests{},
 	}
 	m.history.Load(s)
 	m.ending = s.Result.GetState() // an earlier leader left the clean-up undone
-	g, err := graphOf(plan, chosen.Parallelism, s.Record)
+	g, err := settings.Graph(plan, chosen.Parallelism, s.Record)
 	if err != nil {
 		return nil, err
 	}
@@ -347,11 +346,11 @@ func (e *fromTaskManager) apply(m *JobMaster) {
 		}
 		m.forGraph(e)
 	case *weirpb.FromTaskManager_FromSubtasks:
-		m.fromSubtasks(msg.FromSubtasks)
+		m.fromSubtasks(id, msg.FromSubtasks)
 	}
 }
 
-func (m *JobMaster) fromSubtasks(f *weirpb.FromSubtasks) {
+func (m *JobMaster) fromSubtasks(taskManager string, f *weirpb.FromSubtasks) {
 	inc := job.Incarnation(f.Incarnation)
 	exec := func(s *weirpb.SubtaskRef, a *weirpb.Attempt) coordinator.Execution { return executionOf(s, a, inc) }
 	switch e := f.Event.(type) {
@@ -363,13 +362,25 @@ func (m *JobMaster) fromSubtasks(f *weirpb.FromSubtasks) {
 	case *weirpb.FromSubtasks_Ack:
 		m.acked(e.Ack, inc)
 	case *weirpb.FromSubtasks_AckChunk:
-		m.chunk(e.AckChunk, inc)
+		if x, ok := m.graph.Execution(subtaskOf(e.AckChunk.Subtask)); !ok || x.Incarnation != inc {
+			return // of an attempt that was replaced: it must not disturb the present one's
+		}
+		switch ack, err := m.pieces.Add(e.AckChunk); {
+		case err != nil:
+			m.log.Warn("ack in pieces makes no sense; the checkpoint will expire", "checkpoint", e.AckChunk.CheckpointId, "cause", err)
+		case ack != nil:
+			m.acked(ack, inc)
+		}
+	case *weirpb.FromSubtasks_Adopted:
+		if e.Adopted.LeaderEpoch == m.d.epoch() {
+			m.confirmed(taskManager, inc)
+		}
 	case *weirpb.FromSubtasks_Decline:
 		m.forCoord(coordinator.Declined{ID: stream.CheckpointID(e.Decline.CheckpointId), Execution: exec(e.Decline.Subtask, e.Decline.Attempt), Reason: e.Decline.Reason})
 	case *weirpb.FromSubtasks_Committed:
-		m.forCoord(coordinator.Committed{ID: stream.CheckpointID(e.Committed.CheckpointId), Execution: exec(e.Committed.Subtask, e.Committed.Attempt)})
+		m.fact(coordinator.Committed{ID: stream.CheckpointID(e.Committed.CheckpointId), Execution: exec(e.Committed.Subtask, e.Committed.Attempt)})
 	case *weirpb.FromSubtasks_SourceEnded:
-		m.forCoord(coordinator.SourceEnded{Execution: exec(e.SourceEnded.Subtask, e.SourceEnded.Attempt)})
+		m.fact(coordinator.SourceEnded{Execution: exec(e.SourceEnded.Subtask, e.SourceEnded.Attempt)})
 	case *weirpb.FromSubtasks_Counters:
 		m.counters[subtaskOf(e.Counters.Subtask)] = e.Counters
 		for _, to := range m.drift.Look(m.counters, m.graph.Execution) {
@@ -428,60 +439,4 @@ func (m *JobMaster) acked(a *weirpb.CheckpointAck, inc job.Incarnation) {
 			Unaligned: t.GetUnaligned(), ProcessedBytes: t.GetProcessedBytes(),
 		},
 	})
-}
-
-// chunkKey names an ack that comes in pieces.
-type chunkKey struct {
-	checkpoint  uint64
-	incarnation job.Incarnation
-	subtask     job.SubtaskID
-}
-
-type chunks struct {
-	parts [][]byte
-	bytes int
-}
-
-// Bounds of an ack in pieces: what a subtask of thousands of runs needs, and no more.
-const (
-	maxChunks   = 1 << 10
-	maxAckBytes = 256 << 20
-)
-
-// chunk collects the pieces of a large ack. Pieces come in order on one stream.
-func (m *JobMaster) chunk(c *weirpb.CheckpointAckChunk, inc job.Incarnation) {
-	k := chunkKey{c.CheckpointId, inc, subtaskOf(c.Subtask)}
-	if x, ok := m.graph.Execution(k.subtask); !ok || x.Incarnation != inc {
-		return // of an attempt that was replaced: it must not disturb the present one's
-	}
-	p := m.chunks[k]
-	if c.Index == 0 {
-		for old := range m.chunks { // of checkpoints that are over
-			if old.subtask == k.subtask {
-				delete(m.chunks, old)
-			}
-		}
-		p = &chunks{}
-		m.chunks[k] = p
-	}
-	if p == nil || int(c.Index) != len(p.parts) || c.Count > maxChunks || c.Index >= c.Count || p.bytes+len(c.Data) > maxAckBytes {
-		delete(m.chunks, k)
-		return
-	}
-	p.parts = append(p.parts, c.Data)
-	p.bytes += len(c.Data)
-	if len(p.parts) < int(c.Count) {
-		return
-	}
-	delete(m.chunks, k)
-	var all []byte
-	for _, b := range p.parts {
-		all = append(all, b...)
-	}
-	ack := new(weirpb.CheckpointAck)
-	if err := proto.Unmarshal(all, ack); err != nil {
-		m.log.Warn("ack in pieces makes no sense; the checkpoint will expire", "checkpoint", c.CheckpointId, "subtask", k.subtask.String(), "cause", err)
-		return
-	}
-	m.acked(ack, inc)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/weirstream/weir/coordinator/ha"
 	"github.com/weirstream/weir/jobmanager/execgraph"
 	"github.com/weirstream/weir/jobmanager/operations"
+	"github.com/weirstream/weir/jobmanager/settings"
 	"github.com/weirstream/weir/proto/metapb"
 )
 
@@ -96,7 +97,7 @@ func (e *operationWanted) abandon() { e.reply <- ErrNotLeader }
 
 func (e *operationWanted) apply(m *JobMaster) {
 	if e.rec.Kind == metapb.Operation_KIND_RESCALE {
-		if _, err := graphOf(m.plan, m.settings.Parallelism, rescaledRecord(m.record, e.rec)); err != nil {
+		if _, err := settings.Graph(m.plan, m.settings.Parallelism, settings.Rescaled(m.record, e.rec)); err != nil {
 			e.reply <- fmt.Errorf("%w: %w", ErrRefused, err)
 			return
 		}
@@ -164,7 +165,7 @@ func (m *JobMaster) endOperation(f operations.End) {
 	}
 	end := ha.OperationEnd{Operation: rec, Pointer: f.Pointer, Intent: f.Intent, Forget: f.Forget}
 	if f.Rescaled {
-		end.Record = rescaledRecord(m.record, rec)
+		end.Record = settings.Rescaled(m.record, rec)
 		m.record = end.Record // what is written next builds on it
 	}
 	m.write(0, func(ctx context.Context) masterEvent {
@@ -253,7 +254,7 @@ func reasonOf(e *api.Error) *operations.Failure {
 
 // rescale has slots and workers got ready for the parallelism that an operation asks for.
 func (m *JobMaster) rescale(rec *metapb.Operation) {
-	g, err := graphOf(m.plan, m.settings.Parallelism, rescaledRecord(m.record, proto.CloneOf(rec)))
+	g, err := settings.Graph(m.plan, m.settings.Parallelism, settings.Rescaled(m.record, proto.CloneOf(rec)))
 	if err != nil {
 		m.operate(operations.RescaleFailed{Code: "RESCALE_FAILED", Reason: err.Error()})
 		return

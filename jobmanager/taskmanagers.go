@@ -80,7 +80,9 @@ func (e *registered) handle(d *Dispatcher) {
 	d.log.Info("TaskManager registered", "taskmanager", hello.TaskmanagerId, "host", hello.Host, "slots", hello.Slots, "workers", len(hello.Workers))
 	d.pool.Add(hello.TaskmanagerId, int(hello.Slots))
 	for _, w := range hello.Workers {
-		if d.open[job.ID(w.JobId)] { // it may be adopted: its slots are not for others
+		// It may be adopted, by a version that can read its record if this one can't: its slots
+		// are not for others.
+		if id := job.ID(w.JobId); d.open[id] || d.broken[id] != nil {
 			d.pool.Keep(job.ID(w.JobId), hello.TaskmanagerId, int(w.Slots))
 			continue
 		}

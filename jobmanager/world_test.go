@@ -275,6 +275,7 @@ type scriptedTM struct {
 	// Changed by tests, under mu.
 	reports bool // a new leader is told what runs, and may adopt it
 	exited  []*weirpb.WorkerExited
+	deaf    bool               // it does not confirm that it is adopted
 	fails   string             // why the first subtask has failed; "" = it has not
 	ends    bool               // sources end
 	silent  bool               // subtasks do not answer commands
@@ -423,6 +424,9 @@ func (tm *scriptedTM) handle(m *weirpb.ToTaskManager) {
 		}
 		if a := c.ToSubtasks.GetAdopt(); a != nil {
 			tm.note("adopt incarnation %d: %d subtasks", a.Incarnation, len(a.Subtasks))
+			if !tm.deaf {
+				tm.tell(a.Incarnation, &weirpb.FromSubtasks{Event: &weirpb.FromSubtasks_Adopted{Adopted: &weirpb.Adopted{LeaderEpoch: a.LeaderEpoch}}})
+			}
 		}
 		tm.subtasks(c.ToSubtasks)
 	}

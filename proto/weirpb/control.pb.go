@@ -1986,6 +1986,7 @@ type FromSubtasks struct {
 	//	*FromSubtasks_SourceEnded
 	//	*FromSubtasks_Counters
 	//	*FromSubtasks_AckChunk
+	//	*FromSubtasks_Adopted
 	Event         isFromSubtasks_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2105,6 +2106,15 @@ func (x *FromSubtasks) GetAckChunk() *CheckpointAckChunk {
 	return nil
 }
 
+func (x *FromSubtasks) GetAdopted() *Adopted {
+	if x != nil {
+		if x, ok := x.Event.(*FromSubtasks_Adopted); ok {
+			return x.Adopted
+		}
+	}
+	return nil
+}
+
 type isFromSubtasks_Event interface {
 	isFromSubtasks_Event()
 }
@@ -2137,6 +2147,10 @@ type FromSubtasks_AckChunk struct {
 	AckChunk *CheckpointAckChunk `protobuf:"bytes,9,opt,name=ack_chunk,json=ackChunk,proto3,oneof"` // a large ack in pieces
 }
 
+type FromSubtasks_Adopted struct {
+	Adopted *Adopted `protobuf:"bytes,10,opt,name=adopted,proto3,oneof"`
+}
+
 func (*FromSubtasks_Status) isFromSubtasks_Event() {}
 
 func (*FromSubtasks_Ack) isFromSubtasks_Event() {}
@@ -2150,6 +2164,8 @@ func (*FromSubtasks_SourceEnded) isFromSubtasks_Event() {}
 func (*FromSubtasks_Counters) isFromSubtasks_Event() {}
 
 func (*FromSubtasks_AckChunk) isFromSubtasks_Event() {}
+
+func (*FromSubtasks_Adopted) isFromSubtasks_Event() {}
 
 type SubtaskRef struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3311,6 +3327,52 @@ func (x *Adopt) GetSubtasks() []*SubtaskRef {
 	return nil
 }
 
+// Adopted answers Adopt: every attempt of the incarnation in this worker knows that there
+// is a leader. A barrier of the new leader that came before would be cancelled.
+type Adopted struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LeaderEpoch   uint64                 `protobuf:"varint,1,opt,name=leader_epoch,json=leaderEpoch,proto3" json:"leader_epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Adopted) Reset() {
+	*x = Adopted{}
+	mi := &file_proto_weirpb_control_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Adopted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Adopted) ProtoMessage() {}
+
+func (x *Adopted) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_weirpb_control_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Adopted.ProtoReflect.Descriptor instead.
+func (*Adopted) Descriptor() ([]byte, []int) {
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *Adopted) GetLeaderEpoch() uint64 {
+	if x != nil {
+		return x.LeaderEpoch
+	}
+	return 0
+}
+
 type CheckpointAck struct {
 	state         protoimpl.MessageState     `protogen:"open.v1"`
 	CheckpointId  uint64                     `protobuf:"varint,1,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
@@ -3327,7 +3389,7 @@ type CheckpointAck struct {
 
 func (x *CheckpointAck) Reset() {
 	*x = CheckpointAck{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[37]
+	mi := &file_proto_weirpb_control_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3339,7 +3401,7 @@ func (x *CheckpointAck) String() string {
 func (*CheckpointAck) ProtoMessage() {}
 
 func (x *CheckpointAck) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[37]
+	mi := &file_proto_weirpb_control_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3352,7 +3414,7 @@ func (x *CheckpointAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointAck.ProtoReflect.Descriptor instead.
 func (*CheckpointAck) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{37}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *CheckpointAck) GetCheckpointId() uint64 {
@@ -3424,7 +3486,7 @@ type CheckpointAckChunk struct {
 
 func (x *CheckpointAckChunk) Reset() {
 	*x = CheckpointAckChunk{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[38]
+	mi := &file_proto_weirpb_control_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3436,7 +3498,7 @@ func (x *CheckpointAckChunk) String() string {
 func (*CheckpointAckChunk) ProtoMessage() {}
 
 func (x *CheckpointAckChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[38]
+	mi := &file_proto_weirpb_control_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3449,7 +3511,7 @@ func (x *CheckpointAckChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointAckChunk.ProtoReflect.Descriptor instead.
 func (*CheckpointAckChunk) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{38}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *CheckpointAckChunk) GetCheckpointId() uint64 {
@@ -3502,7 +3564,7 @@ type CheckpointTimings struct {
 
 func (x *CheckpointTimings) Reset() {
 	*x = CheckpointTimings{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[39]
+	mi := &file_proto_weirpb_control_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3514,7 +3576,7 @@ func (x *CheckpointTimings) String() string {
 func (*CheckpointTimings) ProtoMessage() {}
 
 func (x *CheckpointTimings) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[39]
+	mi := &file_proto_weirpb_control_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3527,7 +3589,7 @@ func (x *CheckpointTimings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointTimings.ProtoReflect.Descriptor instead.
 func (*CheckpointTimings) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{39}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *CheckpointTimings) GetStartDelayNs() int64 {
@@ -3591,7 +3653,7 @@ type CheckpointDecline struct {
 
 func (x *CheckpointDecline) Reset() {
 	*x = CheckpointDecline{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[40]
+	mi := &file_proto_weirpb_control_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3603,7 +3665,7 @@ func (x *CheckpointDecline) String() string {
 func (*CheckpointDecline) ProtoMessage() {}
 
 func (x *CheckpointDecline) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[40]
+	mi := &file_proto_weirpb_control_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3616,7 +3678,7 @@ func (x *CheckpointDecline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointDecline.ProtoReflect.Descriptor instead.
 func (*CheckpointDecline) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{40}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *CheckpointDecline) GetCheckpointId() uint64 {
@@ -3658,7 +3720,7 @@ type Committed struct {
 
 func (x *Committed) Reset() {
 	*x = Committed{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[41]
+	mi := &file_proto_weirpb_control_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3670,7 +3732,7 @@ func (x *Committed) String() string {
 func (*Committed) ProtoMessage() {}
 
 func (x *Committed) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[41]
+	mi := &file_proto_weirpb_control_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3683,7 +3745,7 @@ func (x *Committed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Committed.ProtoReflect.Descriptor instead.
 func (*Committed) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{41}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Committed) GetCheckpointId() uint64 {
@@ -3717,7 +3779,7 @@ type SourceEnded struct {
 
 func (x *SourceEnded) Reset() {
 	*x = SourceEnded{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[42]
+	mi := &file_proto_weirpb_control_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3729,7 +3791,7 @@ func (x *SourceEnded) String() string {
 func (*SourceEnded) ProtoMessage() {}
 
 func (x *SourceEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[42]
+	mi := &file_proto_weirpb_control_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3742,7 +3804,7 @@ func (x *SourceEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SourceEnded.ProtoReflect.Descriptor instead.
 func (*SourceEnded) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{42}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *SourceEnded) GetSubtask() *SubtaskRef {
@@ -3782,7 +3844,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[43]
+	mi := &file_proto_weirpb_control_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3794,7 +3856,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[43]
+	mi := &file_proto_weirpb_control_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3807,7 +3869,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{43}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Counters) GetSubtask() *SubtaskRef {
@@ -3912,7 +3974,7 @@ type AlignTime struct {
 
 func (x *AlignTime) Reset() {
 	*x = AlignTime{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[44]
+	mi := &file_proto_weirpb_control_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3924,7 +3986,7 @@ func (x *AlignTime) String() string {
 func (*AlignTime) ProtoMessage() {}
 
 func (x *AlignTime) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[44]
+	mi := &file_proto_weirpb_control_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3937,7 +3999,7 @@ func (x *AlignTime) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlignTime.ProtoReflect.Descriptor instead.
 func (*AlignTime) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{44}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *AlignTime) GetIncarnation() uint64 {
@@ -3964,7 +4026,7 @@ type TimeGroup struct {
 
 func (x *TimeGroup) Reset() {
 	*x = TimeGroup{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[45]
+	mi := &file_proto_weirpb_control_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3976,7 +4038,7 @@ func (x *TimeGroup) String() string {
 func (*TimeGroup) ProtoMessage() {}
 
 func (x *TimeGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[45]
+	mi := &file_proto_weirpb_control_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3989,7 +4051,7 @@ func (x *TimeGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimeGroup.ProtoReflect.Descriptor instead.
 func (*TimeGroup) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{45}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *TimeGroup) GetName() string {
@@ -4016,7 +4078,7 @@ type Counter struct {
 
 func (x *Counter) Reset() {
 	*x = Counter{}
-	mi := &file_proto_weirpb_control_proto_msgTypes[46]
+	mi := &file_proto_weirpb_control_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4028,7 +4090,7 @@ func (x *Counter) String() string {
 func (*Counter) ProtoMessage() {}
 
 func (x *Counter) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_weirpb_control_proto_msgTypes[46]
+	mi := &file_proto_weirpb_control_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4041,7 +4103,7 @@ func (x *Counter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counter.ProtoReflect.Descriptor instead.
 func (*Counter) Descriptor() ([]byte, []int) {
-	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{46}
+	return file_proto_weirpb_control_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Counter) GetName() string {
@@ -4211,7 +4273,7 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\x05adopt\x18\a \x01(\v2\x16.weir.control.v1.AdoptH\x00R\x05adopt\x125\n" +
 	"\x05drain\x18\b \x01(\v2\x1d.weir.control.v1.DrainSourcesH\x00R\x05drain\x122\n" +
 	"\x05align\x18\t \x01(\v2\x1a.weir.control.v1.AlignTimeH\x00R\x05alignB\t\n" +
-	"\acommand\"\xfa\x03\n" +
+	"\acommand\"\xb0\x04\n" +
 	"\fFromSubtasks\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x128\n" +
@@ -4221,7 +4283,9 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\tcommitted\x18\x06 \x01(\v2\x1a.weir.control.v1.CommittedH\x00R\tcommitted\x12A\n" +
 	"\fsource_ended\x18\a \x01(\v2\x1c.weir.control.v1.SourceEndedH\x00R\vsourceEnded\x127\n" +
 	"\bcounters\x18\b \x01(\v2\x19.weir.control.v1.CountersH\x00R\bcounters\x12B\n" +
-	"\tack_chunk\x18\t \x01(\v2#.weir.control.v1.CheckpointAckChunkH\x00R\backChunkB\a\n" +
+	"\tack_chunk\x18\t \x01(\v2#.weir.control.v1.CheckpointAckChunkH\x00R\backChunk\x124\n" +
+	"\aadopted\x18\n" +
+	" \x01(\v2\x18.weir.control.v1.AdoptedH\x00R\aadoptedB\a\n" +
 	"\x05event\">\n" +
 	"\n" +
 	"SubtaskRef\x12\x16\n" +
@@ -4329,7 +4393,9 @@ const file_proto_weirpb_control_proto_rawDesc = "" +
 	"\x05Adopt\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12!\n" +
 	"\fleader_epoch\x18\x02 \x01(\x04R\vleaderEpoch\x127\n" +
-	"\bsubtasks\x18\x03 \x03(\v2\x1b.weir.control.v1.SubtaskRefR\bsubtasks\"\xfe\x02\n" +
+	"\bsubtasks\x18\x03 \x03(\v2\x1b.weir.control.v1.SubtaskRefR\bsubtasks\",\n" +
+	"\aAdopted\x12!\n" +
+	"\fleader_epoch\x18\x01 \x01(\x04R\vleaderEpoch\"\xfe\x02\n" +
 	"\rCheckpointAck\x12#\n" +
 	"\rcheckpoint_id\x18\x01 \x01(\x04R\fcheckpointId\x125\n" +
 	"\asubtask\x18\x02 \x01(\v2\x1b.weir.control.v1.SubtaskRefR\asubtask\x122\n" +
@@ -4415,7 +4481,7 @@ func file_proto_weirpb_control_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_weirpb_control_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_proto_weirpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_proto_weirpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_proto_weirpb_control_proto_goTypes = []any{
 	(SubtaskStatus_State)(0),         // 0: weir.control.v1.SubtaskStatus.State
 	(*FetchObjectRequest)(nil),       // 1: weir.control.v1.FetchObjectRequest
@@ -4455,27 +4521,28 @@ var file_proto_weirpb_control_proto_goTypes = []any{
 	(*CancelAttempts)(nil),           // 35: weir.control.v1.CancelAttempts
 	(*DrainSources)(nil),             // 36: weir.control.v1.DrainSources
 	(*Adopt)(nil),                    // 37: weir.control.v1.Adopt
-	(*CheckpointAck)(nil),            // 38: weir.control.v1.CheckpointAck
-	(*CheckpointAckChunk)(nil),       // 39: weir.control.v1.CheckpointAckChunk
-	(*CheckpointTimings)(nil),        // 40: weir.control.v1.CheckpointTimings
-	(*CheckpointDecline)(nil),        // 41: weir.control.v1.CheckpointDecline
-	(*Committed)(nil),                // 42: weir.control.v1.Committed
-	(*SourceEnded)(nil),              // 43: weir.control.v1.SourceEnded
-	(*Counters)(nil),                 // 44: weir.control.v1.Counters
-	(*AlignTime)(nil),                // 45: weir.control.v1.AlignTime
-	(*TimeGroup)(nil),                // 46: weir.control.v1.TimeGroup
-	(*Counter)(nil),                  // 47: weir.control.v1.Counter
-	(*metapb.Setting)(nil),           // 48: weir.meta.v1.Setting
-	(*metapb.Plan)(nil),              // 49: weir.meta.v1.Plan
-	(*metapb.VertexParallelism)(nil), // 50: weir.meta.v1.VertexParallelism
-	(*metapb.StateID)(nil),           // 51: weir.meta.v1.StateID
-	(*metapb.OperatorState)(nil),     // 52: weir.meta.v1.OperatorState
-	(*metapb.Result)(nil),            // 53: weir.meta.v1.Result
-	(*metapb.OwnedFile)(nil),         // 54: weir.meta.v1.OwnedFile
-	(*metapb.ChannelState)(nil),      // 55: weir.meta.v1.ChannelState
-	(*metapb.Run)(nil),               // 56: weir.meta.v1.Run
-	(*metapb.Schema)(nil),            // 57: weir.meta.v1.Schema
-	(*metapb.OperatorSnapshot)(nil),  // 58: weir.meta.v1.OperatorSnapshot
+	(*Adopted)(nil),                  // 38: weir.control.v1.Adopted
+	(*CheckpointAck)(nil),            // 39: weir.control.v1.CheckpointAck
+	(*CheckpointAckChunk)(nil),       // 40: weir.control.v1.CheckpointAckChunk
+	(*CheckpointTimings)(nil),        // 41: weir.control.v1.CheckpointTimings
+	(*CheckpointDecline)(nil),        // 42: weir.control.v1.CheckpointDecline
+	(*Committed)(nil),                // 43: weir.control.v1.Committed
+	(*SourceEnded)(nil),              // 44: weir.control.v1.SourceEnded
+	(*Counters)(nil),                 // 45: weir.control.v1.Counters
+	(*AlignTime)(nil),                // 46: weir.control.v1.AlignTime
+	(*TimeGroup)(nil),                // 47: weir.control.v1.TimeGroup
+	(*Counter)(nil),                  // 48: weir.control.v1.Counter
+	(*metapb.Setting)(nil),           // 49: weir.meta.v1.Setting
+	(*metapb.Plan)(nil),              // 50: weir.meta.v1.Plan
+	(*metapb.VertexParallelism)(nil), // 51: weir.meta.v1.VertexParallelism
+	(*metapb.StateID)(nil),           // 52: weir.meta.v1.StateID
+	(*metapb.OperatorState)(nil),     // 53: weir.meta.v1.OperatorState
+	(*metapb.Result)(nil),            // 54: weir.meta.v1.Result
+	(*metapb.OwnedFile)(nil),         // 55: weir.meta.v1.OwnedFile
+	(*metapb.ChannelState)(nil),      // 56: weir.meta.v1.ChannelState
+	(*metapb.Run)(nil),               // 57: weir.meta.v1.Run
+	(*metapb.Schema)(nil),            // 58: weir.meta.v1.Schema
+	(*metapb.OperatorSnapshot)(nil),  // 59: weir.meta.v1.OperatorSnapshot
 }
 var file_proto_weirpb_control_proto_depIdxs = []int32{
 	4,  // 0: weir.control.v1.FromTaskManager.register:type_name -> weir.control.v1.RegisterTaskManager
@@ -4486,8 +4553,8 @@ var file_proto_weirpb_control_proto_depIdxs = []int32{
 	5,  // 5: weir.control.v1.RegisterTaskManager.workers:type_name -> weir.control.v1.RunningWorker
 	8,  // 6: weir.control.v1.RegisterTaskManager.exited:type_name -> weir.control.v1.WorkerExited
 	31, // 7: weir.control.v1.RunningWorker.subtasks:type_name -> weir.control.v1.SubtaskStatus
-	43, // 8: weir.control.v1.RunningWorker.ended:type_name -> weir.control.v1.SourceEnded
-	42, // 9: weir.control.v1.RunningWorker.committed:type_name -> weir.control.v1.Committed
+	44, // 8: weir.control.v1.RunningWorker.ended:type_name -> weir.control.v1.SourceEnded
+	43, // 9: weir.control.v1.RunningWorker.committed:type_name -> weir.control.v1.Committed
 	23, // 10: weir.control.v1.WorkerExited.stuck:type_name -> weir.control.v1.SubtaskRef
 	10, // 11: weir.control.v1.ToTaskManager.registered:type_name -> weir.control.v1.Registered
 	11, // 12: weir.control.v1.ToTaskManager.refused:type_name -> weir.control.v1.RegistrationRefused
@@ -4496,9 +4563,9 @@ var file_proto_weirpb_control_proto_depIdxs = []int32{
 	14, // 15: weir.control.v1.ToTaskManager.stop_worker:type_name -> weir.control.v1.StopWorker
 	21, // 16: weir.control.v1.ToTaskManager.to_subtasks:type_name -> weir.control.v1.ToSubtasks
 	13, // 17: weir.control.v1.ToTaskManager.worker_slots:type_name -> weir.control.v1.WorkerSlots
-	48, // 18: weir.control.v1.StartWorker.params:type_name -> weir.meta.v1.Setting
-	48, // 19: weir.control.v1.StartWorker.config:type_name -> weir.meta.v1.Setting
-	49, // 20: weir.control.v1.StartWorker.plan:type_name -> weir.meta.v1.Plan
+	49, // 18: weir.control.v1.StartWorker.params:type_name -> weir.meta.v1.Setting
+	49, // 19: weir.control.v1.StartWorker.config:type_name -> weir.meta.v1.Setting
+	50, // 20: weir.control.v1.StartWorker.plan:type_name -> weir.meta.v1.Plan
 	16, // 21: weir.control.v1.FromWorker.attach:type_name -> weir.control.v1.AttachWorker
 	22, // 22: weir.control.v1.FromWorker.from_subtasks:type_name -> weir.control.v1.FromSubtasks
 	6,  // 23: weir.control.v1.FromWorker.heartbeat:type_name -> weir.control.v1.Heartbeat
@@ -4515,64 +4582,65 @@ var file_proto_weirpb_control_proto_depIdxs = []int32{
 	35, // 34: weir.control.v1.ToSubtasks.cancel:type_name -> weir.control.v1.CancelAttempts
 	37, // 35: weir.control.v1.ToSubtasks.adopt:type_name -> weir.control.v1.Adopt
 	36, // 36: weir.control.v1.ToSubtasks.drain:type_name -> weir.control.v1.DrainSources
-	45, // 37: weir.control.v1.ToSubtasks.align:type_name -> weir.control.v1.AlignTime
+	46, // 37: weir.control.v1.ToSubtasks.align:type_name -> weir.control.v1.AlignTime
 	31, // 38: weir.control.v1.FromSubtasks.status:type_name -> weir.control.v1.SubtaskStatus
-	38, // 39: weir.control.v1.FromSubtasks.ack:type_name -> weir.control.v1.CheckpointAck
-	41, // 40: weir.control.v1.FromSubtasks.decline:type_name -> weir.control.v1.CheckpointDecline
-	42, // 41: weir.control.v1.FromSubtasks.committed:type_name -> weir.control.v1.Committed
-	43, // 42: weir.control.v1.FromSubtasks.source_ended:type_name -> weir.control.v1.SourceEnded
-	44, // 43: weir.control.v1.FromSubtasks.counters:type_name -> weir.control.v1.Counters
-	39, // 44: weir.control.v1.FromSubtasks.ack_chunk:type_name -> weir.control.v1.CheckpointAckChunk
-	24, // 45: weir.control.v1.Deploy.attempt:type_name -> weir.control.v1.Attempt
-	50, // 46: weir.control.v1.Deploy.parallelism:type_name -> weir.meta.v1.VertexParallelism
-	26, // 47: weir.control.v1.Deploy.subtasks:type_name -> weir.control.v1.SubtaskDeployment
-	30, // 48: weir.control.v1.Deploy.locations:type_name -> weir.control.v1.SubtaskLocation
-	51, // 49: weir.control.v1.Deploy.state_ids:type_name -> weir.meta.v1.StateID
-	48, // 50: weir.control.v1.Deploy.config:type_name -> weir.meta.v1.Setting
-	23, // 51: weir.control.v1.SubtaskDeployment.subtask:type_name -> weir.control.v1.SubtaskRef
-	27, // 52: weir.control.v1.SubtaskDeployment.operators:type_name -> weir.control.v1.RestoredOperator
-	29, // 53: weir.control.v1.RestoredOperator.keyed:type_name -> weir.control.v1.RestoredKeyed
-	52, // 54: weir.control.v1.RestoredOperator.operator_states:type_name -> weir.meta.v1.OperatorState
-	53, // 55: weir.control.v1.RestoredOperator.results:type_name -> weir.meta.v1.Result
-	28, // 56: weir.control.v1.RestoredOperator.channels:type_name -> weir.control.v1.RestoredChannel
-	54, // 57: weir.control.v1.RestoredOperator.owned:type_name -> weir.meta.v1.OwnedFile
-	55, // 58: weir.control.v1.RestoredChannel.state:type_name -> weir.meta.v1.ChannelState
-	56, // 59: weir.control.v1.RestoredKeyed.runs:type_name -> weir.meta.v1.Run
-	57, // 60: weir.control.v1.RestoredKeyed.schemas:type_name -> weir.meta.v1.Schema
-	23, // 61: weir.control.v1.SubtaskLocation.subtask:type_name -> weir.control.v1.SubtaskRef
-	23, // 62: weir.control.v1.SubtaskStatus.subtask:type_name -> weir.control.v1.SubtaskRef
-	24, // 63: weir.control.v1.SubtaskStatus.attempt:type_name -> weir.control.v1.Attempt
-	0,  // 64: weir.control.v1.SubtaskStatus.state:type_name -> weir.control.v1.SubtaskStatus.State
-	23, // 65: weir.control.v1.TriggerCheckpoint.subtasks:type_name -> weir.control.v1.SubtaskRef
-	24, // 66: weir.control.v1.CancelAttempts.attempt:type_name -> weir.control.v1.Attempt
-	23, // 67: weir.control.v1.DrainSources.subtasks:type_name -> weir.control.v1.SubtaskRef
-	23, // 68: weir.control.v1.Adopt.subtasks:type_name -> weir.control.v1.SubtaskRef
-	23, // 69: weir.control.v1.CheckpointAck.subtask:type_name -> weir.control.v1.SubtaskRef
-	24, // 70: weir.control.v1.CheckpointAck.attempt:type_name -> weir.control.v1.Attempt
-	58, // 71: weir.control.v1.CheckpointAck.operators:type_name -> weir.meta.v1.OperatorSnapshot
-	40, // 72: weir.control.v1.CheckpointAck.timings:type_name -> weir.control.v1.CheckpointTimings
-	23, // 73: weir.control.v1.CheckpointAckChunk.subtask:type_name -> weir.control.v1.SubtaskRef
-	23, // 74: weir.control.v1.CheckpointDecline.subtask:type_name -> weir.control.v1.SubtaskRef
-	24, // 75: weir.control.v1.CheckpointDecline.attempt:type_name -> weir.control.v1.Attempt
-	23, // 76: weir.control.v1.Committed.subtask:type_name -> weir.control.v1.SubtaskRef
-	24, // 77: weir.control.v1.Committed.attempt:type_name -> weir.control.v1.Attempt
-	23, // 78: weir.control.v1.SourceEnded.subtask:type_name -> weir.control.v1.SubtaskRef
-	24, // 79: weir.control.v1.SourceEnded.attempt:type_name -> weir.control.v1.Attempt
-	23, // 80: weir.control.v1.Counters.subtask:type_name -> weir.control.v1.SubtaskRef
-	24, // 81: weir.control.v1.Counters.attempt:type_name -> weir.control.v1.Attempt
-	47, // 82: weir.control.v1.Counters.user:type_name -> weir.control.v1.Counter
-	46, // 83: weir.control.v1.AlignTime.groups:type_name -> weir.control.v1.TimeGroup
-	3,  // 84: weir.control.v1.JobManagerService.Connect:input_type -> weir.control.v1.FromTaskManager
-	1,  // 85: weir.control.v1.JobManagerService.FetchObject:input_type -> weir.control.v1.FetchObjectRequest
-	15, // 86: weir.control.v1.AgentService.Attach:input_type -> weir.control.v1.FromWorker
-	9,  // 87: weir.control.v1.JobManagerService.Connect:output_type -> weir.control.v1.ToTaskManager
-	2,  // 88: weir.control.v1.JobManagerService.FetchObject:output_type -> weir.control.v1.ObjectChunk
-	17, // 89: weir.control.v1.AgentService.Attach:output_type -> weir.control.v1.ToWorker
-	87, // [87:90] is the sub-list for method output_type
-	84, // [84:87] is the sub-list for method input_type
-	84, // [84:84] is the sub-list for extension type_name
-	84, // [84:84] is the sub-list for extension extendee
-	0,  // [0:84] is the sub-list for field type_name
+	39, // 39: weir.control.v1.FromSubtasks.ack:type_name -> weir.control.v1.CheckpointAck
+	42, // 40: weir.control.v1.FromSubtasks.decline:type_name -> weir.control.v1.CheckpointDecline
+	43, // 41: weir.control.v1.FromSubtasks.committed:type_name -> weir.control.v1.Committed
+	44, // 42: weir.control.v1.FromSubtasks.source_ended:type_name -> weir.control.v1.SourceEnded
+	45, // 43: weir.control.v1.FromSubtasks.counters:type_name -> weir.control.v1.Counters
+	40, // 44: weir.control.v1.FromSubtasks.ack_chunk:type_name -> weir.control.v1.CheckpointAckChunk
+	38, // 45: weir.control.v1.FromSubtasks.adopted:type_name -> weir.control.v1.Adopted
+	24, // 46: weir.control.v1.Deploy.attempt:type_name -> weir.control.v1.Attempt
+	51, // 47: weir.control.v1.Deploy.parallelism:type_name -> weir.meta.v1.VertexParallelism
+	26, // 48: weir.control.v1.Deploy.subtasks:type_name -> weir.control.v1.SubtaskDeployment
+	30, // 49: weir.control.v1.Deploy.locations:type_name -> weir.control.v1.SubtaskLocation
+	52, // 50: weir.control.v1.Deploy.state_ids:type_name -> weir.meta.v1.StateID
+	49, // 51: weir.control.v1.Deploy.config:type_name -> weir.meta.v1.Setting
+	23, // 52: weir.control.v1.SubtaskDeployment.subtask:type_name -> weir.control.v1.SubtaskRef
+	27, // 53: weir.control.v1.SubtaskDeployment.operators:type_name -> weir.control.v1.RestoredOperator
+	29, // 54: weir.control.v1.RestoredOperator.keyed:type_name -> weir.control.v1.RestoredKeyed
+	53, // 55: weir.control.v1.RestoredOperator.operator_states:type_name -> weir.meta.v1.OperatorState
+	54, // 56: weir.control.v1.RestoredOperator.results:type_name -> weir.meta.v1.Result
+	28, // 57: weir.control.v1.RestoredOperator.channels:type_name -> weir.control.v1.RestoredChannel
+	55, // 58: weir.control.v1.RestoredOperator.owned:type_name -> weir.meta.v1.OwnedFile
+	56, // 59: weir.control.v1.RestoredChannel.state:type_name -> weir.meta.v1.ChannelState
+	57, // 60: weir.control.v1.RestoredKeyed.runs:type_name -> weir.meta.v1.Run
+	58, // 61: weir.control.v1.RestoredKeyed.schemas:type_name -> weir.meta.v1.Schema
+	23, // 62: weir.control.v1.SubtaskLocation.subtask:type_name -> weir.control.v1.SubtaskRef
+	23, // 63: weir.control.v1.SubtaskStatus.subtask:type_name -> weir.control.v1.SubtaskRef
+	24, // 64: weir.control.v1.SubtaskStatus.attempt:type_name -> weir.control.v1.Attempt
+	0,  // 65: weir.control.v1.SubtaskStatus.state:type_name -> weir.control.v1.SubtaskStatus.State
+	23, // 66: weir.control.v1.TriggerCheckpoint.subtasks:type_name -> weir.control.v1.SubtaskRef
+	24, // 67: weir.control.v1.CancelAttempts.attempt:type_name -> weir.control.v1.Attempt
+	23, // 68: weir.control.v1.DrainSources.subtasks:type_name -> weir.control.v1.SubtaskRef
+	23, // 69: weir.control.v1.Adopt.subtasks:type_name -> weir.control.v1.SubtaskRef
+	23, // 70: weir.control.v1.CheckpointAck.subtask:type_name -> weir.control.v1.SubtaskRef
+	24, // 71: weir.control.v1.CheckpointAck.attempt:type_name -> weir.control.v1.Attempt
+	59, // 72: weir.control.v1.CheckpointAck.operators:type_name -> weir.meta.v1.OperatorSnapshot
+	41, // 73: weir.control.v1.CheckpointAck.timings:type_name -> weir.control.v1.CheckpointTimings
+	23, // 74: weir.control.v1.CheckpointAckChunk.subtask:type_name -> weir.control.v1.SubtaskRef
+	23, // 75: weir.control.v1.CheckpointDecline.subtask:type_name -> weir.control.v1.SubtaskRef
+	24, // 76: weir.control.v1.CheckpointDecline.attempt:type_name -> weir.control.v1.Attempt
+	23, // 77: weir.control.v1.Committed.subtask:type_name -> weir.control.v1.SubtaskRef
+	24, // 78: weir.control.v1.Committed.attempt:type_name -> weir.control.v1.Attempt
+	23, // 79: weir.control.v1.SourceEnded.subtask:type_name -> weir.control.v1.SubtaskRef
+	24, // 80: weir.control.v1.SourceEnded.attempt:type_name -> weir.control.v1.Attempt
+	23, // 81: weir.control.v1.Counters.subtask:type_name -> weir.control.v1.SubtaskRef
+	24, // 82: weir.control.v1.Counters.attempt:type_name -> weir.control.v1.Attempt
+	48, // 83: weir.control.v1.Counters.user:type_name -> weir.control.v1.Counter
+	47, // 84: weir.control.v1.AlignTime.groups:type_name -> weir.control.v1.TimeGroup
+	3,  // 85: weir.control.v1.JobManagerService.Connect:input_type -> weir.control.v1.FromTaskManager
+	1,  // 86: weir.control.v1.JobManagerService.FetchObject:input_type -> weir.control.v1.FetchObjectRequest
+	15, // 87: weir.control.v1.AgentService.Attach:input_type -> weir.control.v1.FromWorker
+	9,  // 88: weir.control.v1.JobManagerService.Connect:output_type -> weir.control.v1.ToTaskManager
+	2,  // 89: weir.control.v1.JobManagerService.FetchObject:output_type -> weir.control.v1.ObjectChunk
+	17, // 90: weir.control.v1.AgentService.Attach:output_type -> weir.control.v1.ToWorker
+	88, // [88:91] is the sub-list for method output_type
+	85, // [85:88] is the sub-list for method input_type
+	85, // [85:85] is the sub-list for extension type_name
+	85, // [85:85] is the sub-list for extension extendee
+	0,  // [0:85] is the sub-list for field type_name
 }
 
 func init() { file_proto_weirpb_control_proto_init() }
@@ -4626,15 +4694,16 @@ func file_proto_weirpb_control_proto_init() {
 		(*FromSubtasks_SourceEnded)(nil),
 		(*FromSubtasks_Counters)(nil),
 		(*FromSubtasks_AckChunk)(nil),
+		(*FromSubtasks_Adopted)(nil),
 	}
-	file_proto_weirpb_control_proto_msgTypes[43].OneofWrappers = []any{}
+	file_proto_weirpb_control_proto_msgTypes[44].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_weirpb_control_proto_rawDesc), len(file_proto_weirpb_control_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   47,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -271,6 +271,9 @@ func (t *Task) leaderLost() error {
 	return nil
 }
 
+// orphans reports whether barriers that come now are of a leader that was lost.
+func (t *Task) orphans() bool { return t.leaderless && !t.found.Load() }
+
 // orphan is a barrier that came while there is no leader, on a channel.
 func (t *Task) orphan(id stream.CheckpointID) error {
 	if id <= t.orphaned {

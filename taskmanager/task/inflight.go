@@ -35,7 +35,7 @@ func (t *Task) overtaking() error {
 	// that nothing is in flight.
 	if t.gate != nil && t.phase != ending {
 		for _, n := range t.gate.News() {
-			if t.leaderless {
+			if t.orphans() {
 				if err := t.orphan(n.Barrier.ID); err != nil {
 					return err
 				}

@@ -269,7 +269,7 @@ func (t *Task) event(ch int, e stream.Event) error {
 	t.atKey = false
 	switch e.Kind {
 	case stream.BarrierEvent:
-		if t.leaderless {
+		if t.orphans() {
 			return t.orphan(e.Barrier.ID)
 		}
 		if t.gate.Capturing(ch) && e.Barrier.ID == t.aligner.Capturing() { // before its announcement was heard

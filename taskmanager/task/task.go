@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weirstream/weir/job"
@@ -31,6 +32,7 @@ type Task struct {
 	begun  time.Time
 
 	mail     mailbox
+	found    atomic.Bool   // a LeaderFound has been posted since the last LeaderLost
 	wake     chan struct{} // capacity 1
 	meter    meter
 	async    sync.WaitGroup // snapshots being written
@@ -140,6 +142,12 @@ var errCanceled = errors.New("the attempt is cancelled")
 func (t *Task) Post(c Command) {
 	if c.Kind == Cancel {
 		t.stop(errCanceled) // lets go of I/O that user code waits for
+	}
+	switch c.Kind { // known at once: the leader's next barrier may be faster than the mailbox
+	case LeaderLost:
+		t.found.Store(false)
+	case LeaderFound:
+		t.found.Store(true)
 	}
 	c.posted = t.o.Now()
 	t.mail.put(c)

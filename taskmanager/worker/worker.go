@@ -285,7 +285,9 @@ func (e *command) handle(w *Worker) {
 			Kind: task.Abort, ID: stream.CheckpointID(c.Aborted.CheckpointId), Reason: c.Aborted.Reason,
 			First: stream.CheckpointID(cmp.Or(c.Aborted.FirstId, c.Aborted.CheckpointId)),
 		})
-	case *weirpb.ToSubtasks_Adopt: // nothing but that there is a leader again
+	case *weirpb.ToSubtasks_Adopt: // the subtasks know by now that there is a leader again
+		w.reporter(job.Incarnation(c.Adopt.Incarnation)).send(&weirpb.FromSubtasks{
+			Event: &weirpb.FromSubtasks_Adopted{Adopted: &weirpb.Adopted{LeaderEpoch: c.Adopt.LeaderEpoch}}})
 	case *weirpb.ToSubtasks_Drain:
 		w.drain(c.Drain)
 	case *weirpb.ToSubtasks_Align:

@@ -28,16 +28,17 @@ const jobID = job.ID("0123456789abcdef0123456789abcdef")
 // agent is a scripted agent with one real worker, in a bubble.
 type agent struct {
 	weirpb.UnimplementedAgentServiceServer
-	t      *testing.T
-	dir    string
-	plan   *metapb.Plan // as submitted
-	graph  *job.Graph
-	refuse string
-	hello  chan *weirpb.AttachWorker
-	from   chan *weirpb.FromSubtasks
-	to     chan *weirpb.ToWorker // closed: the stream ends
-	gate   chan struct{}         // user code waits here
-	ended  chan error
+	t       *testing.T
+	dir     string
+	plan    *metapb.Plan // as submitted
+	graph   *job.Graph
+	refuse  string
+	hello   chan *weirpb.AttachWorker
+	from    chan *weirpb.FromSubtasks
+	adopted chan *weirpb.FromSubtasks
+	to      chan *weirpb.ToWorker // closed: the stream ends
+	gate    chan struct{}         // user code waits here
+	ended   chan error
 }
 
 func (a *agent) Attach(s grpc.BidiStreamingServer[weirpb.FromWorker, weirpb.ToWorker]) error {
@@ -63,6 +64,8 @@ func (a *agent) Attach(s grpc.BidiStreamingServer[weirpb.FromWorker, weirpb.ToWo
 				a.hello <- h
 			} else if f := m.GetFromSubtasks(); f.GetStatus() != nil {
 				a.from <- f
+			} else if f.GetAdopted() != nil {
+				a.adopted <- f
 			}
 		}
 	}()
@@ -96,7 +99,7 @@ func inBubble(t *testing.T, setup func(*agent), test func(t *testing.T, a *agent
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		a := &agent{
-			t: t, dir: dir, gate: make(chan struct{}), hello: make(chan *weirpb.AttachWorker, 1), from: make(chan *weirpb.FromSubtasks, 1000),
+			t: t, dir: dir, gate: make(chan struct{}), hello: make(chan *weirpb.AttachWorker, 1), from: make(chan *weirpb.FromSubtasks, 1000), adopted: make(chan *weirpb.FromSubtasks, 9),
 			to: make(chan *weirpb.ToWorker), ended: make(chan error, 1),
 		}
 		plan, program, err := weir.ProgramFor(nil, func(string) string { return "" }, func(env *weir.Env) error {
@@ -327,6 +330,9 @@ func TestFormerLeader(t *testing.T) {
 			t.Fatalf("statuses %v, want %d running", n, all)
 		}
 		a.commandOf(2, &weirpb.ToSubtasks{Command: &weirpb.ToSubtasks_Adopt{Adopt: &weirpb.Adopt{Incarnation: 1, LeaderEpoch: 2}}})
+		if m := <-a.adopted; m.Incarnation != 1 || m.GetAdopted().LeaderEpoch != 2 {
+			t.Errorf("the worker confirms %v", m)
+		}
 		a.cancel(1) // of epoch 1
 		if n := a.statuses(1); len(n) > 0 {
 			t.Errorf("a former leader ended the attempt: %v", n)

@@ -1,4 +1,4 @@
-package jobmanager
+package settings
 
 import (
 	"cmp"
@@ -12,9 +12,9 @@ import (
 	"github.com/weirstream/weir/stream"
 )
 
-// graphOf is the graph of a job at the parallelism that its settings and its rescales
+// Graph is the graph of a job at the parallelism that its settings and its rescales
 // give it.
-func graphOf(plan *metapb.Plan, parallelism int, rec *metapb.JobRecord) (*job.Graph, error) {
+func Graph(plan *metapb.Plan, parallelism int, rec *metapb.JobRecord) (*job.Graph, error) {
 	g, err := job.NewGraph(plan, cmp.Or(int(rec.JobParallelism), parallelism))
 	if err != nil || len(rec.Parallelism) == 0 {
 		return g, err
@@ -36,8 +36,8 @@ func graphOf(plan *metapb.Plan, parallelism int, rec *metapb.JobRecord) (*job.Gr
 	return job.NewGraphOf(plan, ps)
 }
 
-// rescaledRecord is rec with the parallelism that an operation asks for.
-func rescaledRecord(rec *metapb.JobRecord, op *metapb.Operation) *metapb.JobRecord {
+// Rescaled is rec with the parallelism that an operation asks for.
+func Rescaled(rec *metapb.JobRecord, op *metapb.Operation) *metapb.JobRecord {
 	r := proto.CloneOf(rec)
 	r.JobParallelism = cmp.Or(op.JobParallelism, r.JobParallelism)
 	for _, p := range op.Parallelism {
