@@ -94,7 +94,7 @@ func TestAdopt(t *testing.T) {
 func TestAdoptStopped(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, layout{taskManagers: 1, slots: 2}) // the only one, with its own etcd
-	id := c.countingAt(300_000)
+	id := c.countingAt(150_000)
 	j := c.jobUntil(id, "has checkpoints", hasCheckpoint(2))
 	before := c.receipt(0)
 	c.managers[0].signal(t, syscall.SIGTERM)
@@ -135,7 +135,7 @@ func TestAdoptFrozen(t *testing.T) {
 func TestAdoptBackpressured(t *testing.T) {
 	t.Parallel()
 	c := threeManagers(t, 2)
-	id := c.countingAt(300_000, "-D", "execution.checkpointing.aligned-checkpoint-timeout=0", "-D", "execution.checkpointing.unaligned.enabled=false")
+	id := c.countingAt(150_000, "-D", "execution.checkpointing.aligned-checkpoint-timeout=0", "-D", "execution.checkpointing.unaligned.enabled=false")
 	j := c.jobUntil(id, "has checkpoints", hasCheckpoint(1))
 	until(t, "a checkpoint is under way", func() bool { return c.describe(id).Checkpoints.InProgress > 0 })
 	c.adopted(c.killLeader(), subtasks(j))
@@ -146,7 +146,7 @@ func TestAdoptBackpressured(t *testing.T) {
 func TestAdoptSavepoint(t *testing.T) {
 	t.Parallel()
 	c := threeManagers(t, 2)
-	id := c.countingAt(300_000)
+	id := c.countingAt(150_000)
 	j := c.jobUntil(id, "has checkpoints", hasCheckpoint(1))
 	dir := filepath.Join(c.dir, "savepoints")
 	take := c.begin("savepoint", id, dir, "-o", "json")
@@ -169,7 +169,7 @@ func TestAdoptSavepoint(t *testing.T) {
 func TestAdoptRescale(t *testing.T) {
 	t.Parallel()
 	c := threeManagers(t, 3)
-	id := c.countingAt(300_000)
+	id := c.countingAt(150_000)
 	c.jobUntil(id, "has checkpoints", hasCheckpoint(1))
 	change := c.begin("rescale", id, "-p", "1")
 	until(t, "it is asked for", func() bool {
@@ -189,12 +189,55 @@ func TestAdoptRescale(t *testing.T) {
 	}
 }
 
+// TestAdoptRequests: jobs are submitted, stopped and cancelled while leaders die. Each request
+// ends in a definite answer, and what it promised is so.
+func TestAdoptRequests(t *testing.T) {
+	t.Parallel()
+	c := threeManagers(t, 2)
+	run := c.begin("run", "-d", bench(t), "--", "--workload", "count", "--n", "3000000", "--keys", "100000", "--parallelism", "2",
+		"--checkpoint-ms", "100", "--rate", "150000")
+	leader := c.leads()
+	c.managers[leader].kill(t)
+	s := run.await()
+	if s.code != 0 {
+		t.Fatalf("run across the kill: %v", s)
+	}
+	c.managers[leader].start(t)
+	id := s.lastLine()
+	if list := c.must("list", "-o", "name"); list.stdout != id+"\n" {
+		t.Errorf("jobs %q, want %q once", list.stdout, id)
+	}
+	c.jobUntil(id, "has checkpoints", hasCheckpoint(1))
+	stop := c.begin("stop", id, "-p", filepath.Join(c.dir, "savepoints"))
+	until(t, "it is asked for", func() bool { return strings.Contains(c.managers[c.leads()].text(), "operation begins") })
+	leader = c.leads()
+	c.managers[leader].kill(t)
+	if s = stop.await(); s.code != 0 {
+		t.Errorf("stop across the kill: %v", s)
+	}
+	c.managers[leader].start(t)
+	if j := c.describe(id); j.State != api.StateFinished || j.Restarts > 0 {
+		t.Errorf("the job is %s after %d restarts", j.State, j.Restarts)
+	}
+	other := c.countingAt(100_000)
+	c.jobUntil(other, "runs", runs)
+	cancel := c.begin("cancel", other)
+	leader = c.leads()
+	c.managers[leader].kill(t)
+	if s = cancel.await(); s.code != 0 {
+		t.Errorf("cancel across the kill: %v", s)
+	}
+	if j := c.describe(other); j.State != "CANCELED" {
+		t.Errorf("the job is %s", j.State)
+	}
+}
+
 // TestAdoptNothing: a TaskManager goes with the leader. Its part of the job can't go on, so
 // the region restarts, whole; what is left of it ends first.
 func TestAdoptNothing(t *testing.T) {
 	t.Parallel()
 	c := threeManagers(t, 3)
-	id := c.countingAt(300_000)
+	id := c.countingAt(150_000)
 	j := c.jobUntil(id, "has checkpoints", hasCheckpoint(1))
 	victim := c.user(j)
 	before := c.receipt(0)
