@@ -20,7 +20,7 @@
 //	                in the order in which they came
 //	weir.right.W    likewise
 //
-// W is a power of two, at least the length of the interval and 64 ms: so a record looks into
+// W is a power of two, at least the length of the interval and 128 ms: so a record looks into
 // two buckets at most. It is part of the name because buckets of another width
 // can't be read as these: a program with an interval that asks for one is refused to go on
 // from a snapshot, instead of missing records.

@@ -58,6 +58,7 @@ func NewPanes[V any](s *Store, d statebackend.Descriptor, c codec.Codec[V]) (*Pa
 			},
 			from:  evolution.One(c),
 			split: s.splitPane,
+			apart: true,
 		})
 		return p, s.add(p.inline)
 	}
@@ -67,6 +68,7 @@ func NewPanes[V any](s *Store, d statebackend.Descriptor, c codec.Codec[V]) (*Pa
 		decode: func(b []byte) (ref, []byte, error) { return ref{}, b, nil },
 		from:   evolution.One(c),
 		split:  s.splitPane,
+		apart:  true,
 	})
 	return p, s.add(p.coded)
 }
@@ -92,6 +94,7 @@ func NewPaneList[E any](s *Store, d statebackend.Descriptor, c codec.Codec[E], a
 		},
 		from:  evolution.One(all),
 		split: s.splitPane,
+		apart: true,
 	})
 	return p, s.add(p.t)
 }

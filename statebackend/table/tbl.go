@@ -65,6 +65,7 @@ type hooks[V any] struct {
 	// slots is how many slots a new entry may take: 0 means 1.
 	slots  int
 	pinned bool // never evicted
+	apart  bool // slots stand elsewhere than the hash of the user's key says
 	// tails is for values to which can be added without the whole; nil: there are none.
 	tails *tails[V]
 	// opened is called when all of a bundle of a pinned state has been loaded.

@@ -74,6 +74,7 @@ func NewTimers(s *Store, d statebackend.Descriptor) (*Timers, error) {
 			m.push(timeOf(key[len(user):]), hash, word, user)
 		},
 		pinned: true,
+		apart:  true,
 		opened: func(int) { m.findNext() },
 	})
 	return m, s.add(m.t)

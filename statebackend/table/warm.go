@@ -14,7 +14,7 @@ func (s *Store) Warm(hashes []uint64) {
 const warmFrom = 1 << 20
 
 func (t *tbl[V]) warm(hashes []uint64) (x uint64) {
-	if t.mem < warmFrom {
+	if t.mem < warmFrom || t.hooks.apart {
 		return 0
 	}
 	s := t.s
