@@ -9,6 +9,9 @@
 // 8 pieces, so that a restore at another parallelism still finds
 // something for every subtask; readers join adjacent pieces again.
 //
+// With Interleaved they are divided into stripes instead, 8 for each subtask, which are
+// read in step: for records whose event time grows with their number.
+//
 // A rate is of the whole job. Each split carries its share of it, in proportion to
 // the records that it holds; the shares of all splits add up to 1 as long as no
 // reader has ended.
@@ -17,6 +20,6 @@
 // is a rate, and makes no allocation per record or batch (what the user's function
 // allocates apart). It knows nothing of the runtime beyond package operator.
 //
-// The layout of a split in a snapshot is written down in split.go. Read source.go
-// first, then pace.go.
+// The layouts of splits in a snapshot are written down in split.go and interleaved.go. Read
+// source.go first, then interleaved.go and pace.go.
 package generator

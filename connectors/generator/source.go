@@ -15,7 +15,8 @@ import (
 type Option interface{ apply(*config) }
 
 type config struct {
-	rate float64 // records a second of the whole job; 0 = no limit
+	rate        float64 // records a second of the whole job; 0 = no limit
+	interleaved bool
 }
 
 type optionFunc func(*config)
@@ -56,6 +57,9 @@ var _ operator.Source[int] = (*Source[int])(nil)
 
 // NewReader implements operator.Source.
 func (s *Source[T]) NewReader(c *operator.SourceContext) (operator.Reader[T], error) {
+	if s.config.interleaved {
+		return &striped[T]{source: s, c: c, now: c.Now}, nil
+	}
 	return &reader[T]{source: s, c: c, now: c.Now}, nil
 }
 
