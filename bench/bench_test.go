@@ -161,6 +161,34 @@ func TestLatencyLine(t *testing.T) {
 	}
 }
 
+// TestNexmark: each query is one of the program; what it comes to is tested where it is.
+// q12 goes by the wall clock, but its checksum says how many bids somebody made.
+func TestNexmark(t *testing.T) {
+	for name, want := range map[string]string{ // nexmark.TestKnownSums has them too
+		"q0":  `results=100000 checksum=fcf9d92a4ac53c35`,
+		"q1":  `results=92000 checksum=db71268ee8392e53`,
+		"q2":  `results=362 checksum=ef33119b29d52a4f`,
+		"q3":  `results=729 checksum=61df0b642d9a4dca`,
+		"q4":  `results=20 checksum=b285573ca60e10c5`,
+		"q5":  `results=9 checksum=94a0777506ec4579`,
+		"q6":  `results=3839 checksum=811a79756f06e47b`,
+		"q7":  `results=1 checksum=52580b9683967351`,
+		"q8":  `results=6000 checksum=1226ba9a82f35f6d`,
+		"q9":  `results=3839 checksum=dd5ff62d55a3a31e`,
+		"q11": `results=1924 checksum=53995a10f6857a34`,
+		"q12": `results=\d+ checksum=481bcb25e76a3b8c`,
+		"q13": `results=92000 checksum=afd30aef0a66221a`,
+	} {
+		line, _ := runBench(t, []string{"--workload=nexmark", "--query", name, "--n=100000"}, []int{2, 3}, []int{1})
+		if !regexp.MustCompile(`^workload=nexmark-` + name + ` n=100000 ms=\d+ rate=\d+/s ` + want + `$`).MatchString(line) {
+			t.Errorf("%q, want %s", line, want)
+		}
+	}
+	if len(queries) != 13 {
+		t.Errorf("%d queries", len(queries))
+	}
+}
+
 func TestPad(t *testing.T) {
 	b := make([]byte, 16)[:13]
 	fill(b, 7)
@@ -180,18 +208,21 @@ func TestPad(t *testing.T) {
 
 func TestFlagsOfBench(t *testing.T) {
 	for args, want := range map[string]string{
-		"--workload hopping":         `there is no workload "hopping"`,
-		"--workload words --pad 8":   "--pad belongs to workload count",
-		"--keys 0":                   "--keys must be at least 1",
-		"--backend rocks":            `there is no backend "rocks"`,
-		"--checkpoint-ms -1":         "--checkpoint-ms -1 is not possible",
-		"--parallelism 0":            "--parallelism 0 is not possible",
-		"extra":                      `not "extra"`,
-		"--n 5 --rate -1":            "--rate -1 is not possible",
-		"--checkpoint-m 5":           "did you mean --checkpoint-ms?",
-		"--workload count --n 1e6":   "invalid value",
-		"--pad -1":                   "--pad -1 is not possible",
-		"--n 2000000000000000000000": "invalid value",
+		"--workload hopping":             `there is no workload "hopping"`,
+		"--workload words --pad 8":       "--pad belongs to workload count",
+		"--keys 0":                       "--keys must be at least 1",
+		"--backend rocks":                `there is no backend "rocks"`,
+		"--checkpoint-ms -1":             "--checkpoint-ms -1 is not possible",
+		"--parallelism 0":                "--parallelism 0 is not possible",
+		"extra":                          `not "extra"`,
+		"--workload nexmark":             `there is no NEXMark query ""`,
+		"--workload=nexmark --query=q10": "--query is one of q0, q1, q2, q3, q4, q5, q6, q7, q8, q9, q11, q12, q13",
+		"--query q3":                     "--query belongs to workload nexmark",
+		"--n 5 --rate -1":                "--rate -1 is not possible",
+		"--checkpoint-m 5":               "did you mean --checkpoint-ms?",
+		"--workload count --n 1e6":       "invalid value",
+		"--pad -1":                       "--pad -1 is not possible",
+		"--n 2000000000000000000000":     "invalid value",
 	} {
 		_, _, err := weir.ProgramFor(strings.Fields(args), os.Getenv, build)
 		if err == nil || !strings.Contains(err.Error(), want) {

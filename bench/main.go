@@ -22,6 +22,8 @@
 //	         gap of 8 ms; record i has event time ⌊i/1000⌋ ms. See windows.go
 //	join     records of two streams with one key, mix(i) mod K and mix(^i) mod K, whose times
 //	         are at most 2 ms apart; a result is mix(31·left i + right i)
+//	nexmark  one of the NEXMark queries, --query q0 … q9, q11, q12 or q13, on the events of an
+//	         auction house; see package nexmark
 //	latency  count at a fixed rate; how long records take from where they are made to
 //	         the sink, the first 5 s left out
 //

@@ -27,6 +27,7 @@ var workloads = map[string]workload{
 	"sliding":  {n: 5_000_000, keys: 10_000, line: sumsLine, declare: declareSliding},
 	"session":  {n: 1_000_000, keys: 10_000, line: sumsLine, declare: declareSession},
 	"join":     {n: 1_000_000, keys: 10_000, line: sumsLine, declare: declareJoin},
+	"nexmark":  {n: 10_000_000, keys: 1, line: sumsLine, declare: declareNexmark},
 	"latency": {
 		n: 2_500_000, keys: 100_000, rate: 100_000,
 		line:    "workload=%s n=%d ms={ms} p50.0={p50.0}ms p99.0={p99.0}ms p99.9={p99.9}ms p100={p100}ms",
@@ -37,7 +38,8 @@ var workloads = map[string]workload{
 // params is what a workload is run with.
 type params struct {
 	n, keys uint64
-	pad     int // bytes of count's second state
+	pad     int    // bytes of count's second state
+	query   string // of nexmark
 	// sinkRate is how many results a second the sink of count and words takes; 0: all.
 	sinkRate float64
 	source   []generator.Option
@@ -46,7 +48,8 @@ type params struct {
 // build parses the flags and declares the workload.
 func build(env *weir.Env) error {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
-	name := fs.String("workload", "count", "`what` to run: count, words, tumbling, sliding, session, join or latency")
+	name := fs.String("workload", "count", "`what` to run: count, words, tumbling, sliding, session, join, nexmark or latency")
+	query := fs.String("query", "", "which NEXMark `query`: q0 to q9, q11, q12 or q13 (nexmark)")
 	n := fs.Uint64("n", 0, "`records` of the source (default: the workload's own)")
 	keys := fs.Uint64("keys", 0, "number of `keys` (default: the workload's own)")
 	rate := fs.Float64("rate", 0, "records a `second` of the whole job (default: no limit; latency: 100000)")
@@ -63,9 +66,9 @@ func build(env *weir.Env) error {
 	}
 	w, ok := workloads[*name]
 	if !ok {
-		return fmt.Errorf("%w: there is no workload %q; there are count, words, tumbling, sliding, session, join and latency", weir.ErrUsage, *name)
+		return fmt.Errorf("%w: there is no workload %q; there are count, words, tumbling, sliding, session, join, nexmark and latency", weir.ErrUsage, *name)
 	}
-	p := params{n: w.n, keys: w.keys, pad: *pad, sinkRate: *sinkRate}
+	p := params{n: w.n, keys: w.keys, pad: *pad, query: *query, sinkRate: *sinkRate}
 	typed := map[string]bool{}
 	fs.Visit(func(f *flag.Flag) { typed[f.Name] = true })
 	if typed["n"] {
@@ -85,6 +88,9 @@ func build(env *weir.Env) error {
 	}
 	if err := configure(env, typed, *backend, *interval, *parallelism); err != nil {
 		return fmt.Errorf("%w: %w", weir.ErrUsage, err)
+	}
+	if *query != "" {
+		*name += "-" + *query
 	}
 	env.SetName("bench-" + *name)
 	env.ClosingLine(fmt.Sprintf(w.line, *name, p.n))
@@ -120,6 +126,9 @@ func configure(env *weir.Env, typed map[string]bool, backend string, interval, p
 }
 
 func check(p params, workload string, rate float64) error {
+	if err := checkQuery(p.query, workload); err != nil {
+		return err
+	}
 	switch {
 	case p.keys == 0:
 		return fmt.Errorf("--keys must be at least 1")
@@ -132,7 +141,7 @@ func check(p params, workload string, rate float64) error {
 	case p.sinkRate < 0:
 		return fmt.Errorf("--sink-rate %g is not possible; 0 is no limit", p.sinkRate)
 	case p.sinkRate > 0 && workload == "latency":
-		return fmt.Errorf("--sink-rate belongs to workloads count and words, not to latency")
+		return fmt.Errorf("--sink-rate belongs to workloads count, words and nexmark, not to latency")
 	case rate < 0:
 		return fmt.Errorf("--rate %g is not possible; 0 is no limit", rate)
 	}
