@@ -59,7 +59,9 @@ type List struct {
 	end        context.CancelFunc
 	background sync.WaitGroup
 	damaged    atomic.Pointer[error] // found by VerifyBehind
-	filters    atomic.Bool           // runs get filters, from the first Link on: a cold tier reads them
+	// squeezeMost is squeezeBytes; immutable but for tests.
+	squeezeMost int64
+	filters     atomic.Bool // runs get filters, from the first Link on: a cold tier reads them
 
 	// Where foreign runs lie, by entry.base: opened by the first read, until Close. Taken
 	// last.
@@ -115,7 +117,7 @@ func New(o Options) (*List, error) {
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make the folder of local runs: %w", err)
 	}
-	l := &List{o: o, states: func() []statebackend.Descriptor { return nil }, job: jobOf(o.Store)}
+	l := &List{o: o, states: func() []statebackend.Descriptor { return nil }, job: jobOf(o.Store), squeezeMost: squeezeBytes}
 	l.life, l.end = context.WithCancel(context.Background())
 	return l, nil
 }

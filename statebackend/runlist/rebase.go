@@ -195,7 +195,7 @@ func (l *List) squeeze(ctx context.Context) (written int64, err error) {
 			least = leastYoung
 		}
 		young := list[first:]
-		from, to := young.PlanSmall(max(least, maxOverlap-list[:first].Overlap()), squeezeBytes)
+		from, to := young.PlanSmall(max(least, maxOverlap-list[:first].Overlap()), l.squeezeMost)
 		if from == to && len(list) > hardRuns && len(young) > 1 {
 			from, to = len(young)/2, len(young)
 		}
