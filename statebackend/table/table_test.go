@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -251,6 +252,9 @@ func (w *world) op(r *rand.Rand, keys int) {
 		}
 	case 13:
 		at := int64(r.IntN(50)) - 10
+		if at == 39 {
+			at = math.MaxInt64
+		}
 		if m.Timer[k] == nil {
 			m.Timer[k] = map[int64]bool{}
 		}
@@ -377,6 +381,9 @@ func runModel(t *testing.T, seed uint64, words, cold bool) {
 		case 4:
 			now += int64(r.IntN(10))
 			w.fire(now)
+			if r.IntN(8) == 0 { // the end of the input
+				w.fire(math.MaxInt64)
+			}
 		case 5:
 			w.check(keys)
 		case 6:

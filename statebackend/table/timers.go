@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"math"
 
 	"github.com/weirstream/weir/statebackend"
 	"github.com/weirstream/weir/statebackend/table/timerheap"
@@ -18,7 +17,8 @@ type Timers struct {
 	name   string
 	t      *tbl[struct{}]
 	queues []timerheap.Heap // by bundle; they may hold deleted ones: the table decides
-	next   int64            // earliest time in the queues that may fire; math.MaxInt64 = none
+	first  int              // the queue that has the earliest that may fire; -1: none does
+	next   int64            // its time
 	full   []byte
 	fired  []byte
 }
@@ -31,13 +31,11 @@ type Timer struct {
 	At   int64
 }
 
-const none = math.MaxInt64
-
 var errTimer = errors.New("timer with a value")
 
 // NewTimers declares timers in s.
 func NewTimers(s *Store, d statebackend.Descriptor) (*Timers, error) {
-	m := &Timers{name: d.Name, queues: make([]timerheap.Heap, s.bundles), next: none}
+	m := &Timers{name: d.Name, queues: make([]timerheap.Heap, s.bundles), first: -1}
 	m.t = newTbl(s, d, false, hooks[struct{}]{
 		encode: func(dst, _ []byte, _ *struct{}) []byte { return dst },
 		decode: func(b []byte) (v struct{}, _ []byte, err error) {
@@ -152,7 +150,7 @@ func (m *Timers) insert(hash uint64) (g *segment[struct{}], i int) {
 
 // Next is the earliest time at which a timer may be due; ok is false if there is
 // none. It may be that of a timer deleted since.
-func (m *Timers) Next() (at int64, ok bool) { return m.next, m.next != none }
+func (m *Timers) Next() (at int64, ok bool) { return m.next, m.first >= 0 }
 
 // Due takes out a timer whose time is now or earlier, the earliest first; ok is
 // false when there is none (left). It makes the timer's key the current one.
@@ -161,15 +159,8 @@ func (m *Timers) Due(now int64) (d Timer, ok bool) {
 		unbound(m.name)
 	}
 	s := m.t.s
-	for m.next <= now && m.next != none {
-		b := 0
-		for i := range m.queues {
-			if at, ok := m.queues[i].First(); ok && at == m.next && !s.timers.in(i) {
-				b = i
-				break
-			}
-		}
-		it := m.pop(&m.queues[b])
+	for m.first >= 0 && m.next <= now {
+		it := m.pop(&m.queues[m.first])
 		if s.opt.KeyWidth > 0 {
 			s.SetWord(it.Hash, it.Word)
 		} else {
@@ -204,7 +195,7 @@ func (m *Timers) push(at int64, hash, word uint64, enc []byte) {
 		q.Push(at, hash, word)
 	}
 	if !m.t.s.timers.in(b) {
-		m.next = min(m.next, at)
+		m.earlier(b, at)
 	}
 	if now := q.Bytes(); now != was {
 		m.t.grew(now - was)
@@ -223,10 +214,17 @@ func (m *Timers) pop(q *timerheap.Heap) (it timerheap.Item) {
 }
 
 func (m *Timers) findNext() {
-	m.next = none
+	m.first = -1
 	for i := range m.queues {
 		if at, ok := m.queues[i].First(); ok && !m.t.s.timers.in(i) {
-			m.next = min(m.next, at)
+			m.earlier(i, at)
 		}
+	}
+}
+
+// earlier notes that queue i, which may fire, has a timer at a time.
+func (m *Timers) earlier(i int, at int64) {
+	if m.first < 0 || at < m.next || at == m.next && i < m.first {
+		m.first, m.next = i, at
 	}
 }
