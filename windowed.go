@@ -144,7 +144,10 @@ func (a *WindowedAll[T]) LateTo(tag Tag[T]) *WindowedAll[T] { return &WindowedAl
 
 // Reduce combines the records of a window into one by f, which must be associative and
 // must not change its arguments. Options: Named, Parallelism, NoPreAggregation.
-func (w *Windowed[K, T]) Reduce(uid string, f func(a, b T) T, opts ...Option) *Stream[T] {
+//
+// It has a type parameter so that only programs that call it are compiled with it: methods
+// without one are compiled for every type of stream that a program has, and windows are much.
+func (w *Windowed[K, T]) Reduce[F ~func(a, b T) T](uid string, f F, opts ...Option) *Stream[T] {
 	id, o := w.declare(uid, "reduce", opts, optDirect)
 	w.keyed.env.given(id, f != nil)
 	return aggregateWindows(w, id, o, windowing.Aggregate[T, T]{First: Self[T], Add: f, Merge: f},
@@ -202,7 +205,7 @@ func (w *Windowed[K, T]) Process[B any, P WindowProcessor[K, T, B]](uid string, 
 }
 
 // Reduce is Windowed.Reduce.
-func (a *WindowedAll[T]) Reduce(uid string, f func(a, b T) T, opts ...Option) *Stream[T] {
+func (a *WindowedAll[T]) Reduce[F ~func(a, b T) T](uid string, f F, opts ...Option) *Stream[T] {
 	return a.w.Reduce(uid, f, append(opts, Parallelism(1))...)
 }
 
