@@ -152,19 +152,9 @@ func (r *striped[T]) Poll(b *stream.Batch[T]) (operator.Polled, error) {
 		r.stripes = nil
 		return operator.Polled{Status: operator.PollEnd}, nil
 	}
-	n := min(uint64(cap(b.Values)-len(b.Values)), s.inBlock())
-	if r.pace.perSecond > 0 {
-		var wait time.Duration
-		if n, wait = r.pace.due(r.now(), n); n == 0 {
-			return operator.Polled{Status: operator.PollWait, Wake: wait}, nil
-		}
-	}
-	old := len(b.Values)
-	b.Values = b.Values[:old+int(n)]
-	f, next := r.source.f, s.next
-	for i := range b.Values[old:] {
-		b.Values[old+i] = f(next)
-		next++
+	n, wait, due := r.source.read(b, &r.pace, r.now, s.next, s.inBlock())
+	if !due {
+		return operator.Polled{Status: operator.PollWait, Wake: wait}, nil
 	}
 	s.advance(n)
 	id := s.id

@@ -121,6 +121,25 @@ func (r *reader[T]) AddSplits(splits [][]byte) error {
 // NoMoreSplits implements operator.Reader.
 func (r *reader[T]) NoMoreSplits() error { return nil }
 
+// read appends the records from number next on to b: no more than left, than there is room
+// for, and than the pace allows. due is false if it allows none yet, for a time of wait.
+func (s *Source[T]) read(b *stream.Batch[T], p *pace, now func() time.Time, next, left uint64) (n uint64, wait time.Duration, due bool) {
+	n = min(uint64(cap(b.Values)-len(b.Values)), left)
+	if p.perSecond > 0 {
+		if n, wait = p.due(now(), n); n == 0 {
+			return 0, wait, false
+		}
+	}
+	old := len(b.Values)
+	b.Values = b.Values[:old+int(n)]
+	f := s.f
+	for i := range b.Values[old:] {
+		b.Values[old+i] = f(next)
+		next++
+	}
+	return n, 0, true
+}
+
 // Poll implements operator.Reader.
 func (r *reader[T]) Poll(b *stream.Batch[T]) (operator.Polled, error) {
 	if len(r.splits) > 0 && r.splits[0].next == r.splits[0].end {
@@ -130,21 +149,11 @@ func (r *reader[T]) Poll(b *stream.Batch[T]) (operator.Polled, error) {
 		return operator.Polled{Status: operator.PollEnd}, nil
 	}
 	s := &r.splits[0]
-	n := min(uint64(cap(b.Values)-len(b.Values)), s.end-s.next)
-	if r.pace.perSecond > 0 {
-		var wait time.Duration
-		if n, wait = r.pace.due(r.now(), n); n == 0 {
-			return operator.Polled{Status: operator.PollWait, Wake: wait}, nil
-		}
+	n, wait, due := r.source.read(b, &r.pace, r.now, s.next, s.end-s.next)
+	if !due {
+		return operator.Polled{Status: operator.PollWait, Wake: wait}, nil
 	}
-	old := len(b.Values)
-	b.Values = b.Values[:old+int(n)]
-	f, next := r.source.f, s.next
-	for i := range b.Values[old:] {
-		b.Values[old+i] = f(next)
-		next++
-	}
-	s.next = next
+	s.next += n
 	return operator.Polled{Status: operator.PollMore, Split: s.id}, nil
 }
 
