@@ -29,24 +29,24 @@ func Split(dst []Piece, e Head, payload []byte) ([]Piece, error) {
 	if e.Kind != kindList || e.Compressed {
 		return dst, fmt.Errorf("value of kind %d (compressed: %v) is no list: %w", e.Kind, e.Compressed, statebackend.ErrCorrupt)
 	}
-	d := decoder{b: payload}
+	d := Decoder{Rest: payload}
 	if !e.Pieces {
-		n := d.uvarint()
-		if d.failed || n == 0 && len(d.b) > 0 {
+		n := d.Uvarint()
+		if d.Failed || n == 0 && len(d.Rest) > 0 {
 			return dst, fmt.Errorf("list of %d bytes has a count that is none: %w", len(payload), statebackend.ErrCorrupt)
 		}
-		return append(dst, Piece{e.Schema, n, d.b}), nil
+		return append(dst, Piece{e.Schema, n, d.Rest}), nil
 	}
-	first, n := len(dst), d.uvarint()
-	for len(d.b) > 0 {
-		p := Piece{Schema: d.uvarint(), Count: d.uvarint()}
-		p.Elements = d.bytes(d.uvarint())
-		if d.failed || p.Count == 0 || len(dst) > first && dst[len(dst)-1].Schema == p.Schema {
+	first, n := len(dst), d.Uvarint()
+	for len(d.Rest) > 0 {
+		p := Piece{Schema: d.Uvarint(), Count: d.Uvarint()}
+		p.Elements = d.Bytes(d.Uvarint())
+		if d.Failed || p.Count == 0 || len(dst) > first && dst[len(dst)-1].Schema == p.Schema {
 			return dst, fmt.Errorf("piece %d of a list of %d bytes is broken: %w", len(dst)-first+1, len(payload), statebackend.ErrCorrupt)
 		}
 		dst = append(dst, p)
 	}
-	if d.failed || n < 2 || n != uint64(len(dst)-first) {
+	if d.Failed || n < 2 || n != uint64(len(dst)-first) {
 		return dst, fmt.Errorf("list has %d of %d pieces: %w", len(dst)-first, n, statebackend.ErrCorrupt)
 	}
 	return dst, nil
@@ -128,28 +128,30 @@ func Join(dst []byte, values ...[]byte) ([]byte, error) {
 	return AppendList(dst, newest, pieces), nil
 }
 
-// decoder reads the primitive fields of a payload; after a failure it reads zeroes.
-type decoder struct {
-	b      []byte
-	failed bool
+// Decoder reads primitive fields from the head of Rest; after a failure it reads zeroes.
+type Decoder struct {
+	Rest   []byte
+	Failed bool
 }
 
-func (d *decoder) bytes(n uint64) []byte {
-	if n > uint64(len(d.b)) {
-		d.failed, d.b = true, nil
+// Bytes reads n bytes; nil if there are fewer.
+func (d *Decoder) Bytes(n uint64) []byte {
+	if n > uint64(len(d.Rest)) {
+		d.Failed, d.Rest = true, nil
 		return nil
 	}
-	b := d.b[:n:n]
-	d.b = d.b[n:]
+	b := d.Rest[:n:n]
+	d.Rest = d.Rest[n:]
 	return b
 }
 
-func (d *decoder) uvarint() uint64 {
-	v, n := binary.Uvarint(d.b)
-	if n <= 0 || n > 1 && d.b[n-1] == 0 { // also: not the shortest form
-		d.failed, d.b = true, nil
+// Uvarint reads a number in its shortest form.
+func (d *Decoder) Uvarint() uint64 {
+	v, n := binary.Uvarint(d.Rest)
+	if n <= 0 || n > 1 && d.Rest[n-1] == 0 { // also: not the shortest form
+		d.Failed, d.Rest = true, nil
 		return 0
 	}
-	d.b = d.b[n:]
+	d.Rest = d.Rest[n:]
 	return v
 }

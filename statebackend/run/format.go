@@ -8,6 +8,7 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"github.com/weirstream/weir/statebackend"
+	"github.com/weirstream/weir/statebackend/envelope"
 	"github.com/weirstream/weir/stream"
 )
 
@@ -154,35 +155,11 @@ func (p *properties) append(dst []byte) []byte {
 	return dst
 }
 
-// decoder reads the primitive fields of the properties; after a failure it reads
-// zeroes.
-type decoder struct {
-	b      []byte
-	failed bool
-}
-
-func (d *decoder) bytes(n uint64) []byte {
-	if n > uint64(len(d.b)) {
-		d.failed, d.b = true, nil
-		return nil
-	}
-	b := d.b[:n:n]
-	d.b = d.b[n:]
-	return b
-}
-
-func (d *decoder) uvarint() uint64 {
-	v, n := binary.Uvarint(d.b)
-	if n <= 0 || n > 1 && d.b[n-1] == 0 { // also: not the shortest form
-		d.failed, d.b = true, nil
-		return 0
-	}
-	d.b = d.b[n:]
-	return v
-}
+// decoder reads the fields of the properties.
+type decoder struct{ envelope.Decoder }
 
 func (d *decoder) uint16() uint16 {
-	if b := d.bytes(2); b != nil {
+	if b := d.Bytes(2); b != nil {
 		return binary.BigEndian.Uint16(b)
 	}
 	return 0
@@ -196,29 +173,29 @@ func decodeProperties(b []byte) (p properties, err error) {
 	if b[0] < 1 || b[0] > FormatVersion {
 		return p, fmt.Errorf("run format %d is not known (this version reads 1 to %d): %w", b[0], FormatVersion, ErrFormat)
 	}
-	d := decoder{b: b[1:]}
-	p.ID = string(d.bytes(d.uvarint()))
-	p.Number = int(min(d.uvarint(), math.MaxInt32))
-	hash := string(d.bytes(d.uvarint()))
+	d := decoder{envelope.Decoder{Rest: b[1:]}}
+	p.ID = string(d.Bytes(d.Uvarint()))
+	p.Number = int(min(d.Uvarint(), math.MaxInt32))
+	hash := string(d.Bytes(d.Uvarint()))
 	p.Groups = stream.KeyGroupRange{First: stream.KeyGroup(d.uint16()), Last: stream.KeyGroup(d.uint16())}
-	p.Points = d.uvarint()
+	p.Points = d.Uvarint()
 	if b[0] > 1 {
-		p.Operands = d.uvarint()
+		p.Operands = d.Uvarint()
 	}
-	p.Spans = d.uvarint()
-	n := d.uvarint()
-	if n > uint64(len(d.b)) { // each takes two bytes or more
-		d.failed = true
+	p.Spans = d.Uvarint()
+	n := d.Uvarint()
+	if n > uint64(len(d.Rest)) { // each takes two bytes or more
+		d.Failed = true
 	}
-	for i := uint64(0); i < n && !d.failed; i++ {
-		id := d.uvarint()
+	for i := uint64(0); i < n && !d.Failed; i++ {
+		id := d.Uvarint()
 		if id > math.MaxUint32 {
-			d.failed = true
+			d.Failed = true
 		}
-		p.Schemas = append(p.Schemas, Schema{statebackend.StateID(id), append([]byte(nil), d.bytes(d.uvarint())...)})
+		p.Schemas = append(p.Schemas, Schema{statebackend.StateID(id), append([]byte(nil), d.Bytes(d.Uvarint())...)})
 	}
 	switch {
-	case d.failed, len(d.b) > 0, p.Groups.First > p.Groups.Last, p.Operands > p.Points:
+	case d.Failed, len(d.Rest) > 0, p.Groups.First > p.Groups.Last, p.Operands > p.Points:
 		return properties{}, fmt.Errorf("property %q of %d bytes does not decode: %w", propertyName, len(b), ErrCorrupt)
 	case hash != stream.HashName:
 		return properties{}, fmt.Errorf("key groups come from hash %.40q, this version knows %q: %w", hash, stream.HashName, ErrFormat)
